@@ -1,0 +1,29 @@
+//! Compiles the .proto files without protoc: Rust types by prost, and the whole descriptor set (with the display
+//! options of each field) for the JSON form.
+
+use std::path::PathBuf;
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
+    println!("cargo:rerun-if-changed=proto");
+    let mut files: Vec<PathBuf> = fs::read_dir("proto")?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
+    files.retain(|p| p.extension().is_some_and(|e| e == "proto"));
+    files.sort();
+    let compiled = protox::Compiler::new(["proto"])
+        .and_then(|mut c| {
+            c.include_imports(true);
+            c.open_files(&files)?;
+            Ok(c)
+        })
+        .map_err(io::Error::other)?;
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("no OUT_DIR"))?);
+    fs::write(out.join("descriptors.bin"), compiled.encode_file_descriptor_set())?;
+
+    // CRIU_Opts describes how fields are shown; as a Rust type it would collide with criu_opts.
+    let mut set = compiled.file_descriptor_set();
+    set.file.retain(|f| f.name() != "opts.proto" && !f.name().starts_with("google/"));
+    for file in &mut set.file {
+        file.dependency.retain(|d| d != "opts.proto");
+    }
+    prost_build::Config::new().compile_fds(set)
+}

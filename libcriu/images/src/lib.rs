@@ -1,0 +1,7 @@
+//! Checkpoint images and RPC messages: types, magics, bounded readers and writers, and the JSON form.
+
+/// The messages of every image and of the RPC protocol, compiled from `proto/`.
+#[allow(clippy::all, missing_docs)]
+pub mod messages {
+    include!(concat!(env!("OUT_DIR"), "/_.rs"));
+}
