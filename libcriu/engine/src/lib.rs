@@ -1,1 +1,19 @@
-//! engine
+//! The engine: dump, restore and check of process trees.
+//!
+//! Phases own order (`dump/`, `restore/`), kinds own objects (`file/`, `socket/`, `mem/`, `task/`, `namespace/`).
+//! See ARCHITECTURE.md for the road through them.
+
+pub mod error;
+pub mod options;
+pub mod progress;
+
+pub use error::{Blocker, Error, Phase, Result};
+pub use options::Options;
+pub use progress::{Operator, Stage};
+
+pub mod dump;
+pub mod file;
+pub mod restore;
+
+pub use dump::{DumpOutcome, dump, preflight};
+pub use restore::{RestoreOutcome, restore};

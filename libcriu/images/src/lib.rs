@@ -5,3 +5,11 @@
 pub mod messages {
     include!(concat!(env!("OUT_DIR"), "/_.rs"));
 }
+
+pub mod dir;
+pub mod error;
+pub mod kind;
+
+pub use dir::{ImageDir, ImageReader, ImageWriter};
+pub use error::{ImageError, Result};
+pub use kind::Kind;

@@ -1,0 +1,166 @@
+//! The one error of the engine: what was being done, to which object of which task, why it failed, and what would help.
+
+use std::fmt;
+use std::io;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Where in an operation something went wrong; also the `phase` of progress reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    Options,
+    Freeze,
+    Collect,
+    Infect,
+    Save,
+    Commit,
+    Release,
+    Load,
+    Check,
+    Plan,
+    Fork,
+    Files,
+    Memory,
+    Threads,
+    Resume,
+    Service,
+}
+
+impl Phase {
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Options => "options",
+            Phase::Freeze => "freeze",
+            Phase::Collect => "collect",
+            Phase::Infect => "infect",
+            Phase::Save => "save",
+            Phase::Commit => "commit",
+            Phase::Release => "release",
+            Phase::Load => "load",
+            Phase::Check => "check",
+            Phase::Plan => "plan",
+            Phase::Fork => "fork",
+            Phase::Files => "files",
+            Phase::Memory => "memory",
+            Phase::Threads => "threads",
+            Phase::Resume => "resume",
+            Phase::Service => "service",
+        }
+    }
+}
+
+/// Rendered as `pid 4213 fd 7 (unix socket ino 91822): the peer is outside the tree; allow it with --ext-unix-sk`.
+#[derive(Clone, Debug)]
+pub struct Error {
+    pub phase: Phase,
+    /// The task concerned, as its pid in the caller's pid namespace; 0 when it is about no single task.
+    pub pid: i32,
+    /// The object, in words a user can look up: `fd 7 (unix socket ino 91822)`, `thread 12`, `core-12.img`.
+    pub object: String,
+    pub cause: String,
+    /// The option or step that would help; empty when there is none.
+    pub hint: String,
+    /// The positive errno that goes with it on the wire (`cr_errno`), 0 for none. The contract's own: ESRCH no such
+    /// pid, EEXIST pid taken, EBADRQC bad options.
+    pub errno: i32,
+    /// Every obstacle, when the operation was refused because of more than one.
+    pub blockers: Vec<Blocker>,
+}
+
+/// State that cannot be saved (or restored): the same facts as an error, found before anything was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocker {
+    pub pid: i32,
+    pub object: String,
+    pub cause: String,
+    pub hint: String,
+}
+
+impl Error {
+    pub fn new(phase: Phase, object: impl Into<String>, cause: impl Into<String>) -> Self {
+        Error {
+            phase,
+            pid: 0,
+            object: object.into(),
+            cause: cause.into(),
+            hint: String::new(),
+            errno: 0,
+            blockers: Vec::new(),
+        }
+    }
+
+    /// An error of a system call: the cause reads `openat: No such file or directory (os error 2)`.
+    pub fn os(phase: Phase, object: impl Into<String>, call: &str, source: impl Into<io::Error>) -> Self {
+        let source: io::Error = source.into();
+        Error::new(phase, object, format!("{call}: {source}"))
+    }
+
+    pub fn pid(mut self, pid: i32) -> Self {
+        self.pid = pid;
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    pub fn errno(mut self, errno: i32) -> Self {
+        self.errno = errno;
+        self
+    }
+
+    /// The refusal of an operation because of `blockers`; it reads like the first and counts the others.
+    pub fn refused(phase: Phase, blockers: Vec<Blocker>) -> Self {
+        let first = blockers.first().cloned().unwrap_or_default();
+        let mut e = Error::new(phase, first.object, first.cause).pid(first.pid).hint(first.hint);
+        e.blockers = blockers;
+        e
+    }
+}
+
+impl Default for Blocker {
+    fn default() -> Self {
+        Blocker { pid: 0, object: "the tree".into(), cause: "cannot be saved".into(), hint: String::new() }
+    }
+}
+
+impl Blocker {
+    pub fn new(pid: i32, object: impl Into<String>, cause: impl Into<String>) -> Self {
+        Blocker { pid, object: object.into(), cause: cause.into(), hint: String::new() }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+}
+
+fn render(f: &mut fmt::Formatter<'_>, pid: i32, object: &str, cause: &str, hint: &str) -> fmt::Result {
+    if pid != 0 {
+        write!(f, "pid {pid} ")?;
+    }
+    write!(f, "{object}: {cause}")?;
+    if !hint.is_empty() {
+        write!(f, "; {hint}")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        render(f, self.pid, &self.object, &self.cause, &self.hint)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        render(f, self.pid, &self.object, &self.cause, &self.hint)?;
+        if self.blockers.len() > 1 {
+            write!(f, " (and {} more)", self.blockers.len() - 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,59 @@
+//! What the engine tells whoever asked for the operation, and what it asks them, while it works.
+
+use std::os::fd::BorrowedFd;
+
+use crate::error::{Phase, Result};
+
+/// The stages at which callbacks and action scripts run, by their names on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    PreStream,
+    PreDump,
+    PostDump,
+    PreRestore,
+    PostRestore,
+    NetworkLock,
+    NetworkUnlock,
+    SetupNamespaces,
+    PostSetupNamespaces,
+    PreResume,
+    PostResume,
+    OrphanPtsMaster,
+    StatusReady,
+    QueryExtFiles,
+}
+
+impl Stage {
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::PreStream => "pre-stream",
+            Stage::PreDump => "pre-dump",
+            Stage::PostDump => "post-dump",
+            Stage::PreRestore => "pre-restore",
+            Stage::PostRestore => "post-restore",
+            Stage::NetworkLock => "network-lock",
+            Stage::NetworkUnlock => "network-unlock",
+            Stage::SetupNamespaces => "setup-namespaces",
+            Stage::PostSetupNamespaces => "post-setup-namespaces",
+            Stage::PreResume => "pre-resume",
+            Stage::PostResume => "post-resume",
+            Stage::OrphanPtsMaster => "orphan-pts-master",
+            Stage::StatusReady => "status-ready",
+            Stage::QueryExtFiles => "query-ext-files",
+        }
+    }
+}
+
+/// Whoever asked for an operation: the RPC connection, or the command line with its action scripts.
+pub trait Operator {
+    /// Runs the callbacks of `stage`. `pid` is the root's, where the stage has one; `fd` goes along with
+    /// `OrphanPtsMaster`. An error fails the operation.
+    fn stage(&mut self, stage: Stage, pid: Option<i32>, fd: Option<BorrowedFd<'_>>) -> Result<()>;
+
+    /// Reports progress; `total` is 0 while unknown.
+    fn progress(&mut self, phase: Phase, done: u64, total: u64);
+
+    /// Fails when the operation was cancelled, its deadline has passed or its client is gone. Phases call it between
+    /// objects, never while a target could be harmed by stopping there.
+    fn check_cancelled(&mut self, phase: Phase) -> Result<()>;
+}
