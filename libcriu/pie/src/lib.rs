@@ -2,7 +2,6 @@
 //!
 //! `parasite` is put into a task that is being dumped; `restorer` turns an ordinary process into the restored one.
 
-#[path = "abi.rs"]
 pub mod abi;
 
 /// A program ready to be placed: flat bytes that only need the load address added at `relocs`.

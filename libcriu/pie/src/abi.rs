@@ -1,1 +1,0 @@
-//! Arguments shared between the engine and the programs: `repr(C)`, plain old data, no pointers of Rust types.

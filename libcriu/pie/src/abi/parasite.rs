@@ -1,0 +1,1 @@
+//! What the parasite and compel say to each other.

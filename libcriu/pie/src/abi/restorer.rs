@@ -1,0 +1,1 @@
+//! What the restorer and the engine say to each other.
