@@ -13,7 +13,13 @@ pub use progress::{Operator, Stage};
 
 pub mod dump;
 pub mod file;
+pub mod check;
+pub mod log;
+pub mod not_yet;
 pub mod restore;
+pub mod rpc;
+pub mod stats;
+pub mod sys;
 
 pub use dump::{DumpOutcome, dump, preflight};
 pub use restore::{RestoreOutcome, restore};

@@ -3,12 +3,14 @@
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::options::Options;
 use crate::progress::Operator;
+use crate::stats::DumpStats;
 
 /// What a finished dump tells its caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DumpOutcome {
     /// Tasks that were saved.
     pub tasks: usize,
+    pub stats: DumpStats,
 }
 
 /// Dumps the tree rooted at `options.pid` into the images directory.

@@ -3,12 +3,14 @@
 use crate::error::{Error, Phase, Result};
 use crate::options::Options;
 use crate::progress::Operator;
+use crate::stats::RestoreStats;
 
 /// What a finished restore tells its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestoreOutcome {
     /// The root task's pid in the engine's pid namespace.
     pub pid: i32,
+    pub stats: RestoreStats,
 }
 
 /// Restores the tree in the images directory.

@@ -1,0 +1,109 @@
+//! The one list of options and requests whose feature is not there yet. They are refused by name when used, never ignored;
+//! whoever brings the feature takes its row out.
+
+use criu_images::messages::{CriuCgMode, CriuOpts};
+
+use crate::error::{Error, Phase, Result};
+
+/// An option of the message, by its name on the command line, and whether a request uses it.
+struct Row {
+    option: &'static str,
+    is_used: fn(&CriuOpts) -> bool,
+}
+
+const fn row(option: &'static str, is_used: fn(&CriuOpts) -> bool) -> Row {
+    Row { option, is_used }
+}
+
+const ROWS: &[Row] = &[
+    row("ext-unix-sk", |o| o.ext_unix_sk() || !o.unix_sk_ino.is_empty()),
+    row("tcp-established", CriuOpts::tcp_established),
+    row("tcp-close", CriuOpts::tcp_close),
+    row("skip-in-flight", CriuOpts::tcp_skip_in_flight),
+    row("network-lock", |o| o.network_lock.is_some()),
+    row("evasive-devices", CriuOpts::evasive_devices),
+    row("file-locks", CriuOpts::file_locks),
+    row("page-server", |o| o.ps.is_some()),
+    row("root", |o| o.root.is_some()),
+    row("prev-images-dir", |o| o.parent_img.is_some()),
+    row("track-mem", CriuOpts::track_mem),
+    row("auto-dedup", CriuOpts::auto_dedup),
+    row("pre-dump-mode", |o| o.pre_dump_mode.is_some()),
+    row("pidfd-store", |o| o.pidfd_store_sk.is_some_and(|fd| fd != -1)),
+    row("lazy-pages", CriuOpts::lazy_pages),
+    row("stream", CriuOpts::stream),
+    row("link-remap", CriuOpts::link_remap),
+    row("force-irmap", CriuOpts::force_irmap),
+    row("irmap-scan-path", |o| !o.irmap_scan_paths.is_empty()),
+    row("ghost-fiemap", CriuOpts::ghost_fiemap),
+    row("file-validation", |o| o.file_validation.is_some()),
+    row("skip-file-rwx-check", CriuOpts::skip_file_rwx_check),
+    row("inherit-fd", |o| !o.inherit_fd.is_empty()),
+    row("external", |o| !o.external.is_empty()),
+    row("veth-pair", |o| !o.veths.is_empty()),
+    row("ext-mount-map", |o| !o.ext_mnt.is_empty() || o.auto_ext_mnt()),
+    row("enable-external-sharing", CriuOpts::ext_sharing),
+    row("enable-external-masters", CriuOpts::ext_masters),
+    row("skip-mnt", |o| !o.skip_mnt.is_empty()),
+    row("enable-fs", |o| !o.enable_fs.is_empty()),
+    row("mntns-compat-mode", CriuOpts::mntns_compat_mode),
+    row("empty-ns", |o| o.empty_ns() != 0),
+    row("join-ns", |o| !o.join_ns.is_empty()),
+    row("weak-sysctls", CriuOpts::weak_sysctls),
+    row("manage-cgroups", |o| {
+        o.manage_cgroups() || o.manage_cgroups_mode.is_some_and(|m| m != CriuCgMode::Ignore as i32)
+    }),
+    row("cgroup-root", |o| !o.cg_root.is_empty()),
+    row("cgroup-props", |o| o.cgroup_props.is_some()),
+    row("cgroup-props-file", |o| o.cgroup_props_file.is_some()),
+    row("cgroup-dump-controller", |o| !o.cgroup_dump_controller.is_empty()),
+    row("cgroup-yard", |o| o.cgroup_yard.is_some()),
+    row("freeze-cgroup", |o| o.freeze_cgroup.is_some()),
+    row("lsm-profile", |o| o.lsm_profile.is_some()),
+    row("lsm-mount-context", |o| o.lsm_mount_context.is_some()),
+    row("orphan-pts-master", CriuOpts::orphan_pts_master),
+    row("cpu-cap", |o| o.cpu_cap.is_some_and(|c| c != u32::MAX)),
+    row("unprivileged", CriuOpts::unprivileged),
+    row("allow-uprobes", CriuOpts::allow_uprobes),
+    row("libdir", |o| o.libdir.is_some()),
+    row("tls", CriuOpts::tls),
+    row("tls-cacert", |o| o.tls_cacert.is_some()),
+    row("tls-cacrl", |o| o.tls_cacrl.is_some()),
+    row("tls-cert", |o| o.tls_cert.is_some()),
+    row("tls-key", |o| o.tls_key.is_some()),
+    row("tls-no-cn-verify", CriuOpts::tls_no_cn_verify),
+];
+
+/// Refuses the first option of a request whose feature is not there yet.
+///
+/// # Errors
+/// EBADRQC, naming the option.
+pub fn refuse(opts: &CriuOpts) -> Result<()> {
+    match ROWS.iter().find(|r| (r.is_used)(opts)) {
+        None => Ok(()),
+        Some(row) => {
+            Err(Error::new(Phase::Options, format!("--{}", row.option), "this option's feature is not there yet")
+                .hint("leave it out")
+                .errno(libc::EBADRQC))
+        }
+    }
+}
+
+/// The refusal of a whole request or command.
+pub fn request(name: &str) -> Error {
+    Error::new(Phase::Options, name, "not there yet in this version").errno(libc::EBADRQC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_refused_by_name() {
+        assert!(refuse(&CriuOpts { shell_job: Some(true), leave_running: Some(true), ..Default::default() }).is_ok());
+        assert!(refuse(&CriuOpts { tls: Some(false), ..Default::default() }).is_ok());
+        let e = refuse(&CriuOpts { tls: Some(true), ..Default::default() }).unwrap_err();
+        assert_eq!(e.errno, libc::EBADRQC);
+        assert!(e.to_string().starts_with("--tls: "), "{e}");
+    }
+}

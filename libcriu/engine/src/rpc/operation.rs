@@ -1,0 +1,199 @@
+//! What each type of request does.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use criu_images::messages::{
+    CriuDumpResp, CriuFeatures, CriuLogLine, CriuOpts, CriuReq, CriuReqType, CriuResp, CriuRestoreResp, CriuVersion,
+};
+
+use super::connection::Connection;
+use super::operator::{RpcOperator, Wishes};
+use super::{Answer, Session, Transport, request, response};
+use crate::error::{Error, Phase, Result};
+use crate::{check, log as oplog, not_yet};
+
+/// The default log of a request.
+const LOG_FILE: &str = "criu.log";
+
+/// The command that takes this process's place after a restore, as the parent of the restored tree.
+pub struct ExecCommand {
+    args: Vec<String>,
+    init_pid: i32,
+}
+
+impl ExecCommand {
+    /// Never returns but with the reason why it could not be executed.
+    pub fn exec(self) -> Error {
+        let Some((program, args)) = self.args.split_first() else {
+            return Error::new(Phase::Service, "exec_cmd", "it is empty");
+        };
+        let e = Command::new(program).args(args).env("CRTOOLS_INIT_PID", self.init_pid.to_string()).exec();
+        Error::os(Phase::Service, format!("exec_cmd `{program}`"), "execve", e)
+    }
+}
+
+impl Session {
+    pub(super) fn dispatch(&self, request: CriuReq) -> Result<Answer> {
+        let kind = CriuReqType::try_from(request.r#type).map_err(|_| {
+            Error::new(Phase::Service, "request", format!("type {} is not known", request.r#type)).errno(libc::EBADRQC)
+        })?;
+        match kind {
+            CriuReqType::Version => Ok(version().into()),
+            CriuReqType::FeatureCheck => Ok(features(&request).into()),
+            CriuReqType::Check => self.check(request).map(Answer::from),
+            CriuReqType::Dump => self.dump(request).map(Answer::from),
+            CriuReqType::Preflight => self.preflight(request).map(Answer::from),
+            CriuReqType::Restore => self.restore(request),
+            CriuReqType::PreDump | CriuReqType::SinglePreDump => Err(not_yet::request("pre-dump")),
+            CriuReqType::PageServer | CriuReqType::PageServerChld => Err(not_yet::request("page-server")),
+            CriuReqType::CpuinfoDump => Err(not_yet::request("cpuinfo dump")),
+            CriuReqType::CpuinfoCheck => Err(not_yet::request("cpuinfo check")),
+            CriuReqType::WaitPid => Err(not_yet::request("wait-pid")),
+            CriuReqType::Empty
+            | CriuReqType::Notify
+            | CriuReqType::Progress
+            | CriuReqType::Log
+            | CriuReqType::Cancel => {
+                Err(Error::new(Phase::Service, "request", format!("type {} asks for nothing", kind.as_str_name()))
+                    .errno(libc::EBADRQC))
+            }
+        }
+    }
+
+    fn check(&self, request: CriuReq) -> Result<CriuResp> {
+        if let Some(opts) = &request.opts
+            && let Some(images) = request::images_dir(opts, self.peer)?
+        {
+            let work = request::work_dir(opts, self.peer)?.unwrap_or(images);
+            self.start_log(opts, &work, false)?;
+        }
+        check::check(check::Level::Basic).refuse()?;
+        Ok(response::success(CriuReqType::Check as i32))
+    }
+
+    fn dump(&self, request: CriuReq) -> Result<CriuResp> {
+        let (opts, dirs, wishes) = self.prepare(request, "dump")?;
+        let (options, is_target) = request::dump_options(self, opts, dirs)?;
+        let mut operator = self.operator(wishes, is_target);
+        let outcome = guarded(|| crate::dump(&options, &mut operator))?;
+        outcome.stats.write(&options.work_dir).unwrap_or_else(|e| log::warn!("{e}"));
+        Ok(CriuResp {
+            dump: Some(CriuDumpResp { restored: Some(false) }),
+            ..response::success(CriuReqType::Dump as i32)
+        })
+    }
+
+    fn preflight(&self, request: CriuReq) -> Result<CriuResp> {
+        let extended = request.opts.as_ref().is_some_and(CriuOpts::extended);
+        let (opts, dirs, wishes) = self.prepare(request, "dump")?;
+        let (options, is_target) = request::dump_options(self, opts, dirs)?;
+        let mut operator = self.operator(wishes, is_target);
+        let found = guarded(|| crate::preflight(&options, &mut operator))?;
+        Ok(response::preflight(found, extended))
+    }
+
+    fn restore(&self, request: CriuReq) -> Result<Answer> {
+        let (opts, dirs, wishes) = self.prepare(request, "restore")?;
+        let exec_cmd = opts.exec_cmd.clone();
+        if !exec_cmd.is_empty() && self.transport == Transport::Service {
+            return Err(Error::new(Phase::Options, "exec_cmd", "a service does not execute commands for its clients")
+                .errno(libc::EBADRQC));
+        }
+        let options = request::restore_options(self, opts, dirs)?;
+        let mut operator = self.operator(wishes, false);
+        let outcome = guarded(|| crate::restore(&options, &mut operator))?;
+        outcome.stats.write(&options.work_dir).unwrap_or_else(|e| log::warn!("{e}"));
+        let response = CriuResp {
+            restore: Some(CriuRestoreResp { pid: outcome.pid }),
+            ..response::success(CriuReqType::Restore as i32)
+        };
+        let then = (!exec_cmd.is_empty()).then_some(ExecCommand { args: exec_cmd, init_pid: outcome.pid });
+        Ok(Answer { response, then })
+    }
+
+    /// What every operation begins with: options present, directories open, log started, nothing asked that is not there.
+    fn prepare(&self, request: CriuReq, command: &str) -> Result<(CriuOpts, (OwnedFd, OwnedFd), Wishes)> {
+        let opts = request.opts.ok_or_else(|| {
+            Error::new(Phase::Options, "request", format!("a {command} needs opts")).errno(libc::EBADRQC)
+        })?;
+        let dirs = request::directories(&opts, self.peer)?;
+        self.start_log(&opts, &dirs.1, opts.extended())?;
+        not_yet::refuse(&opts)?;
+        let deadline = match opts.deadline_ms() {
+            0 => None,
+            ms => Instant::now().checked_add(Duration::from_millis(ms)),
+        };
+        let wishes = Wishes { notify: opts.notify_scripts(), extended: opts.extended(), is_target: false, deadline };
+        Ok((opts, dirs, wishes))
+    }
+
+    fn operator(&self, wishes: Wishes, is_target: bool) -> RpcOperator<'_> {
+        RpcOperator::new(&self.connection, Wishes { is_target, ..wishes })
+    }
+
+    /// Starts the log of a request in its work directory (or on standard error).
+    fn start_log(&self, opts: &CriuOpts, work_dir: &OwnedFd, to_client: bool) -> Result<()> {
+        use std::os::fd::AsFd;
+        let out = if opts.log_to_stderr() {
+            oplog::stderr().map_err(|e| Error::os(Phase::Options, "standard error", "dup", e))?
+        } else {
+            oplog::create_file(work_dir.as_fd(), opts.log_file.as_deref().unwrap_or(LOG_FILE))?
+        };
+        let level = opts.log_level.unwrap_or(oplog::DEFAULT_LEVEL);
+        let sink = if to_client { Some(self.log_sink()?) } else { None };
+        oplog::start(oplog::Setup { level, out: Some(out), log_pid: opts.log_pid(), sink });
+        log::info!("criu 4.2, request of pid {}", self.peer.pid());
+        Ok(())
+    }
+
+    /// Sends log lines to the client; one that does not read loses them.
+    fn log_sink(&self) -> Result<oplog::LineSink> {
+        let fd = self.connection.fd().try_clone_to_owned();
+        let connection = Connection::new(fd.map_err(|e| Error::os(Phase::Service, "the connection", "dup", e))?);
+        Ok(Box::new(move |level, text| {
+            connection.offer(&CriuResp {
+                r#type: CriuReqType::Log as i32,
+                success: true,
+                log: Some(CriuLogLine { level: Some(level), text: Some(text.to_owned()) }),
+                ..Default::default()
+            });
+        }))
+    }
+}
+
+/// Runs the engine; a defect in it becomes an error of the request, its guards having put the target back.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|s| (*s).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        Err(Error::new(Phase::Service, "the engine", format!("a defect: {text}")))
+    })
+}
+
+fn version() -> CriuResp {
+    CriuResp {
+        version: Some(CriuVersion { major_number: 4, minor_number: 2, ..Default::default() }),
+        ..response::success(CriuReqType::Version as i32)
+    }
+}
+
+/// Answers the features that were asked about.
+fn features(request: &CriuReq) -> CriuResp {
+    let asked = request.features.unwrap_or_default();
+    let answer = |asked: Option<bool>, name: &str| asked.filter(|&a| a).map(|_| check::has_feature(name));
+    CriuResp {
+        features: Some(CriuFeatures {
+            mem_track: answer(asked.mem_track, "mem_dirty_track"),
+            lazy_pages: answer(asked.lazy_pages, "uffd-noncoop"),
+            pidfd_store: answer(asked.pidfd_store, "pidfd_store"),
+        }),
+        ..response::success(CriuReqType::FeatureCheck as i32)
+    }
+}

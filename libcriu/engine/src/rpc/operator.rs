@@ -1,0 +1,124 @@
+//! The client of a connection as the engine's operator: notifications there and back, progress, cancellation, deadline.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use criu_images::messages::{CriuNotify, CriuProgress, CriuReqType, CriuResp};
+
+use super::connection::{Connection, Received};
+use crate::error::{Error, Phase, Result};
+use crate::progress::{Operator, Stage};
+
+/// Between two progress messages of the same phase.
+const PROGRESS_PERIOD: Duration = Duration::from_millis(50);
+
+/// What the client asked to be told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// `notify_scripts`: wait for its answer at every stage.
+    pub notify: bool,
+    /// `extended`: progress messages.
+    pub extended: bool,
+    /// The client itself is part of what is dumped: while it is frozen it cannot answer.
+    pub is_target: bool,
+    pub deadline: Option<Instant>,
+}
+
+/// The operator of one operation.
+pub struct RpcOperator<'a> {
+    connection: &'a Connection,
+    wishes: Wishes,
+    last_progress: Option<(Phase, Instant)>,
+}
+
+impl<'a> RpcOperator<'a> {
+    pub fn new(connection: &'a Connection, wishes: Wishes) -> Self {
+        RpcOperator { connection, wishes, last_progress: None }
+    }
+
+    fn late(&self, phase: Phase) -> Error {
+        Error::new(phase, "the operation", "its deadline has passed").errno(libc::ETIMEDOUT)
+    }
+
+    /// What a message that arrives while the engine works means for the operation.
+    fn interrupted(phase: Phase, received: &Received) -> Result<()> {
+        match received {
+            Received::Nothing => Ok(()),
+            Received::Closed => {
+                Err(Error::new(phase, "the operation", "the client closed the connection").errno(libc::ECANCELED))
+            }
+            Received::Request(r) if r.r#type == CriuReqType::Cancel as i32 => {
+                Err(Error::new(phase, "the operation", "cancelled by the client").errno(libc::ECANCELED))
+            }
+            Received::Request(r) => Err(Error::new(
+                phase,
+                "request",
+                format!("type {} while an operation is under way; only NOTIFY and CANCEL are taken then", r.r#type),
+            )
+            .errno(libc::EBADRQC)),
+        }
+    }
+
+    fn answer(&self, stage: Stage) -> Result<()> {
+        match self.connection.receive(self.wishes.deadline)? {
+            Received::Nothing => Err(self.late(Phase::Service)),
+            Received::Request(r) if r.r#type == CriuReqType::Notify as i32 => {
+                if r.notify_success == Some(true) {
+                    return Ok(());
+                }
+                Err(Error::new(Phase::Service, format!("stage {}", stage.name()), "the client's callback failed"))
+            }
+            other => Self::interrupted(Phase::Service, &other),
+        }
+    }
+}
+
+impl Operator for RpcOperator<'_> {
+    fn stage(&mut self, stage: Stage, pid: Option<i32>, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        if !self.wishes.notify {
+            return Ok(());
+        }
+        if self.wishes.is_target && stage != Stage::PreDump {
+            log::info!("stage {}: the client is the target and frozen, it is not asked", stage.name());
+            return Ok(());
+        }
+        let message = CriuResp {
+            r#type: CriuReqType::Notify as i32,
+            success: true,
+            notify: Some(CriuNotify { script: Some(stage.name().to_owned()), pid }),
+            ..Default::default()
+        };
+        log::debug!("notify the client: {}", stage.name());
+        self.connection.send(&message, fd)?;
+        self.answer(stage)
+    }
+
+    fn progress(&mut self, phase: Phase, done: u64, total: u64) {
+        if !self.wishes.extended || self.wishes.is_target {
+            return;
+        }
+        let now = Instant::now();
+        let finished = total != 0 && done == total;
+        if let Some((last, at)) = self.last_progress
+            && last == phase
+            && !finished
+            && now.duration_since(at) < PROGRESS_PERIOD
+        {
+            return;
+        }
+        self.last_progress = Some((phase, now));
+        self.connection.offer(&CriuResp {
+            r#type: CriuReqType::Progress as i32,
+            success: true,
+            progress: Some(CriuProgress { phase: Some(phase.name().to_owned()), done: Some(done), total: Some(total) }),
+            ..Default::default()
+        });
+    }
+
+    fn check_cancelled(&mut self, phase: Phase) -> Result<()> {
+        if self.wishes.deadline.is_some_and(|d| Instant::now() >= d) {
+            return Err(self.late(phase));
+        }
+        Self::interrupted(phase, &self.connection.take()?)
+    }
+}

@@ -1,0 +1,3 @@
+//! System calls that neither rustix nor the standard library wraps: the engine's only unsafe code.
+
+pub mod peer;
