@@ -92,7 +92,21 @@ impl Error {
     /// An error of a system call: the cause reads `openat: No such file or directory (os error 2)`.
     pub fn os(phase: Phase, object: impl Into<String>, call: &str, source: impl Into<io::Error>) -> Self {
         let source: io::Error = source.into();
-        Error::new(phase, object, format!("{call}: {source}"))
+        let e = Error::new(phase, object, format!("{call}: {source}"));
+        match source.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => e.hint("make room for the images, or put them elsewhere"),
+            _ => e,
+        }
+    }
+
+    /// An image that cannot be read or written; a full disk says so.
+    pub fn image(phase: Phase, source: criu_images::ImageError) -> Self {
+        use criu_images::ImageError as E;
+        match source {
+            E::Io { file, call, source } => Error::os(phase, file, call, source),
+            E::Corrupt { file, offset, reason } => Error::new(phase, file, format!("offset {offset}: {reason}")),
+            E::Missing { file } => Error::new(phase, file, "missing"),
+        }
     }
 
     pub fn pid(mut self, pid: i32) -> Self {

@@ -11,11 +11,13 @@ pub use error::{Blocker, Error, Phase, Result};
 pub use options::Options;
 pub use progress::{Operator, Stage};
 
+pub mod check;
 pub mod dump;
 pub mod file;
-pub mod check;
 pub mod log;
+pub mod mem;
 pub mod not_yet;
+pub mod proc;
 pub mod restore;
 pub mod rpc;
 pub mod stats;

@@ -1,3 +1,5 @@
 //! System calls that neither rustix nor the standard library wraps: the engine's only unsafe code.
 
+pub mod memory;
+pub mod pagemap;
 pub mod peer;

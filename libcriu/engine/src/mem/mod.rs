@@ -1,0 +1,5 @@
+//! Memory: areas, their pages, shared memory, the fields of the address space.
+
+pub mod pages;
+pub mod shmem;
+pub mod vma;

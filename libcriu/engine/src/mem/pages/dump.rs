@@ -1,0 +1,69 @@
+//! Writes the pagemap and the pages of one object.
+
+use std::os::fd::AsFd;
+
+use criu_images::messages::{PagemapEntry, PagemapHead};
+use criu_images::{ImageDir, Kind};
+
+use super::copy::{CopyError, Source, copy};
+use super::{Run, flags};
+use crate::error::{Error, Phase, Result};
+
+/// Hands out the numbers of `pages-N.img`.
+#[derive(Debug, Default)]
+pub struct PagesIds(u32);
+
+impl PagesIds {
+    pub fn allocate(&mut self) -> u32 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+/// What was written, for the statistics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageTotals {
+    pub pages: u64,
+    pub lazy: u64,
+}
+
+/// Writes `kind`-`id`.img (a pagemap of a task or of shared memory) and a fresh pages-N.img with the bytes of `runs`.
+///
+/// # Errors
+/// A page that cannot be read, a file that cannot be written.
+pub fn dump_runs(
+    images: &ImageDir,
+    kind: Kind,
+    id: u64,
+    ids: &mut PagesIds,
+    source: Source<'_>,
+    runs: &[Run],
+) -> Result<PageTotals> {
+    let pages_id = ids.allocate();
+    let mut pagemap = images.create(kind, id).map_err(|e| Error::image(Phase::Save, e))?;
+    pagemap.entry(&PagemapHead { pages_id }).map_err(|e| Error::image(Phase::Save, e))?;
+    let mut totals = PageTotals::default();
+    for r in runs {
+        let entry =
+            PagemapEntry { vaddr: r.start, flags: Some(r.flags), nr_pages: Some(r.pages), ..PagemapEntry::default() };
+        pagemap.entry(&entry).map_err(|e| Error::image(Phase::Save, e))?;
+        totals.pages += r.pages;
+        if r.flags & flags::LAZY != 0 {
+            totals.lazy += r.pages;
+        }
+    }
+    pagemap.finish().map_err(|e| Error::image(Phase::Save, e))?;
+    let name = Kind::Pages.file_name(u64::from(pages_id));
+    let out = images.create_raw(&name).map_err(|e| Error::image(Phase::Save, e))?;
+    copy(source, runs, out.as_fd()).map_err(|e| describe(e, &name))?;
+    Ok(totals)
+}
+
+fn describe(e: CopyError, pages: &str) -> Error {
+    match e {
+        CopyError::Read { address, source } => {
+            Error::os(Phase::Save, format!("page at {address:#x}"), "reading", source)
+        }
+        CopyError::Write(source) => Error::os(Phase::Save, pages, "pwrite", source),
+    }
+}

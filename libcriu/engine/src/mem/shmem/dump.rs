@@ -1,0 +1,43 @@
+//! Which parts of an object of shared memory hold data is asked by SEEK_DATA: for tmpfs these are the touched pages, swapped ones
+//! included.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use criu_images::{ImageDir, Kind};
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+use crate::error::{Error, Phase, Result};
+use crate::mem::pages::{PageTotals, PagesIds, Run, Source, dump_runs, flags};
+use crate::mem::vma::PAGE_BYTES;
+
+/// Saves the first `size` bytes of the object behind `file` (open for reading, its own description: the position is moved)
+/// as `pagemap-shmem-SHMID.img`. Gives what was written.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub fn dump(images: &ImageDir, shmid: u64, file: BorrowedFd<'_>, size: u64, ids: &mut PagesIds) -> Result<PageTotals> {
+    let runs =
+        data_runs(file, size).map_err(|e| Error::os(Phase::Save, format!("shared memory {shmid}"), "lseek", e))?;
+    dump_runs(images, Kind::ShmemPagemap, shmid, ids, Source::File(file.as_fd()), &runs)
+}
+
+fn data_runs(file: BorrowedFd<'_>, size: u64) -> Result<Vec<Run>, Errno> {
+    let mut runs = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(start) if start < size => start / PAGE_BYTES * PAGE_BYTES,
+            Ok(_) | Err(Errno::NXIO) => break,
+            Err(e) => return Err(e),
+        };
+        let end = rustix::fs::seek(file, SeekFrom::Hole(start))?.min(size);
+        let pages = end.saturating_sub(start).div_ceil(PAGE_BYTES);
+        if pages == 0 {
+            break;
+        }
+        runs.push(Run { start, pages, flags: flags::PRESENT, unreadable: false });
+        at = start + pages * PAGE_BYTES;
+    }
+    Ok(runs)
+}

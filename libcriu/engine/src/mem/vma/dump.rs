@@ -1,0 +1,199 @@
+//! Areas on their way into an image: what kind each is, and what cannot be saved.
+
+use criu_images::messages::VmaEntry;
+
+use super::{ADVICE, flags, status};
+use crate::proc::Area;
+
+/// What an area shows, so where its contents come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AreaKind {
+    /// Anonymous, of this address space alone (after fork shared copy-on-write).
+    PrivateAnonymous,
+    /// Anonymous and shared: the inode of the kernel's own tmpfs file behind it.
+    SharedAnonymous {
+        inode: u64,
+    },
+    File {
+        memfd: bool,
+    },
+    Vdso,
+    Vvar,
+    Vsyscall,
+}
+
+/// The kind of an area, or why it cannot be saved and what would help.
+pub type Classified = Result<AreaKind, (&'static str, &'static str)>;
+
+/// Flags of `VmFlags` that stand for memory which a copy of its bytes would not bring back.
+const REFUSED_FLAGS: &[([u8; 2], &str)] = &[
+    (*b"ht", "huge pages of hugetlbfs cannot be saved yet"),
+    (*b"um", "the area is watched by a userfaultfd"),
+    (*b"uw", "the area is write-protected by a userfaultfd"),
+    (*b"ui", "the area is watched by a userfaultfd for minor faults"),
+    (*b"ss", "a shadow stack cannot be saved"),
+    (*b"sl", "a sealed area (mseal) cannot be saved"),
+    (*b"io", "memory of a device cannot be saved"),
+    (*b"pf", "memory of a device cannot be saved"),
+    (*b"sf", "synchronous mappings of persistent memory cannot be saved"),
+];
+
+/// Tells what `area` is; `shmem_dev` is the device of the kernel's own tmpfs, where shared anonymous memory and memfds live.
+pub fn classify(area: &Area, shmem_dev: (u32, u32)) -> Classified {
+    match area.name.as_slice() {
+        b"[vdso]" => return Ok(AreaKind::Vdso),
+        b"[vvar]" | b"[vvar_vclock]" => return Ok(AreaKind::Vvar),
+        b"[vsyscall]" => return Ok(AreaKind::Vsyscall),
+        b"[uprobes]" => return Err(("uprobes are set in this task", "")),
+        _ => {}
+    }
+    if let Some((_, why)) = REFUSED_FLAGS.iter().find(|(flag, _)| area.has(flag)) {
+        return Err((why, ""));
+    }
+    let execute_only = area.prot == libc::PROT_EXEC as u32;
+    if area.protection_key != 0 && !execute_only {
+        return Err(("memory protection keys cannot be saved", ""));
+    }
+    if area.inode == 0 && !area.shared {
+        return Ok(AreaKind::PrivateAnonymous);
+    }
+    let internal = area.dev == shmem_dev;
+    let starts = |prefix: &[u8]| area.name.starts_with(prefix);
+    if internal && starts(b"/SYSV") {
+        return Err(("System V shared memory cannot be saved yet", ""));
+    }
+    if internal && (starts(b"/dev/zero (deleted)") || starts(b"[anon_shmem:")) {
+        return match area.shared {
+            true => Ok(AreaKind::SharedAnonymous { inode: area.inode }),
+            false => Err(("a private view of shared anonymous memory cannot be saved", "")),
+        };
+    }
+    if starts(b"/[aio]") && area.dev.0 == 0 {
+        return Err(("rings of asynchronous I/O (io_setup) cannot be saved yet", ""));
+    }
+    if !starts(b"/") {
+        return Err(("a mapping of this kind of object cannot be saved", ""));
+    }
+    Ok(AreaKind::File { memfd: internal && starts(b"/memfd:") })
+}
+
+/// The area's entry. `file` is the id and the access mode of the mapped file, for a mapping of one.
+pub fn entry(area: &Area, kind: AreaKind, file: Option<(u32, u32)>) -> VmaEntry {
+    let mut v = VmaEntry {
+        start: area.start,
+        end: area.end,
+        prot: area.prot,
+        flags: if area.shared { flags::SHARED } else { flags::PRIVATE },
+        status: status::REGULAR,
+        fd: -1,
+        ..VmaEntry::default()
+    };
+    match kind {
+        AreaKind::PrivateAnonymous => {
+            v.status |= status::ANON_PRIVATE;
+            v.flags |= flags::ANONYMOUS;
+            if area.name == b"[heap]" {
+                v.status |= status::HEAP;
+            }
+            if area.has(b"dp") {
+                v.flags = v.flags & !flags::PRIVATE | flags::DROPPABLE;
+            }
+        }
+        AreaKind::SharedAnonymous { inode } => {
+            v.status |= status::ANON_SHARED;
+            v.flags |= flags::ANONYMOUS;
+            v.shmid = inode;
+            v.pgoff = area.offset;
+        }
+        AreaKind::File { memfd } => {
+            v.status |= if area.shared { status::FILE_SHARED } else { status::FILE_PRIVATE };
+            if memfd {
+                v.status |= status::MEMFD;
+            }
+            v.pgoff = area.offset;
+            if let Some((id, access)) = file {
+                v.shmid = u64::from(id);
+                v.fdflags = Some(access);
+            }
+        }
+        AreaKind::Vdso => {
+            v.status |= status::VDSO | status::ANON_PRIVATE;
+            v.flags |= flags::ANONYMOUS;
+        }
+        AreaKind::Vvar => {
+            v.status |= status::VVAR | status::ANON_PRIVATE;
+            v.flags |= flags::ANONYMOUS;
+        }
+        AreaKind::Vsyscall => {
+            v.status = status::VSYSCALL | status::ANON_PRIVATE;
+            v.flags |= flags::ANONYMOUS;
+        }
+    }
+    attributes(area, &mut v);
+    v
+}
+
+fn attributes(area: &Area, v: &mut VmaEntry) {
+    for (flag, bit) in [(b"gd", flags::GROWSDOWN), (b"lo", flags::LOCKED), (b"nr", flags::NORESERVE)] {
+        if area.has(flag) {
+            v.flags |= bit;
+        }
+    }
+    if area.has(b"lf") {
+        v.lock_on_fault = Some(true);
+    }
+    let madv = ADVICE.iter().filter(|(flag, _)| area.has(flag)).fold(0u64, |m, (_, advice)| m | 1 << advice);
+    // Droppable memory is never written to core files and wiped on fork by its nature, not by advice.
+    if madv != 0 && !area.has(b"dp") {
+        v.madv = Some(madv);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHM: (u32, u32) = (0, 1);
+
+    fn area(name: &[u8], flags: &[&[u8; 2]]) -> Area {
+        Area {
+            start: 0x1000,
+            end: 0x3000,
+            prot: 3,
+            name: name.to_vec(),
+            flags: flags.iter().map(|f| **f).collect(),
+            ..Area::default()
+        }
+    }
+
+    #[test]
+    fn kinds() {
+        assert_eq!(classify(&area(b"", &[]), SHM), Ok(AreaKind::PrivateAnonymous));
+        assert_eq!(classify(&area(b"[vvar]", &[b"io", b"pf"]), SHM), Ok(AreaKind::Vvar));
+        let shared = Area { shared: true, inode: 7, dev: SHM, ..area(b"/dev/zero (deleted)", &[]) };
+        assert_eq!(classify(&shared, SHM), Ok(AreaKind::SharedAnonymous { inode: 7 }));
+        // A file that merely has such a name.
+        let named = Area { dev: (8, 1), ..shared };
+        assert_eq!(classify(&named, SHM), Ok(AreaKind::File { memfd: false }));
+        let memfd = Area { shared: true, inode: 7, dev: SHM, ..area(b"/memfd:x (deleted)", &[]) };
+        assert_eq!(classify(&memfd, SHM), Ok(AreaKind::File { memfd: true }));
+        let sysv = Area { name: b"/SYSV00001234 (deleted)".to_vec(), ..memfd };
+        assert!(classify(&sysv, SHM).is_err());
+        for flag in [b"ht", b"um", b"uw", b"ss", b"io", b"pf", b"sl"] {
+            assert!(classify(&area(b"", &[flag]), SHM).is_err());
+        }
+        let ring = Area { shared: true, inode: 3, ..area(b"anon_inode:[io_uring]", &[]) };
+        assert!(classify(&ring, SHM).is_err());
+    }
+
+    #[test]
+    fn attributes_of_anonymous_memory() {
+        let v = entry(&area(b"", &[b"gd", b"lo", b"lf", b"nr", b"dc", b"wf"]), AreaKind::PrivateAnonymous, None);
+        assert_eq!(v.flags, flags::PRIVATE | flags::ANONYMOUS | 0x100 | 0x2000 | 0x4000);
+        assert_eq!((v.madv, v.lock_on_fault), (Some(1 << 10 | 1 << 18), Some(true)));
+        let v = entry(&area(b"[heap]", &[]), AreaKind::PrivateAnonymous, None);
+        assert_eq!((v.status, v.madv, v.fd), (status::REGULAR | status::HEAP | status::ANON_PRIVATE, None, -1));
+        let v = entry(&area(b"/x", &[]), AreaKind::File { memfd: false }, Some((5, 2)));
+        assert_eq!((v.shmid, v.fdflags, v.status), (5, Some(2), status::REGULAR | status::FILE_PRIVATE));
+    }
+}

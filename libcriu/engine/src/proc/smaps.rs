@@ -1,0 +1,127 @@
+//! /proc/PID/smaps: the areas of a process's memory with their flags
+
+use std::io;
+
+use super::{ProcDir, malformed};
+
+/// One area (VMA).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Area {
+    pub start: u64,
+    pub end: u64,
+    /// PROT_READ | PROT_WRITE | PROT_EXEC
+    pub prot: u32,
+    pub shared: bool,
+    /// In bytes.
+    pub offset: u64,
+    /// Major and minor number of the device of the mapped file.
+    pub dev: (u32, u32),
+    pub inode: u64,
+    /// The file's path or the kernel's name in brackets; empty for anonymous memory. Newlines stand as `\012`.
+    pub name: Vec<u8>,
+    /// `VmFlags`: two letters each.
+    pub flags: Vec<[u8; 2]>,
+    pub protection_key: u32,
+}
+
+impl Area {
+    /// Does the area have this flag (`gd`, `lo` ...)?
+    pub fn has(&self, flag: &[u8; 2]) -> bool {
+        self.flags.contains(flag)
+    }
+
+    pub fn len(&self) -> u64 {
+        self.end - self.start
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// Every area of the process, by address.
+///
+/// # Errors
+/// Those of reading the file.
+pub fn areas(dir: &ProcDir) -> io::Result<Vec<Area>> {
+    parse(&dir.read("smaps")?).ok_or_else(|| malformed("smaps"))
+}
+
+fn parse(bytes: &[u8]) -> Option<Vec<Area>> {
+    let mut areas: Vec<Area> = Vec::new();
+    for line in bytes.split(|&b| b == b'\n') {
+        match line.first() {
+            None => {}
+            // Area lines begin with a hexadecimal number in lower case, the others with a capital letter.
+            Some(b'0'..=b'9' | b'a'..=b'f') => areas.push(header(line)?),
+            Some(b'V') => {
+                if let Some(flags) = line.strip_prefix(b"VmFlags:") {
+                    let area = areas.last_mut()?;
+                    area.flags = flags.split(|&b| b == b' ').filter_map(|f| f.try_into().ok()).collect();
+                }
+            }
+            Some(b'P') => {
+                if let Some(key) = line.strip_prefix(b"ProtectionKey:") {
+                    areas.last_mut()?.protection_key = std::str::from_utf8(key).ok()?.trim().parse().ok()?;
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    Some(areas)
+}
+
+/// `7fc9974c9000-7fc9974d9000 rw-s 00000000 00:01 1025      /dev/zero (deleted)`
+fn header(line: &[u8]) -> Option<Area> {
+    let mut fields = line.splitn(6, |&b| b == b' ');
+    let mut next = || std::str::from_utf8(fields.next()?).ok();
+    let (start, end) = next()?.split_once('-')?;
+    let perms = next()?.as_bytes();
+    let offset = u64::from_str_radix(next()?, 16).ok()?;
+    let (major, minor) = next()?.split_once(':')?;
+    let dev = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    let inode = next()?.parse().ok()?;
+    let name = fields.next().unwrap_or_default();
+    let bit = |at: usize, letter: u8, value: i32| if perms.get(at) == Some(&letter) { value as u32 } else { 0 };
+    let area = Area {
+        start: u64::from_str_radix(start, 16).ok()?,
+        end: u64::from_str_radix(end, 16).ok()?,
+        prot: bit(0, b'r', libc::PROT_READ) | bit(1, b'w', libc::PROT_WRITE) | bit(2, b'x', libc::PROT_EXEC),
+        shared: perms.get(3) == Some(&b's'),
+        offset,
+        dev,
+        inode,
+        name: name.trim_ascii_start().to_vec(),
+        flags: Vec::new(),
+        protection_key: 0,
+    };
+    (area.start < area.end).then_some(area)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn areas_with_and_without_names() {
+        let text = b"558430147000-558430149000 r-xp 00001000 fe:00 9978168                    /tmp/a file (deleted)\n\
+            Size:                  4 kB\nTHPeligible:           0\nProtectionKey:         3\nVmFlags: rd ex mr mw me \n\
+            7fc9974b9000-7fc9974bb000 rw-s 00000000 00:00 0 \nVmFlags: rd wr lo lf \n";
+        let a = parse(text).unwrap();
+        assert_eq!(a.len(), 2);
+        assert_eq!((a[0].start, a[0].end, a[0].prot, a[0].shared), (0x558430147000, 0x558430149000, 5, false));
+        assert_eq!((a[0].offset, a[0].dev, a[0].inode), (0x1000, (0xfe, 0), 9978168));
+        assert_eq!((a[0].name.as_slice(), a[0].protection_key), (b"/tmp/a file (deleted)".as_slice(), 3));
+        assert!(a[0].has(b"ex") && !a[0].has(b"wr"));
+        assert!(a[1].shared && a[1].name.is_empty() && a[1].has(b"lf"));
+        assert!(parse(b"12-10 rw-p 0 0:0 0\n").is_none());
+    }
+
+    #[test]
+    fn own_areas() {
+        let me = super::super::ProcDir::open(std::process::id() as i32).unwrap();
+        let a = super::areas(&me).unwrap();
+        assert!(a.iter().any(|a| a.name == b"[stack]" && a.has(b"gd")));
+        assert!(a.windows(2).all(|w| w[0].end <= w[1].start));
+    }
+}

@@ -1,0 +1,96 @@
+//! /proc/PID/status and its form for a thread
+
+/// What the engine needs of it; see proc_pid_status(5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub umask: u32,
+    pub tracer_pid: i32,
+    /// The task's ids in every pid namespace, from the reader's to its own.
+    pub ns_pids: Vec<i32>,
+    /// Real, effective, saved, filesystem.
+    pub uids: [u32; 4],
+    pub gids: [u32; 4],
+    pub groups: Vec<u32>,
+    pub cap_inh: u64,
+    pub cap_prm: u64,
+    pub cap_eff: u64,
+    pub cap_bnd: u64,
+    pub cap_amb: u64,
+    pub sig_blocked: u64,
+    pub no_new_privs: bool,
+    /// 0 none, 1 strict, 2 filter.
+    pub seccomp_mode: u32,
+    pub seccomp_filters: u32,
+    /// Absent in kernels before 5.0.
+    pub thp_enabled: Option<bool>,
+    /// `x86_Thread_features`: `shstk`, `wrss`; empty when none is on.
+    pub x86_features: String,
+    /// Which CPUs the thread may use, as a list.
+    pub cpus_allowed: String,
+}
+
+impl Status {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Status> {
+        let text = String::from_utf8_lossy(bytes);
+        let mut s = Status::default();
+        let mut ids = 0;
+        for line in text.lines() {
+            let Some((key, value)) = line.split_once(':') else { continue };
+            let value = value.trim();
+            match key {
+                "Umask" => s.umask = u32::from_str_radix(value, 8).ok()?,
+                "TracerPid" => s.tracer_pid = value.parse().ok()?,
+                "NSpid" => s.ns_pids = numbers(value)?,
+                "Uid" => {
+                    s.uids = numbers(value)?.try_into().ok()?;
+                    ids += 1;
+                }
+                "Gid" => {
+                    s.gids = numbers(value)?.try_into().ok()?;
+                    ids += 1;
+                }
+                "Groups" => s.groups = numbers(value)?,
+                "CapInh" => s.cap_inh = hex(value)?,
+                "CapPrm" => s.cap_prm = hex(value)?,
+                "CapEff" => s.cap_eff = hex(value)?,
+                "CapBnd" => s.cap_bnd = hex(value)?,
+                "CapAmb" => s.cap_amb = hex(value)?,
+                "SigBlk" => s.sig_blocked = hex(value)?,
+                "NoNewPrivs" => s.no_new_privs = value == "1",
+                "Seccomp" => s.seccomp_mode = value.parse().ok()?,
+                "Seccomp_filters" => s.seccomp_filters = value.parse().ok()?,
+                "THP_enabled" => s.thp_enabled = Some(value == "1"),
+                "x86_Thread_features" => s.x86_features = value.to_owned(),
+                "Cpus_allowed_list" => s.cpus_allowed = value.to_owned(),
+                _ => {}
+            }
+        }
+        (ids == 2).then_some(s)
+    }
+}
+
+fn numbers<T: std::str::FromStr>(value: &str) -> Option<Vec<T>> {
+    value.split_ascii_whitespace().map(|n| n.parse().ok()).collect()
+}
+
+fn hex(value: &str) -> Option<u64> {
+    u64::from_str_radix(value, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Status;
+
+    #[test]
+    fn the_fields_that_matter() {
+        let s = Status::parse(
+            b"Name:\tx:y\nUmask:\t0027\nTracerPid:\t5\nNSpid:\t100\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \n\
+              CapInh:\t00000000000000ff\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\nTHP_enabled:\t0\n",
+        )
+        .unwrap();
+        assert_eq!((s.umask, s.tracer_pid, s.uids, s.gids), (0o27, 5, [1, 2, 3, 4], [5, 6, 7, 8]));
+        assert_eq!((s.ns_pids, s.groups, s.cap_inh), (vec![100, 7], vec![10, 20], 0xff));
+        assert_eq!((s.no_new_privs, s.seccomp_mode, s.seccomp_filters, s.thp_enabled), (true, 2, 3, Some(false)));
+        assert!(Status::parse(b"Name:\tx\n").is_none());
+    }
+}
