@@ -1,1 +1,32 @@
-//! compel
+//! Stopping processes, infecting them with a parasite, making system calls in them, and curing them.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), criu_compel::Error> {
+//! use criu_compel::{Resume, SeizedTask};
+//! let mut infected = SeizedTask::seize(4213)?.infect()?;
+//! let pid = infected.syscall(libc::SYS_getpid, [0; 6])?;
+//! infected.cure()?.release(Resume::AsBefore)?;
+//! # Ok(()) }
+//! ```
+//!
+//! The tracer is a thread: everything about one task has to be done by the thread that seized it. The tracer may die at any
+//! time without harm to the task; how that is achieved stands in `infect` and in the project's ARCHITECTURE.md.
+
+mod affinity;
+pub mod arch;
+mod error;
+mod infect;
+mod memory;
+mod patience;
+pub mod ptrace;
+mod rseq;
+mod seize;
+pub mod status;
+mod vdso;
+
+pub use criu_pie::abi::parasite::Call;
+pub use error::{Error, Kind, Result};
+pub use infect::Infected;
+pub use memory::Memory;
+pub use ptrace::Regs;
+pub use seize::{Resume, SeizedTask, SeizedThread, Seizing};

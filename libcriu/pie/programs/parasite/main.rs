@@ -1,16 +1,244 @@
-//! parasite
+//! The parasite: makes system calls on behalf of the engine, inside a task that is being dumped.
+//!
+//! It is written in assembler because of what it must not do: it uses no stack and no vector or x87 register, so the
+//! only state of a thread that it changes are general registers, and those can be put back by anyone at any time.
+//! A thread serves the engine over a socket. When the socket ends (the engine died), it sends the other threads home,
+//! waits until they are out, closes its own end, unmaps the area and goes home itself.
 
 #![no_std]
 #![no_main]
 
+#[path = "../../src/abi/parasite.rs"]
+mod abi;
+#[allow(dead_code)]
 #[path = "../rt/mod.rs"]
 mod rt;
 
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".text.start")]
-extern "C" fn _start(args: u64) -> ! {
-    loop {
-        // SAFETY: exit_group takes a status and does not come back.
-        unsafe { rt::syscall(231, [args, 0, 0, 0, 0, 0]) };
-    }
-}
+use core::mem::{offset_of, size_of};
+
+use abi::{Call, Control, Slot};
+
+core::arch::global_asm!(
+    ".section .text.start, \"ax\", @progbits",
+    ".globl _start",
+    "_start:",
+    "jmp 10f",
+    ".balign 8",
+    "jmp 60f",
+    ".balign 8",
+    "jmp 70f",
+    ".balign 8",
+    // r12 = table, r13 = how many: makes the calls. Clobbers r12, r13 and all argument registers.
+    ".macro MAKE_CALLS",
+    "1: test r13, r13",
+    "jz 2f",
+    "mov rax, [r12 + {call_nr}]",
+    "mov rdi, [r12 + {call_args}]",
+    "mov rsi, [r12 + {call_args} + 8]",
+    "mov rdx, [r12 + {call_args} + 16]",
+    "mov r10, [r12 + {call_args} + 24]",
+    "mov r8, [r12 + {call_args} + 32]",
+    "mov r9, [r12 + {call_args} + 40]",
+    "syscall",
+    "mov [r12 + {call_ret}], rax",
+    "add r12, {call_size}",
+    "dec r13",
+    "jmp 1b",
+    "2:",
+    ".endm",
+    // \\c = register with the address of Control: tells the engine that the calls are made.
+    ".macro REPLY c",
+    "mov eax, 44", // sendto
+    "mov edi, dword ptr [\\c + {sockets}]",
+    "lea rsi, [\\c + {reply}]",
+    "mov edx, 8",
+    "mov r10d, 0x4000", // MSG_NOSIGNAL
+    "xor r8d, r8d",
+    "xor r9d, r9d",
+    "syscall",
+    ".endm",
+    // rax = milliseconds of CLOCK_MONOTONIC.
+    ".macro NOW",
+    "mov eax, 228", // clock_gettime
+    "mov edi, 1",
+    "lea rsi, [rbx + {now}]",
+    "syscall",
+    "mov rax, [rbx + {now} + 8]",
+    "xor edx, edx",
+    "mov ecx, 1000000",
+    "div rcx",
+    "imul rcx, [rbx + {now}], 1000",
+    "add rax, rcx",
+    ".endm",
+    // The serving thread.
+    "10: mov eax, 10", // mprotect
+    "mov rdi, [rbx + {writable}]",
+    "mov rsi, [rbx + {writable_bytes}]",
+    "mov edx, 3",
+    "syscall",
+    "test rax, rax",
+    "jnz 65f",
+    "mov eax, 53", // socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets)
+    "mov edi, 1",
+    "mov esi, 0x80005",
+    "xor edx, edx",
+    "lea r10, [rbx + {sockets}]",
+    "syscall",
+    "test rax, rax",
+    "jnz 65f",
+    "mov eax, 3", // close: the engine has taken its end by now
+    "mov edi, dword ptr [rbx + {sockets} + 4]",
+    "syscall",
+    "20: mov eax, 45", // recvfrom
+    "mov edi, dword ptr [rbx + {sockets}]",
+    "lea rsi, [rbx + {count}]",
+    "mov edx, 8",
+    "xor r10d, r10d",
+    "xor r8d, r8d",
+    "xor r9d, r9d",
+    "syscall",
+    "cmp rax, 8",
+    "jne 40f",
+    "mov r12, [rbx + {calls}]",
+    "mov r13, [rbx + {count}]",
+    "MAKE_CALLS",
+    "REPLY rbx",
+    "jmp 20b",
+    "40: cmp rax, -4", // EINTR
+    "je 20b",
+    // The engine is gone.
+    "mov dword ptr [rbx + {go}], 1",
+    "mov eax, 202", // futex(go, FUTEX_WAKE_PRIVATE, everybody)
+    "lea rdi, [rbx + {go}]",
+    "mov esi, 129",
+    "mov edx, 0x7fffffff",
+    "syscall",
+    "mov r12, [rbx + {slots}]",
+    "mov r13d, dword ptr [rbx + {armed}]",
+    "NOW",
+    "mov r14, rax",
+    "50: test r13d, r13d",
+    "jz 60f",
+    "51: test byte ptr [r12 + {left}], 1",
+    "jnz 52f",
+    "mov eax, 24", // sched_yield: it has no restart block to disturb
+    "syscall",
+    "NOW",
+    "sub rax, r14",
+    "cmp rax, 5000",
+    "ja 66f",
+    "cmp r13d, 1",
+    "jne 51b",
+    "cmp dword ptr [r12 + {entered}], 0",
+    "jne 51b",
+    "cmp rax, 200",
+    "jb 51b",
+    "52: add r12, {slot_size}",
+    "dec r13d",
+    "jmp 50b",
+    "60: mov eax, 3", // close
+    "mov edi, dword ptr [rbx + {sockets}]",
+    "syscall",
+    "65: mov eax, 11", // munmap: the last use of the area is to find the way home
+    "mov rdi, [rbx + {area}]",
+    "mov rsi, [rbx + {area_bytes}]",
+    "jmp [rbx + {boot}]",
+    // Somebody is still in the area: the area stays.
+    "66: mov eax, 3",
+    "mov edi, dword ptr [rbx + {sockets}]",
+    "syscall",
+    "mov eax, 39", // getpid, in place of munmap
+    "jmp [rbx + {boot}]",
+    // Every other thread.
+    "70: mov dword ptr [rbx + {entered}], 1",
+    "mov r12, [rbx + {slot_calls}]",
+    "mov r13, [rbx + {slot_count}]",
+    "mov rbp, [rbx + {slot_control}]",
+    "MAKE_CALLS",
+    "lock dec dword ptr [rbp + {unfinished}]",
+    "jnz 71f",
+    "REPLY rbp",
+    "71: cmp dword ptr [rbp + {go}], 0",
+    "jne 72f",
+    "mov eax, 202", // futex(go, FUTEX_WAIT_PRIVATE, 0, NULL)
+    "lea rdi, [rbp + {go}]",
+    "mov esi, 128",
+    "xor edx, edx",
+    "xor r10d, r10d",
+    "syscall",
+    "jmp 71b",
+    "72: mov eax, 14", // rt_sigprocmask(SIG_SETMASK, sigmask, NULL, 8)
+    "mov edi, 2",
+    "lea rsi, [rbx + {slot_sigmask}]",
+    "xor edx, edx",
+    "mov r10d, 8",
+    "syscall",
+    "mov rcx, rbx",
+    "cld",
+    "test byte ptr [rcx + {slot_direction}], 1",
+    "jz 73f",
+    "std",
+    "73: mov al, byte ptr [rcx + {slot_overflow}]",
+    "add al, 1",
+    "mov ah, byte ptr [rcx + {slot_flags_low}]",
+    "sahf",
+    "mov rax, [rcx + {slot_rax}]",
+    "mov rbx, [rcx + {slot_rbx}]",
+    "mov rdx, [rcx + {slot_rdx}]",
+    "mov rsi, [rcx + {slot_rsi}]",
+    "mov rdi, [rcx + {slot_rdi}]",
+    "mov rbp, [rcx + {slot_rbp}]",
+    "mov r8, [rcx + {slot_r8}]",
+    "mov r9, [rcx + {slot_r9}]",
+    "mov r10, [rcx + {slot_r10}]",
+    "mov r12, [rcx + {slot_r12}]",
+    "mov r13, [rcx + {slot_r13}]",
+    "mov r14, [rcx + {slot_r14}]",
+    "mov r15, [rcx + {slot_r15}]",
+    "mov r11, [rcx + {slot_rip}]",
+    "jmp [rcx + {slot_exit}]",
+    ".text",
+    call_nr = const offset_of!(Call, nr),
+    call_args = const offset_of!(Call, args),
+    call_ret = const offset_of!(Call, ret),
+    call_size = const size_of::<Call>(),
+    sockets = const offset_of!(Control, sockets),
+    count = const offset_of!(Control, count),
+    reply = const offset_of!(Control, reply),
+    calls = const offset_of!(Control, calls),
+    area = const offset_of!(Control, area),
+    area_bytes = const offset_of!(Control, area_bytes),
+    writable = const offset_of!(Control, writable),
+    writable_bytes = const offset_of!(Control, writable_bytes),
+    boot = const offset_of!(Control, boot),
+    slots = const offset_of!(Control, slots),
+    go = const offset_of!(Control, go),
+    armed = const offset_of!(Control, armed),
+    unfinished = const offset_of!(Control, unfinished),
+    now = const offset_of!(Control, now),
+    slot_size = const size_of::<Slot>(),
+    entered = const offset_of!(Slot, entered),
+    left = const offset_of!(Slot, left),
+    slot_control = const offset_of!(Slot, control),
+    slot_calls = const offset_of!(Slot, calls),
+    slot_count = const offset_of!(Slot, count),
+    slot_exit = const offset_of!(Slot, exit),
+    slot_sigmask = const offset_of!(Slot, sigmask),
+    slot_flags_low = const offset_of!(Slot, flags_low),
+    slot_overflow = const offset_of!(Slot, overflow),
+    slot_direction = const offset_of!(Slot, direction),
+    slot_rax = const offset_of!(Slot, rax),
+    slot_rbx = const offset_of!(Slot, rbx),
+    slot_rdx = const offset_of!(Slot, rdx),
+    slot_rsi = const offset_of!(Slot, rsi),
+    slot_rdi = const offset_of!(Slot, rdi),
+    slot_rbp = const offset_of!(Slot, rbp),
+    slot_r8 = const offset_of!(Slot, r8),
+    slot_r9 = const offset_of!(Slot, r9),
+    slot_r10 = const offset_of!(Slot, r10),
+    slot_r12 = const offset_of!(Slot, r12),
+    slot_r13 = const offset_of!(Slot, r13),
+    slot_r14 = const offset_of!(Slot, r14),
+    slot_r15 = const offset_of!(Slot, r15),
+    slot_rip = const offset_of!(Slot, rip),
+);

@@ -1,0 +1,95 @@
+//! General registers: interrupted system calls, where a thread goes when it has to find its way by itself.
+
+use criu_pie::abi::parasite::Slot;
+
+use crate::ptrace::Regs;
+
+/// How the kernel is going to continue a system call that the stop has interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// The thread was not in a system call, or the call is finished.
+    None,
+    /// The same call once more (ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND).
+    Again,
+    /// restart_syscall with what the kernel has kept: a sleep goes on for the remaining time (ERESTART_RESTARTBLOCK).
+    Block,
+}
+
+pub fn restart_of(regs: &Regs) -> Restart {
+    if (regs.orig_rax as i64) < 0 {
+        return Restart::None;
+    }
+    match regs.rax as i64 {
+        -514..=-512 => Restart::Again,
+        -516 => Restart::Block,
+        _ => Restart::None,
+    }
+}
+
+const CS_NATIVE: u64 = 0x33;
+
+/// Runs 64-bit code.
+pub(crate) fn is_native(regs: &Regs) -> bool {
+    regs.cs == CS_NATIVE
+}
+
+/// The registers with which the thread goes on when the kernel does not restart the call for it. `int80`: the call was
+/// made by the i386 instruction, which has numbers of its own.
+pub(crate) fn home_regs(regs: &Regs, int80: bool) -> Regs {
+    const SYSCALL_BYTES: u64 = 2;
+    const X32_BIT: u64 = 0x4000_0000;
+    let mut home = *regs;
+    match restart_of(regs) {
+        Restart::None => return home,
+        Restart::Again => home.rax = regs.orig_rax,
+        Restart::Block if int80 => home.rax = 0,
+        Restart::Block => home.rax = libc::SYS_restart_syscall as u64 | regs.orig_rax & X32_BIT,
+    }
+    home.rip = home.rip.wrapping_sub(SYSCALL_BYTES);
+    home
+}
+
+/// `regs` moved to `rip` with `rbx`, in no system call.
+pub(crate) fn jump_regs(regs: &Regs, rip: u64, rbx: u64) -> Regs {
+    Regs { rip, rbx, rax: 0, orig_rax: u64::MAX, ..*regs }
+}
+
+/// `regs` moved to a `syscall` instruction at `rip`.
+pub(crate) fn call_regs(regs: &Regs, rip: u64, nr: i64, args: [u64; 6]) -> Regs {
+    let [rdi, rsi, rdx, r10, r8, r9] = args;
+    Regs { rip, rax: nr as u64, orig_rax: u64::MAX, rdi, rsi, rdx, r10, r8, r9, ..*regs }
+}
+
+pub(crate) const FLAGS_LOW: u64 = 0xff;
+pub(crate) const FLAG_DIRECTION: u64 = 1 << 10;
+pub(crate) const FLAG_OVERFLOW: u64 = 1 << 11;
+
+/// Adding 1 to it in a byte sets the overflow flag as it is in `flags`.
+pub(crate) fn overflow_seed(flags: u64) -> u8 {
+    if flags & FLAG_OVERFLOW != 0 { 0x7f } else { 0 }
+}
+
+/// What a thread other than the serving one needs to get home by itself.
+pub(crate) fn slot_of(home: &Regs, sigmask: u64) -> Slot {
+    Slot {
+        sigmask,
+        flags_low: (home.eflags & FLAGS_LOW) as u8,
+        overflow: overflow_seed(home.eflags),
+        direction: u8::from(home.eflags & FLAG_DIRECTION != 0),
+        rax: home.rax,
+        rbx: home.rbx,
+        rdx: home.rdx,
+        rsi: home.rsi,
+        rdi: home.rdi,
+        rbp: home.rbp,
+        r8: home.r8,
+        r9: home.r9,
+        r10: home.r10,
+        r12: home.r12,
+        r13: home.r13,
+        r14: home.r14,
+        r15: home.r15,
+        rip: home.rip,
+        ..Slot::default()
+    }
+}

@@ -1,0 +1,347 @@
+//! The ptrace requests as typed functions. A tracer is a *thread*: all of them have to be called by the one that seized.
+
+use std::ffi::c_void;
+use std::io;
+use std::ptr;
+
+use crate::error::{Error, Kind, Result};
+
+/// General registers, `orig_rax` included.
+pub type Regs = libc::user_regs_struct;
+
+const PTRACE_SECCOMP_GET_FILTER: libc::c_uint = 0x420c;
+const PTRACE_SECCOMP_GET_METADATA: libc::c_uint = 0x420d;
+const PTRACE_O_TRACESYSGOOD: usize = 1;
+const PTRACE_O_EXITKILL: usize = 1 << 20;
+const PTRACE_O_SUSPEND_SECCOMP: usize = 1 << 21;
+const NT_X86_XSTATE: usize = 0x202;
+/// Larger than any xsave area there is (AMX tiles make about 11 KiB).
+const XSTATE_MAX_BYTES: usize = 64 << 10;
+const SIGINFO_BYTES: usize = 128;
+
+/// A `siginfo_t` as the kernel keeps it.
+pub type RawSiginfo = [u8; SIGINFO_BYTES];
+
+/// What a tracee is seized with; TRACESYSGOOD is always set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeizeOptions {
+    /// The tracee dies with its tracer.
+    pub exit_kill: bool,
+    /// Seccomp is not in force while it is traced; takes CAP_SYS_ADMIN (Linux 4.3).
+    pub suspend_seccomp: bool,
+}
+
+fn request(tid: i32, request: libc::c_uint, call: &'static str, addr: usize, data: *mut c_void) -> Result<i64> {
+    // SAFETY: every caller in this file passes as `data` a value, or a pointer to memory of the size that the request uses,
+    // alive during the call.
+    let ret = unsafe { libc::ptrace(request, tid, addr, data) };
+    if ret == -1 {
+        return Err(Error::last(tid, call));
+    }
+    Ok(ret)
+}
+
+/// PTRACE_SEIZE: attaches without stopping (Linux 3.4).
+///
+/// # Errors
+/// As ptrace(2); `EPERM` also when somebody else traces it or it is dead: see [`crate::status`].
+pub fn seize(tid: i32, options: SeizeOptions) -> Result<()> {
+    let mut bits = PTRACE_O_TRACESYSGOOD;
+    if options.exit_kill {
+        bits |= PTRACE_O_EXITKILL;
+    }
+    if options.suspend_seccomp {
+        bits |= PTRACE_O_SUSPEND_SECCOMP;
+    }
+    request(tid, libc::PTRACE_SEIZE, "PTRACE_SEIZE", 0, bits as *mut c_void)?;
+    Ok(())
+}
+
+/// PTRACE_INTERRUPT: the tracee will report an event stop.
+///
+/// # Errors
+/// `ESRCH` when it is gone.
+pub fn interrupt(tid: i32) -> Result<()> {
+    request(tid, libc::PTRACE_INTERRUPT, "PTRACE_INTERRUPT", 0, ptr::null_mut())?;
+    Ok(())
+}
+
+/// PTRACE_CONT with a signal to deliver, 0 for none.
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped.
+pub fn cont(tid: i32, signal: i32) -> Result<()> {
+    request(tid, libc::PTRACE_CONT, "PTRACE_CONT", 0, signal as usize as *mut c_void)?;
+    Ok(())
+}
+
+/// PTRACE_SYSCALL: goes on until the next entry of or exit from a system call.
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped.
+pub fn cont_to_syscall(tid: i32, signal: i32) -> Result<()> {
+    request(tid, libc::PTRACE_SYSCALL, "PTRACE_SYSCALL", 0, signal as usize as *mut c_void)?;
+    Ok(())
+}
+
+/// PTRACE_DETACH. A group-stopped tracee stays stopped.
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped.
+pub fn detach(tid: i32) -> Result<()> {
+    request(tid, libc::PTRACE_DETACH, "PTRACE_DETACH", 0, ptr::null_mut())?;
+    Ok(())
+}
+
+/// PTRACE_GETREGS.
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped.
+pub fn regs(tid: i32) -> Result<Regs> {
+    // SAFETY: user_regs_struct is plain integers, for which zero is a value.
+    let mut regs: Regs = unsafe { std::mem::zeroed() };
+    request(tid, libc::PTRACE_GETREGS, "PTRACE_GETREGS", 0, ptr::from_mut(&mut regs).cast())?;
+    Ok(regs)
+}
+
+/// PTRACE_SETREGS.
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped, `EIO` for values no thread can have.
+pub fn set_regs(tid: i32, regs: &Regs) -> Result<()> {
+    let mut copy = *regs;
+    request(tid, libc::PTRACE_SETREGS, "PTRACE_SETREGS", 0, ptr::from_mut(&mut copy).cast())?;
+    Ok(())
+}
+
+/// The extended state (x87, SSE and all further components) in the layout of the xsave instruction, not compacted.
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped, `ENODEV` on a CPU without xsave.
+pub fn xstate(tid: i32) -> Result<Vec<u8>> {
+    let mut bytes = vec![0_u8; XSTATE_MAX_BYTES];
+    let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    request(tid, libc::PTRACE_GETREGSET, "PTRACE_GETREGSET", NT_X86_XSTATE, ptr::from_mut(&mut iov).cast())?;
+    bytes.truncate(iov.iov_len);
+    bytes.shrink_to_fit();
+    Ok(bytes)
+}
+
+/// Sets what [`xstate`] returned.
+///
+/// # Errors
+/// `EINVAL` or `EFAULT` when the state does not fit this CPU.
+pub fn set_xstate(tid: i32, bytes: &[u8]) -> Result<()> {
+    let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    request(tid, libc::PTRACE_SETREGSET, "PTRACE_SETREGSET", NT_X86_XSTATE, ptr::from_mut(&mut iov).cast())?;
+    Ok(())
+}
+
+/// The mask of blocked signals, bit 0 for signal 1. Inside sigsuspend, ppoll and the like it is the mask that comes back afterwards
+/// (Linux 3.11).
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped.
+pub fn sigmask(tid: i32) -> Result<u64> {
+    let mut mask = 0_u64;
+    request(tid, libc::PTRACE_GETSIGMASK, "PTRACE_GETSIGMASK", 8, ptr::from_mut(&mut mask).cast())?;
+    Ok(mask)
+}
+
+/// Sets the mask of blocked signals (Linux 3.11).
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped.
+pub fn set_sigmask(tid: i32, mask: u64) -> Result<()> {
+    let mut mask = mask;
+    request(tid, libc::PTRACE_SETSIGMASK, "PTRACE_SETSIGMASK", 8, ptr::from_mut(&mut mask).cast())?;
+    Ok(())
+}
+
+/// The signal that made it stop; `None` in a group stop or event stop without one.
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped.
+pub fn siginfo(tid: i32) -> Result<Option<RawSiginfo>> {
+    let mut info: RawSiginfo = [0; SIGINFO_BYTES];
+    match request(tid, libc::PTRACE_GETSIGINFO, "PTRACE_GETSIGINFO", 0, info.as_mut_ptr().cast()) {
+        Ok(_) => Ok(Some(info)),
+        Err(e) if e.errno() == libc::EINVAL => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Signals that wait in the thread's own queue, or in that of its process; nothing is taken out (Linux 3.10).
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped.
+pub fn pending_signals(tid: i32, shared: bool) -> Result<Vec<RawSiginfo>> {
+    const BATCH: usize = 32;
+    let mut all = Vec::new();
+    loop {
+        let mut batch = [[0_u8; SIGINFO_BYTES]; BATCH];
+        let args = libc::ptrace_peeksiginfo_args { off: all.len() as u64, flags: u32::from(shared), nr: BATCH as i32 };
+        let addr = ptr::from_ref(&args) as usize;
+        let got = request(tid, libc::PTRACE_PEEKSIGINFO, "PTRACE_PEEKSIGINFO", addr, batch.as_mut_ptr().cast())?;
+        let got = usize::try_from(got).unwrap_or(0).min(BATCH);
+        all.extend_from_slice(&batch[..got]);
+        if got < BATCH {
+            return Ok(all);
+        }
+    }
+}
+
+/// Where and how a thread registered restartable sequences.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RseqConfiguration {
+    /// 0 when it registered none.
+    pub address: u64,
+    pub size_bytes: u32,
+    pub signature: u32,
+    pub flags: u32,
+    pub pad: u32,
+}
+
+/// PTRACE_GET_RSEQ_CONFIGURATION (Linux 5.13).
+///
+/// # Errors
+/// `EIO` on an older kernel.
+pub fn rseq(tid: i32) -> Result<RseqConfiguration> {
+    let mut conf = RseqConfiguration::default();
+    let call = "PTRACE_GET_RSEQ_CONFIGURATION";
+    let size = size_of::<RseqConfiguration>();
+    request(tid, libc::PTRACE_GET_RSEQ_CONFIGURATION, call, size, ptr::from_mut(&mut conf).cast())?;
+    Ok(conf)
+}
+
+/// How a thread has its system calls dispatched to itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyscallUserDispatch {
+    /// 0 = off.
+    pub mode: u64,
+    pub selector: u64,
+    pub offset: u64,
+    pub len: u64,
+}
+
+/// PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG (Linux 6.4).
+///
+/// # Errors
+/// `EIO` on an older kernel.
+pub fn syscall_user_dispatch(tid: i32) -> Result<SyscallUserDispatch> {
+    let mut conf = SyscallUserDispatch::default();
+    let call = "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG";
+    let size = size_of::<SyscallUserDispatch>();
+    request(tid, libc::PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, call, size, ptr::from_mut(&mut conf).cast())?;
+    Ok(conf)
+}
+
+/// One seccomp filter of a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeccompFilter {
+    /// `struct sock_filter`s, eight bytes each.
+    pub program: Vec<[u8; 8]>,
+    /// SECCOMP_FILTER_FLAG_* it was installed with, as far as the kernel remembers them (LOG).
+    pub flags: u64,
+}
+
+/// The filter number `index` of the thread, 0 = the one installed first; `None` behind the last (Linux 4.4, flags 4.14).
+///
+/// # Errors
+/// `EACCES` without CAP_SYS_ADMIN or from a tracer under seccomp itself, `EMEDIUMTYPE` for a filter that is no classic program,
+/// `EIO` on a kernel without it.
+pub fn seccomp_filter(tid: i32, index: usize) -> Result<Option<SeccompFilter>> {
+    let call = "PTRACE_SECCOMP_GET_FILTER";
+    let len = match request(tid, PTRACE_SECCOMP_GET_FILTER, call, index, ptr::null_mut()) {
+        Ok(len) => usize::try_from(len).unwrap_or(0),
+        // EINVAL: the thread is in no filter mode at all.
+        Err(e) if matches!(e.errno(), libc::ENOENT | libc::EINVAL) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let mut program = vec![[0_u8; 8]; len];
+    request(tid, PTRACE_SECCOMP_GET_FILTER, call, index, program.as_mut_ptr().cast())?;
+    let mut meta = [index as u64, 0];
+    let call = "PTRACE_SECCOMP_GET_METADATA";
+    request(tid, PTRACE_SECCOMP_GET_METADATA, call, size_of_val(&meta), meta.as_mut_ptr().cast())?;
+    Ok(Some(SeccompFilter { program, flags: meta[1] }))
+}
+
+/// Head and length of the thread's list of robust futexes.
+///
+/// # Errors
+/// `ESRCH` when it is gone, `EPERM` without the right to trace it.
+pub fn robust_list(tid: i32) -> Result<(u64, u64)> {
+    let (mut head, mut len) = (0_u64, 0_u64);
+    // SAFETY: both pointers are to integers of the size that the kernel writes.
+    let ret = unsafe { libc::syscall(libc::SYS_get_robust_list, tid, &raw mut head, &raw mut len) };
+    if ret < 0 {
+        return Err(Error::last(tid, "get_robust_list"));
+    }
+    Ok((head, len))
+}
+
+/// What wait4 says about a tracee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// PTRACE_EVENT_STOP with SIGTRAP: interrupted, or told of a change of its group stop.
+    Event,
+    /// PTRACE_EVENT_STOP with a stop signal: job control has stopped it.
+    Group(i32),
+    /// Before or after a system call.
+    Syscall,
+    /// A signal is about to be delivered.
+    Signal(i32),
+    /// Any other PTRACE_EVENT_*.
+    Other(i32),
+    /// It exited (status) ...
+    Exited(i32),
+    /// ... or was killed (signal), or another thread called execve: nothing is left to trace.
+    Killed(i32),
+}
+
+impl Stop {
+    fn decode(status: i32) -> Stop {
+        const PTRACE_EVENT_STOP: i32 = 128;
+        if libc::WIFEXITED(status) {
+            return Stop::Exited(libc::WEXITSTATUS(status));
+        }
+        if libc::WIFSIGNALED(status) {
+            return Stop::Killed(libc::WTERMSIG(status));
+        }
+        let signal = libc::WSTOPSIG(status);
+        match status >> 16 {
+            PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Stop::Event,
+            PTRACE_EVENT_STOP => Stop::Group(signal),
+            0 if signal == libc::SIGTRAP | 0x80 => Stop::Syscall,
+            0 => Stop::Signal(signal),
+            event => Stop::Other(event),
+        }
+    }
+}
+
+/// Looks whether the tracee has something to report. Any stop that is taken here is the caller's to handle.
+///
+/// # Errors
+/// [`Kind::Gone`] when there is no such tracee (any more).
+pub fn try_wait(tid: i32, block: bool) -> Result<Option<Stop>> {
+    let mut status = 0;
+    let flags = libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    loop {
+        // SAFETY: `status` is an int for the kernel to fill.
+        let got = unsafe { libc::waitpid(tid, &raw mut status, flags) };
+        if got == 0 {
+            return Ok(None);
+        }
+        if got == tid {
+            return Ok(Some(Stop::decode(status)));
+        }
+        let e = io::Error::last_os_error();
+        match e.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::ECHILD) => return Err(Error::new(tid, Kind::Gone, "wait4")),
+            _ => return Err(Error::os(tid, "wait4", e)),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What /proc says about a thread, where ptrace alone gives no reason.
+
+use std::fs;
+
+/// Fields of `/proc/PID/task/TID/status` that decide whether a thread can be traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadStatus {
+    /// `R`, `S`, `D`, `T`, `t`, `Z`, `X` ...
+    pub state: u8,
+    /// The process that traces it, 0 for none.
+    pub tracer: i32,
+    /// 0 = none, 1 = strict, 2 = filter.
+    pub seccomp: u32,
+}
+
+impl ThreadStatus {
+    /// `None` when there is no such thread.
+    pub fn read(pid: i32, tid: i32) -> Option<ThreadStatus> {
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?;
+        let field = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map_or("", |value| value.trim())
+        };
+        Some(ThreadStatus {
+            state: *field("State").as_bytes().first()?,
+            tracer: field("TracerPid").parse().unwrap_or(0),
+            seccomp: field("Seccomp").parse().unwrap_or(0),
+        })
+    }
+
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+}
+
+/// Whether the thread sits in vfork or in a clone with CLONE_VFORK, as far as /proc tells.
+pub fn is_in_vfork(pid: i32, tid: i32) -> bool {
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")) else { return false };
+    let mut words = text.split_ascii_whitespace();
+    let nr = words.next().and_then(|w| w.parse::<i64>().ok());
+    let first = words.next().and_then(|w| u64::from_str_radix(w.trim_start_matches("0x"), 16).ok());
+    match nr {
+        Some(libc::SYS_vfork | libc::SYS_clone3) => true,
+        Some(libc::SYS_clone) => first.is_some_and(|flags| flags & libc::CLONE_VFORK as u64 != 0),
+        _ => false,
+    }
+}
+
+/// Thread ids of a process, ascending as the kernel lists them.
+pub fn threads(pid: i32) -> std::io::Result<Vec<i32>> {
+    let mut tids = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        if let Some(tid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            tids.push(tid);
+        }
+    }
+    Ok(tids)
+}
