@@ -1,11 +1,16 @@
-//! Compiles the .proto files without protoc: Rust types by prost, and the whole descriptor set (with the display
-//! options of each field) for the JSON form.
+//! Compiles the .proto files without protoc: Rust types by prost, the descriptor set as it is, and compact tables of
+//! every message (with the display options of each field) for the JSON form and the strict check of entries.
 
 use std::path::PathBuf;
 use std::{env, fs, io};
 
+#[path = "build/tables.rs"]
+mod tables;
+
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed=build");
+    println!("cargo:rerun-if-changed=build.rs");
     let mut files: Vec<PathBuf> = fs::read_dir("proto")?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
     files.retain(|p| p.extension().is_some_and(|e| e == "proto"));
     files.sort();
@@ -18,6 +23,7 @@ fn main() -> io::Result<()> {
         .map_err(io::Error::other)?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("no OUT_DIR"))?);
     fs::write(out.join("descriptors.bin"), compiled.encode_file_descriptor_set())?;
+    fs::write(out.join("tables.rs"), tables::generate(&compiled.descriptor_pool()).map_err(io::Error::other)?)?;
 
     // CRIU_Opts describes how fields are shown; as a Rust type it would collide with criu_opts.
     let mut set = compiled.file_descriptor_set();
@@ -25,5 +31,5 @@ fn main() -> io::Result<()> {
     for file in &mut set.file {
         file.dependency.retain(|d| d != "opts.proto");
     }
-    prost_build::Config::new().compile_fds(set)
+    prost_build::Config::new().enable_type_names().compile_fds(set)
 }

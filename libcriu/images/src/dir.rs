@@ -2,19 +2,21 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use prost::Message;
+use prost::{Message, Name};
+use rustix::fs::{Mode, OFlags};
 
 use crate::error::{ImageError, Result};
 use crate::kind::Kind;
+use crate::reader::ImageReader;
+use crate::writer::ImageWriter;
 
-pub(crate) const COMMON_MAGIC: u32 = 0x5456_4319;
-pub(crate) const SERVICE_MAGIC: u32 = 0x5510_5940;
-
-/// The longest entry that is believed; CRIU's own largest are a few megabytes (an mm with many areas).
+/// The longest entry that is believed; the largest seen are a few megabytes (an mm with many areas).
 pub const MAX_ENTRY_BYTES: u32 = 256 << 20;
+
+/// The mode of every image, whatever the umask.
+const MODE: Mode = Mode::from_bits_truncate(0o644);
 
 /// An images directory, by descriptor.
 #[derive(Debug)]
@@ -23,45 +25,73 @@ pub struct ImageDir {
 }
 
 impl ImageDir {
+    /// The directory that this descriptor is open on.
     pub fn new(fd: OwnedFd) -> Self {
         ImageDir { fd }
     }
 
+    /// The directory's descriptor.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
     /// Opens a file of the directory for reading; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Io`]; [`ImageError::Corrupt`] when it is no regular file.
     pub fn open_raw(&self, file: &str) -> Result<Option<File>> {
-        match openat(self.fd.as_fd(), file, libc_flags::READ) {
-            Ok(f) => Ok(Some(f)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(ImageError::Io { file: file.to_owned(), call: "openat", source }),
-        }
+        open_regular(self.fd.as_fd(), file)
     }
 
-    /// Creates (or truncates) a file of the directory, mode 0644, open for reading and writing.
+    /// Creates (or truncates) a file of the directory, mode 0644, open for reading and writing. A symlink of that name
+    /// is not followed.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Io`].
     pub fn create_raw(&self, file: &str) -> Result<File> {
-        openat(self.fd.as_fd(), file, libc_flags::CREATE)
-            .map_err(|source| ImageError::Io { file: file.to_owned(), call: "openat", source })
+        let io = |call| move |source: std::io::Error| ImageError::Io { file: file.to_owned(), call, source };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let created = openat(self.fd.as_fd(), file, flags).map_err(io("openat"))?;
+        // The umask may have taken bits away.
+        rustix::fs::fchmod(&created, MODE).map_err(|e| io("fchmod")(e.into()))?;
+        Ok(created)
     }
 
-    /// Opens an image and checks its magics; `None` when the file does not exist.
+    /// Opens an image and checks its magics; `None` when the file does not exist, which means "none of that".
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Io`]; [`ImageError::Corrupt`] for a wrong magic.
     pub fn open(&self, kind: Kind, id: u64) -> Result<Option<ImageReader>> {
-        let name = kind.file_name(id);
-        match self.open_raw(&name)? {
-            None => Ok(None),
-            Some(file) => ImageReader::new(name, file, kind).map(Some),
-        }
+        self.open_named(kind, &kind.file_name(id))
     }
 
-    /// As `open`, a missing file being an error.
+    /// As [`Self::open`], with the whole file name (`stats-dump`).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn open_named(&self, kind: Kind, file: &str) -> Result<Option<ImageReader>> {
+        self.open_raw(file)?.map(|f| ImageReader::new(file, f, kind)).transpose()
+    }
+
+    /// As [`Self::open`], a missing file being an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`]; [`ImageError::Missing`].
     pub fn require(&self, kind: Kind, id: u64) -> Result<ImageReader> {
         self.open(kind, id)?.ok_or_else(|| ImageError::Missing { file: kind.file_name(id) })
     }
 
     /// Reads every entry of an image whose entries carry no payload; an absent image has none.
-    pub fn read_all<M: Message + Default>(&self, kind: Kind, id: u64) -> Result<Vec<M>> {
+    ///
+    /// # Errors
+    ///
+    /// As [`ImageReader::entry`].
+    pub fn read_all<M: Message + Default + Name>(&self, kind: Kind, id: u64) -> Result<Vec<M>> {
         let mut entries = Vec::new();
         if let Some(mut image) = self.open(kind, id)? {
             while let Some(e) = image.entry()? {
@@ -72,29 +102,40 @@ impl ImageDir {
     }
 
     /// Reads the single entry of an image that must exist.
-    pub fn read_one<M: Message + Default>(&self, kind: Kind, id: u64) -> Result<M> {
+    ///
+    /// # Errors
+    ///
+    /// As [`ImageReader::entry`]; when there is no entry, or more than one.
+    pub fn read_one<M: Message + Default + Name>(&self, kind: Kind, id: u64) -> Result<M> {
         let mut image = self.require(kind, id)?;
-        image.entry()?.ok_or_else(|| image.corrupt("the image holds no entry"))
+        let entry = image.entry()?.ok_or_else(|| image.corrupt("the image holds no entry"))?;
+        image.end()?;
+        Ok(entry)
     }
 
     /// Creates an image and writes its magics.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Io`].
     pub fn create(&self, kind: Kind, id: u64) -> Result<ImageWriter> {
-        let name = kind.file_name(id);
-        let file = self.create_raw(&name)?;
-        let mut w = ImageWriter { name, out: BufWriter::new(file) };
-        match kind {
-            Kind::Inventory => w.raw(&kind.magic().to_le_bytes())?,
-            k if k.magic() == 0 => {}
-            k => {
-                let first = if k.is_service() { SERVICE_MAGIC } else { COMMON_MAGIC };
-                w.raw(&first.to_le_bytes())?;
-                w.raw(&k.magic().to_le_bytes())?;
-            }
-        }
-        Ok(w)
+        self.create_named(kind, &kind.file_name(id))
+    }
+
+    /// As [`Self::create`], with the whole file name (`stats-dump`).
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Io`].
+    pub fn create_named(&self, kind: Kind, file: &str) -> Result<ImageWriter> {
+        ImageWriter::new(file, self.create_raw(file)?, kind)
     }
 
     /// Writes an image of one entry.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Io`].
     pub fn write_one<M: Message>(&self, kind: Kind, id: u64, entry: &M) -> Result<()> {
         let mut w = self.create(kind, id)?;
         w.entry(entry)?;
@@ -102,126 +143,23 @@ impl ImageDir {
     }
 }
 
-mod libc_flags {
-    pub(super) const READ: rustix::fs::OFlags = rustix::fs::OFlags::RDONLY;
-    pub(super) const CREATE: rustix::fs::OFlags =
-        rustix::fs::OFlags::RDWR.union(rustix::fs::OFlags::CREATE).union(rustix::fs::OFlags::TRUNC);
+/// Opens a file of the directory for reading. Images are regular files: another kind could block or never end.
+fn open_regular(dir: BorrowedFd<'_>, file: &str) -> Result<Option<File>> {
+    let io = |call| move |source: std::io::Error| ImageError::Io { file: file.to_owned(), call, source };
+    let opened = match openat(dir, file, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(io("openat"))?,
+    };
+    if !opened.metadata().map_err(io("fstat"))?.is_file() {
+        return Err(ImageError::Corrupt { file: file.to_owned(), offset: 0, reason: "not a regular file".into() });
+    }
+    Ok(Some(opened))
 }
 
-fn openat(dir: BorrowedFd<'_>, file: &str, flags: rustix::fs::OFlags) -> std::io::Result<File> {
+fn openat(dir: BorrowedFd<'_>, file: &str, flags: OFlags) -> std::io::Result<File> {
     let name = CString::new(file)?;
-    let mode = rustix::fs::Mode::from_raw_mode(0o644);
-    let fd = rustix::fs::openat(dir, &name, flags | rustix::fs::OFlags::CLOEXEC, mode)?;
+    let fd = rustix::fs::openat(dir, &name, flags | OFlags::CLOEXEC, MODE)?;
     Ok(File::from(fd))
-}
-
-/// Writes entries and payloads of one image.
-#[derive(Debug)]
-pub struct ImageWriter {
-    name: String,
-    out: BufWriter<File>,
-}
-
-impl ImageWriter {
-    /// Appends an entry: its length, then the message.
-    pub fn entry<M: Message>(&mut self, entry: &M) -> Result<()> {
-        let bytes = entry.encode_to_vec();
-        let len = u32::try_from(bytes.len()).ok().filter(|&n| n <= MAX_ENTRY_BYTES).ok_or_else(|| {
-            ImageError::Corrupt { file: self.name.clone(), offset: 0, reason: format!("an entry of {} bytes", bytes.len()) }
-        })?;
-        self.raw(&len.to_le_bytes())?;
-        self.raw(&bytes)
-    }
-
-    /// Appends bytes as they are: the payload of the entry before.
-    pub fn raw(&mut self, bytes: &[u8]) -> Result<()> {
-        self.out
-            .write_all(bytes)
-            .map_err(|source| ImageError::Io { file: self.name.clone(), call: "write", source })
-    }
-
-    /// Writes out what is buffered. An image is complete only after this.
-    pub fn finish(mut self) -> Result<()> {
-        self.out.flush().map_err(|source| ImageError::Io { file: self.name, call: "write", source })
-    }
-}
-
-/// Reads entries and payloads of one image, never more than the file holds.
-#[derive(Debug)]
-pub struct ImageReader {
-    name: String,
-    file: std::io::BufReader<File>,
-    size: u64,
-    at: u64,
-}
-
-impl ImageReader {
-    fn new(name: String, file: File, kind: Kind) -> Result<Self> {
-        let size = file
-            .metadata()
-            .map_err(|source| ImageError::Io { file: name.clone(), call: "fstat", source })?
-            .len();
-        let mut r = ImageReader { name, file: std::io::BufReader::new(file), size, at: 0 };
-        if kind.magic() == 0 {
-            return Ok(r);
-        }
-        let mut magic = r.u32()?;
-        // Version 1 images, like the inventory, start with the type's own magic.
-        if magic == if kind.is_service() { SERVICE_MAGIC } else { COMMON_MAGIC } {
-            magic = r.u32()?;
-        }
-        if magic != kind.magic() {
-            r.at = 0;
-            return Err(r.corrupt(format!("magic {magic:#x} is not that of {kind} ({:#x})", kind.magic())));
-        }
-        Ok(r)
-    }
-
-    /// The next entry; `None` at the end of the file.
-    pub fn entry<M: Message + Default>(&mut self) -> Result<Option<M>> {
-        if self.at == self.size {
-            return Ok(None);
-        }
-        let len = self.u32()?;
-        if len > MAX_ENTRY_BYTES {
-            return Err(self.corrupt(format!("an entry of {len} bytes is larger than any image may hold")));
-        }
-        let start = self.at;
-        let bytes = self.payload(u64::from(len))?;
-        M::decode(bytes.as_slice()).map(Some).map_err(|e| {
-            self.at = start;
-            self.corrupt(format!("not a valid entry: {e}"))
-        })
-    }
-
-    /// The next `len` raw bytes.
-    pub fn payload(&mut self, len: u64) -> Result<Vec<u8>> {
-        if len > self.size - self.at {
-            return Err(self.corrupt(format!("{len} bytes are announced, {} are left", self.size - self.at)));
-        }
-        // Bounded by the file's size, which was checked just above.
-        let mut bytes = vec![0; usize::try_from(len).map_err(|_| self.corrupt("too long for this machine"))?];
-        self.file
-            .read_exact(&mut bytes)
-            .map_err(|source| ImageError::Io { file: self.name.clone(), call: "read", source })?;
-        self.at += len;
-        Ok(bytes)
-    }
-
-    /// How many bytes are left.
-    pub fn left(&self) -> u64 {
-        self.size - self.at
-    }
-
-    /// An error that names this file and the offset reached.
-    pub fn corrupt(&self, reason: impl Into<String>) -> ImageError {
-        ImageError::Corrupt { file: self.name.clone(), offset: self.at, reason: reason.into() }
-    }
-
-    fn u32(&mut self) -> Result<u32> {
-        let b = self.payload(4)?;
-        Ok(u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-    }
 }
 
 impl AsRawFd for ImageDir {

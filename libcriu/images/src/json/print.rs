@@ -1,0 +1,165 @@
+//! JSON text: indentation, numbers, strings. Only ASCII comes out.
+
+use std::io::{self, Write};
+
+use super::{FLUSH_BYTES, Form, base64, flush};
+
+/// Writes JSON to `to`, holding no more than a piece of it.
+pub(super) struct Printer<'w> {
+    out: Vec<u8>,
+    to: &'w mut dyn Write,
+    pub pretty: bool,
+    indent: usize,
+}
+
+impl<'w> Printer<'w> {
+    pub fn new(form: Form, to: &'w mut dyn Write) -> Self {
+        Printer { out: Vec::with_capacity(FLUSH_BYTES + 4096), to, pretty: form == Form::Pretty, indent: 0 }
+    }
+
+    pub fn finish(mut self) -> io::Result<()> {
+        flush(&mut self.out, self.to)
+    }
+
+    #[inline]
+    pub fn text(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Opens an object or a list.
+    pub fn open(&mut self, bracket: u8) {
+        self.out.push(bracket);
+        self.indent += 4;
+    }
+
+    /// Closes what was opened; one without content stays on its line.
+    pub fn close(&mut self, bracket: u8, empty: bool) {
+        self.indent -= 4;
+        if !empty {
+            self.newline();
+        }
+        self.out.push(bracket);
+    }
+
+    /// Before each element: the comma between two, and its line.
+    #[inline]
+    pub fn next(&mut self, first: bool) -> io::Result<()> {
+        if self.out.len() >= FLUSH_BYTES {
+            flush(&mut self.out, self.to)?;
+        }
+        if !first {
+            self.text(if self.pretty { "," } else { ", " });
+        }
+        self.newline();
+        Ok(())
+    }
+
+    #[inline]
+    fn newline(&mut self) {
+        if self.pretty {
+            self.out.push(b'\n');
+            self.out.resize(self.out.len() + self.indent, b' ');
+        }
+    }
+
+    /// A key that needs no escapes.
+    #[inline]
+    pub fn key(&mut self, name: &str) {
+        self.out.push(b'"');
+        self.text(name);
+        self.text("\": ");
+    }
+
+    #[inline]
+    pub fn unsigned(&mut self, value: u64) {
+        let mut digits = [0u8; 20];
+        let (mut at, mut rest) = (digits.len(), value);
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.out.extend_from_slice(&digits[at..]);
+    }
+
+    pub fn signed(&mut self, value: i64) {
+        if value < 0 {
+            self.out.push(b'-');
+        }
+        self.unsigned(value.unsigned_abs());
+    }
+
+    /// `0x1f`, without quotes.
+    #[inline]
+    pub fn hex(&mut self, value: u64) {
+        self.text("0x");
+        let digits = (67 - value.leading_zeros().min(63)) / 4;
+        for i in (0..digits).rev() {
+            self.out.push(b"0123456789abcdef"[(value >> (4 * i) & 15) as usize]);
+        }
+    }
+
+    pub fn bool(&mut self, value: bool) {
+        self.text(if value { "true" } else { "false" });
+    }
+
+    /// Bytes as base64, each line ended by an escaped newline.
+    pub fn base64(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.push(b'"');
+        for line in bytes.chunks(base64::LINE_BYTES) {
+            if self.out.len() >= FLUSH_BYTES {
+                flush(&mut self.out, self.to)?;
+            }
+            base64::encode_line(line, &mut self.out);
+            self.text("\\n");
+        }
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    /// A string: ASCII, other characters as `\uXXXX`, bytes that are no UTF-8 as lone low surrogates.
+    pub fn string(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.push(b'"');
+        for piece in bytes.utf8_chunks() {
+            for c in piece.valid().chars() {
+                self.char(c);
+                if self.out.len() >= FLUSH_BYTES {
+                    flush(&mut self.out, self.to)?;
+                }
+            }
+            for &b in piece.invalid() {
+                self.unit(0xdc00 + u16::from(b));
+            }
+        }
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    fn char(&mut self, c: char) {
+        match c {
+            '"' => self.text("\\\""),
+            '\\' => self.text("\\\\"),
+            '\n' => self.text("\\n"),
+            '\r' => self.text("\\r"),
+            '\t' => self.text("\\t"),
+            '\u{8}' => self.text("\\b"),
+            '\u{c}' => self.text("\\f"),
+            ' '..='\u{7f}' => self.out.push(c as u8),
+            _ => {
+                for &unit in c.encode_utf16(&mut [0; 2]).iter() {
+                    self.unit(unit);
+                }
+            }
+        }
+    }
+
+    fn unit(&mut self, unit: u16) {
+        self.text("\\u");
+        for shift in [12, 8, 4, 0] {
+            self.out.push(b"0123456789abcdef"[usize::from(unit >> shift & 15)]);
+        }
+    }
+}
