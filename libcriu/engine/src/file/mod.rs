@@ -1,4 +1,77 @@
 //! Open files: every kind of object that a descriptor can refer to, in both directions.
+//!
+//! Dump: [`DumpFiles`] is fed with tables (`collect_fds`) and with the files a task holds without a descriptor
+//! (`collect_link`), then `resolve`d (what concerns objects as a whole: peers, watched descriptors), then saved.
+//! Restore: [`RestoreFiles`] is loaded in the coordinator, which opens what several tables use (`open_shared`) before it
+//! forks; each task then `install`s its table.
+//!
+//! A kind is a folder with a `mod.rs`, `dump.rs` and `restore.rs`, and a line in [`kind::KINDS`].
+
+use std::os::fd::BorrowedFd;
+
+mod collect;
+mod fdinfo;
+mod identity;
+mod install;
+mod kind;
+mod load;
+mod object;
+mod path;
+mod seen;
+
+mod ghost;
+mod pipe;
+mod regular;
+
+#[cfg(test)]
+mod tests;
+
+pub use collect::DumpFiles;
+pub use load::RestoreFiles;
 
 /// Identity of an open file description in `files.img`.
 pub type FileId = u32;
+
+/// A task whose files are collected.
+#[derive(Clone, Copy, Debug)]
+pub struct DumpTask<'a> {
+    /// Its pid in the engine's pid namespace.
+    pub pid: i32,
+    /// Its pid in its own pid namespace: the one images carry.
+    pub vpid: i32,
+    pub pidfd: BorrowedFd<'a>,
+}
+
+/// A file that a task holds other than by a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    Exe,
+    Cwd,
+    Root,
+    /// The file behind the mapping at these addresses.
+    Mapped {
+        start: u64,
+        end: u64,
+    },
+}
+
+impl Link {
+    /// Its name below /proc/PID.
+    fn proc_name(self) -> String {
+        match self {
+            Link::Exe => "exe".into(),
+            Link::Cwd => "cwd".into(),
+            Link::Root => "root".into(),
+            Link::Mapped { start, end } => format!("map_files/{start:x}-{end:x}"),
+        }
+    }
+
+    fn describe(self) -> String {
+        match self {
+            Link::Exe => "executable".into(),
+            Link::Cwd => "current directory".into(),
+            Link::Root => "root directory".into(),
+            Link::Mapped { start, end } => format!("mapping {start:#x}-{end:#x}"),
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Collects descriptors and links from outside, and writes them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
+use criu_images::{ImageDir, Kind};
+use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, openat, readlinkat};
+use rustix::process::{PidfdGetfdFlags, Resource, Rlimit, getrlimit, pidfd_getfd, setrlimit};
+
+use super::fdinfo::FdInfo;
+use super::ghost::Ghosts;
+use super::identity::{Found, Identity};
+use super::kind::{DumpKind, KINDS, Unsaved};
+use super::seen::Seen;
+use super::{DumpTask, FileId, Link, path};
+use crate::error::{Blocker, Error, Phase, Result};
+use crate::mem::pages::PagesIds;
+use crate::options::Options;
+use crate::progress::Operator;
+use crate::sys::descriptor::{SignalOwner, signal_owner};
+
+/// What a task's table looks like.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    /// A task that uses it, in the engine's pid namespace.
+    pub pid: i32,
+    pub fds: Vec<FdinfoEntry>,
+}
+
+/// What the kinds share while a dump lasts.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    pub opts: CriuOpts,
+    /// Inode of the caller's own end of its connection to this engine, in a self-dump.
+    pub service_sk_ino: Option<u64>,
+    pub entries: Vec<FileEntry>,
+    pub tables: BTreeMap<u32, Table>,
+    pub ghosts: Ghosts,
+    /// Every task whose files were collected, as (engine's pid, pid in its own namespace).
+    pub tasks: HashMap<i32, i32>,
+    last_id: FileId,
+}
+
+impl Collected {
+    /// A new id of `files.img`.
+    pub(crate) fn new_id(&mut self) -> FileId {
+        self.last_id += 1;
+        self.last_id
+    }
+}
+
+/// Every open file of the tree being dumped.
+#[derive(Debug)]
+pub struct DumpFiles {
+    common: Collected,
+    kinds: Vec<Box<dyn DumpKind>>,
+    identity: Identity,
+    types: HashMap<FileId, FdTypes>,
+    links: HashMap<(u64, u64, Vec<u8>), Option<FileId>>,
+    buf: Vec<u8>,
+}
+
+impl DumpFiles {
+    /// Nothing collected yet. Raises the engine's own limit of descriptors as far as it may.
+    pub fn new(options: &Options) -> Self {
+        raise_descriptor_limit();
+        DumpFiles {
+            common: Collected {
+                opts: options.msg.clone(),
+                service_sk_ino: options.service_sk_ino,
+                entries: Vec::new(),
+                tables: BTreeMap::new(),
+                ghosts: Ghosts::default(),
+                tasks: HashMap::new(),
+                last_id: 0,
+            },
+            kinds: KINDS.iter().map(|k| (k.dump)()).collect(),
+            identity: Identity::default(),
+            types: HashMap::new(),
+            links: HashMap::new(),
+            buf: Vec::new(),
+        }
+    }
+
+    /// Collects a descriptor table: once for tasks that share one. Only reads.
+    pub fn collect_fds(&mut self, task: &DumpTask<'_>, files_id: u32, blockers: &mut Vec<Blocker>) -> Result<()> {
+        self.common.tasks.insert(task.pid, task.vpid);
+        let proc = open_proc(task)?;
+        let fd_dir = open_below(task, &proc, "fd")?;
+        let info_dir = open_below(task, &proc, "fdinfo")?;
+        let mut fds = Vec::new();
+        for fd in list(task, &fd_dir)? {
+            let info = match FdInfo::read(info_dir.as_fd(), fd, &mut self.buf) {
+                Ok(info) => info,
+                // Only a task that is not frozen (a preflight) closes a descriptor between the two looks.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(failed(task, format!("fd {fd}"), "fdinfo", e)),
+            };
+            let cloexec = u32::from(info.cloexec);
+            let found =
+                self.identity.find(task.pid, fd, &info).map_err(|e| failed(task, format!("fd {fd}"), "kcmp", e))?;
+            let id = match found {
+                Found::Known(id) => id,
+                Found::New(place) => {
+                    let Some(seen) = look(task, &fd_dir, fd, info.clone())? else { continue };
+                    let id = self.collect(&seen, blockers)?;
+                    self.identity.record(task.pid, fd, &info, place, id);
+                    id
+                }
+            };
+            if let Some(id) = id {
+                let r#type = self.types.get(&id).copied().unwrap_or(FdTypes::Und) as i32;
+                fds.push(FdinfoEntry { id, flags: cloexec, r#type, fd: fd as u32, xattr_security_selinux: None });
+            }
+        }
+        self.common.tables.insert(files_id, Table { pid: task.pid, fds });
+        Ok(())
+    }
+
+    /// Collects a file that is held without a descriptor; `None` when it was refused. Only reads.
+    pub fn collect_link(
+        &mut self,
+        task: &DumpTask<'_>,
+        link: Link,
+        blockers: &mut Vec<Blocker>,
+    ) -> Result<Option<FileId>> {
+        self.common.tasks.insert(task.pid, task.vpid);
+        let holder = link.describe();
+        let name = format!("/proc/{}/{}", task.pid, link.proc_name());
+        let text = readlinkat(CWD, &name, Vec::new()).map_err(|e| failed(task, &holder, "readlink", e))?.into_bytes();
+        let dup = openat(CWD, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| failed(task, &holder, "open", e))?;
+        let stat = fstat(&dup).map_err(|e| failed(task, &holder, "fstat", e))?;
+        let key = (stat.st_dev, stat.st_ino, text.clone());
+        if let Some(&known) = self.links.get(&key) {
+            return Ok(known);
+        }
+        let info = FdInfo { mnt_id: -1, ino: stat.st_ino, ..FdInfo::default() };
+        let seen = Seen { task: *task, fd: -1, holder, link: text, info, dup, stat, fown: FownEntry::default() };
+        let id = self.collect(&seen, blockers)?;
+        self.links.insert(key, id);
+        Ok(id)
+    }
+
+    /// After all tables and links: what concerns several descriptions. Only reads.
+    pub fn resolve(&mut self, blockers: &mut Vec<Blocker>) -> Result<()> {
+        for kind in &mut self.kinds {
+            kind.resolve(&mut self.common, blockers)?;
+        }
+        Ok(())
+    }
+
+    /// Writes `files.img`, `fdinfo-*.img` and whatever the kinds hold beside.
+    pub fn save(&mut self, images: &ImageDir, ids: &mut PagesIds, operator: &mut dyn Operator) -> Result<()> {
+        let total = self.common.entries.len() as u64;
+        operator.progress(Phase::Save, 0, total);
+        for (files_id, table) in &self.common.tables {
+            let mut image = images.create(Kind::Fdinfo, u64::from(*files_id)).map_err(saving)?;
+            for fd in &table.fds {
+                image.entry(fd).map_err(saving)?;
+            }
+            image.finish().map_err(saving)?;
+        }
+        let mut image = images.create(Kind::Files, 0).map_err(saving)?;
+        for entry in &self.common.entries {
+            image.entry(entry).map_err(saving)?;
+        }
+        image.finish().map_err(saving)?;
+        self.common.ghosts.save(images)?;
+        for kind in &mut self.kinds {
+            operator.check_cancelled(Phase::Save)?;
+            kind.save(&self.common, images, ids)?;
+        }
+        operator.progress(Phase::Save, total, total);
+        Ok(())
+    }
+
+    fn collect(&mut self, seen: &Seen<'_>, blockers: &mut Vec<Blocker>) -> Result<Option<FileId>> {
+        let refuse = |cause: String, hint: String| Blocker::new(seen.task.pid, seen.object(), cause).hint(hint);
+        if let Some(lock) = seen.info.lock() {
+            let hint = "release it; --file-locks is not supported yet";
+            blockers.push(refuse(format!("a lock is held through it ({lock})"), hint.into()));
+            return Ok(None);
+        }
+        let Some(kind) = self.kinds.iter_mut().find(|k| k.claims(seen)) else {
+            blockers.push(refuse("is of a kind that cannot be saved".into(), "close it before the dump".into()));
+            return Ok(None);
+        };
+        let id = self.common.new_id();
+        match kind.collect(seen, id, &mut self.common) {
+            Ok(entry) => {
+                self.types.insert(id, entry.r#type());
+                self.common.entries.push(entry);
+                Ok(Some(id))
+            }
+            Err(Unsaved::Refused { cause, hint }) => {
+                blockers.push(refuse(cause, hint));
+                Ok(None)
+            }
+            Err(Unsaved::Failed(e)) => Err(e),
+        }
+    }
+}
+
+pub(crate) fn saving(e: criu_images::ImageError) -> Error {
+    Error::image(Phase::Save, e)
+}
+
+fn failed(task: &DumpTask<'_>, object: impl Into<String>, call: &str, e: impl Into<std::io::Error>) -> Error {
+    Error::os(Phase::Collect, object, call, e).pid(task.pid)
+}
+
+fn open_proc(task: &DumpTask<'_>) -> Result<OwnedFd> {
+    openat(CWD, format!("/proc/{}", task.pid), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| failed(task, "task", "open /proc", e).errno(libc::ESRCH))
+}
+
+fn open_below(task: &DumpTask<'_>, proc: &OwnedFd, name: &str) -> Result<OwnedFd> {
+    openat(proc, name, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| failed(task, name, "open", e))
+}
+
+fn list(task: &DumpTask<'_>, fd_dir: &OwnedFd) -> Result<Vec<i32>> {
+    let dir = Dir::read_from(fd_dir).map_err(|e| failed(task, "fd", "getdents", e))?;
+    let mut fds = Vec::new();
+    for entry in dir {
+        let entry = entry.map_err(|e| failed(task, "fd", "getdents", e))?;
+        if let Some(fd) = std::str::from_utf8(entry.file_name().to_bytes()).ok().and_then(|n| n.parse().ok()) {
+            fds.push(fd);
+        }
+    }
+    fds.sort_unstable();
+    Ok(fds)
+}
+
+/// Looks at a description through a duplicate; `None` when it is closed by now.
+fn look<'a>(task: &DumpTask<'a>, fd_dir: &OwnedFd, fd: i32, info: FdInfo) -> Result<Option<Seen<'a>>> {
+    let dup = match pidfd_getfd(task.pidfd, fd, PidfdGetfdFlags::empty()) {
+        Ok(dup) => dup,
+        Err(rustix::io::Errno::BADF) => return Ok(None),
+        Err(e) => return Err(failed(task, format!("fd {fd}"), "pidfd_getfd", e)),
+    };
+    let link = match readlinkat(fd_dir, fd.to_string(), Vec::new()) {
+        Ok(link) => link.into_bytes(),
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(e) => return Err(failed(task, format!("fd {fd}"), "readlink", e)),
+    };
+    let holder = format!("fd {fd}");
+    let stat = fstat(&dup).map_err(|e| failed(task, &holder, "fstat", e))?;
+    let mut seen = Seen { task: *task, fd, holder, link, info, dup, stat, fown: FownEntry::default() };
+    if !seen.is_o_path() {
+        let owner = signal_owner(seen.dup.as_fd()).map_err(|e| failed(task, seen.object(), "fcntl F_GETOWN_EX", e))?;
+        seen.fown = fown(owner)?;
+    }
+    Ok(Some(seen))
+}
+
+fn fown(owner: SignalOwner) -> Result<FownEntry> {
+    let pid = if owner.pid == 0 { 0 } else { pid_in_own_namespace(owner.pid) };
+    Ok(FownEntry {
+        uid: owner.uid,
+        euid: owner.euid,
+        signum: owner.signal as u32,
+        pid_type: if owner.pid == 0 { 0 } else { owner.kind as u32 },
+        pid: pid as u32,
+    })
+}
+
+/// The innermost pid of a task (or of a process group's leader); the pid itself when it is gone.
+fn pid_in_own_namespace(pid: i32) -> i32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let inner = status.lines().find_map(|l| l.strip_prefix("NSpid:"));
+    inner.and_then(|l| l.split_whitespace().last()).and_then(|n| n.parse().ok()).unwrap_or(pid)
+}
+
+/// The text of a descriptor's link in this process.
+pub(crate) fn own_link(fd: BorrowedFd<'_>) -> std::io::Result<Vec<u8>> {
+    use std::os::fd::AsRawFd;
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    Ok(path.as_os_str().as_bytes().to_vec())
+}
+
+/// Both directions hold as many descriptors as all tasks together; the soft limit is made for one program.
+pub(crate) fn raise_descriptor_limit() {
+    let now = getrlimit(Resource::Nofile);
+    if now.current != now.maximum {
+        // Cannot fail for a soft limit within the hard one.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
+    }
+}
+
+/// A path for an image: strings there are UTF-8.
+pub(crate) fn image_path(name: &[u8]) -> Result<String, Unsaved> {
+    String::from_utf8(name.to_vec())
+        .map_err(|_| Unsaved::because(format!("its name is not UTF-8: {}", path::shown(name))).hint("rename it"))
+}

@@ -1,0 +1,93 @@
+//! `/proc/PID/fdinfo/FD`: what the kernel tells about an open file description.
+
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{Mode, OFlags, openat};
+
+/// What is said of one descriptor; the lines that only some kinds have are kept as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FdInfo {
+    /// File offset in bytes.
+    pub pos: u64,
+    /// Status flags of the description, without O_CLOEXEC.
+    pub flags: u32,
+    /// FD_CLOEXEC of this very descriptor.
+    pub cloexec: bool,
+    pub mnt_id: i32,
+    pub ino: u64,
+    /// Everything after these.
+    pub text: String,
+}
+
+const O_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
+
+impl FdInfo {
+    /// Reads `fd`'s file in the directory `fdinfo`; `buf` is reused from call to call.
+    pub(crate) fn read(fdinfo: BorrowedFd<'_>, fd: i32, buf: &mut Vec<u8>) -> std::io::Result<Self> {
+        let file = openat(fdinfo, fd.to_string(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        buf.clear();
+        // An epoll or inotify descriptor may have tens of thousands of lines; no kind has more than this.
+        std::fs::File::from(file).take(64 << 20).read_to_end(buf)?;
+        Self::parse(&String::from_utf8_lossy(buf))
+            .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "not the text of an fdinfo file"))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut info = FdInfo { mnt_id: -1, ..FdInfo::default() };
+        let mut rest = text;
+        let mut seen_flags = false;
+        while let Some((line, after)) = rest.split_once('\n') {
+            let Some((name, value)) = line.split_once(':') else { break };
+            let value = value.trim();
+            match name {
+                "pos" => info.pos = value.parse().ok()?,
+                "flags" => {
+                    let flags = u32::from_str_radix(value, 8).ok()?;
+                    info.flags = flags & !O_CLOEXEC;
+                    info.cloexec = flags & O_CLOEXEC != 0;
+                    seen_flags = true;
+                }
+                "mnt_id" => info.mnt_id = value.parse().ok()?,
+                "ino" => info.ino = value.parse().ok()?,
+                _ => break,
+            }
+            rest = after;
+        }
+        info.text = rest.to_owned();
+        seen_flags.then_some(info)
+    }
+
+    /// The value of the kind's own line `name:`.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    }
+
+    /// The first lock held through this descriptor: `POSIX`, `FLOCK`, `OFDLCK`, `LEASE`.
+    pub(crate) fn lock(&self) -> Option<&str> {
+        let mut words = self.value("lock")?.split_whitespace();
+        words.next()?;
+        words.next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_with_a_lock() {
+        let text =
+            "pos:\t12\nflags:\t02100002\nmnt_id:\t29\nino:\t77\nlock:\t1: FLOCK  ADVISORY  WRITE 12 00:19:77 0 EOF\n";
+        let info = FdInfo::parse(text).unwrap();
+        assert_eq!((info.pos, info.flags, info.cloexec, info.mnt_id, info.ino), (12, 0o100002, true, 29, 77));
+        assert_eq!(info.lock(), Some("FLOCK"));
+        assert_eq!(info.value("eventfd-count"), None);
+    }
+
+    #[test]
+    fn lying_text_is_refused() {
+        assert_eq!(FdInfo::parse("pos:\tx\n"), None);
+        assert_eq!(FdInfo::parse(""), None);
+    }
+}

@@ -1,0 +1,16 @@
+//! Files whose name is gone: unlinked ones (ghosts), whose contents go into `ghost-file-%x.img`, and ones that have other
+//! names left (link-remap). `remap-fpath.img` says which entry of `files.img` is which.
+//!
+//! A ghost comes back under its old path for the moment it takes to unlink it, so that /proc shows the same name; where
+//! that name is taken, beside it.
+//!
+//! Limits: contents up to `ghost_limit`; holes stay holes; a ghost directory comes back empty, as it was.
+
+mod dump;
+mod restore;
+
+pub(crate) use dump::{Ghosts, reopen};
+pub(crate) use restore::{GhostFiles, Remap, open_made};
+
+/// Chunks and raw contents are copied in pieces of this size.
+pub(super) const COPY_BYTES: usize = 1 << 20;

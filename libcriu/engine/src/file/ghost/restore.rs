@@ -1,0 +1,259 @@
+//! Ghosts come back: made in the coordinator, unlinked at once, opened by whoever needs them through /proc/self/fd.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use criu_images::messages::{GhostChunkEntry, GhostFileEntry, RemapFilePathEntry, RemapType, Timeval};
+use criu_images::{ImageDir, ImageReader, Kind};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown, ftruncate, futimens,
+    mkdirat, mknodat, openat, symlinkat, unlinkat,
+};
+
+use super::COPY_BYTES;
+use crate::error::{Error, Phase, Result};
+use crate::file::FileId;
+use crate::file::load::loading;
+
+/// What stands in for a file whose name is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remap {
+    Ghost(u32),
+    /// The entry whose path is another link of the same file.
+    Linked(FileId),
+    /// A file of a /proc directory of a task that is gone.
+    Procfs(u32),
+}
+
+/// Older images have no type: the high bit says ghost.
+const GHOST_BIT: u32 = 1 << 31;
+
+/// The ghosts of a restore.
+#[derive(Debug, Default)]
+pub(crate) struct GhostFiles {
+    remaps: HashMap<FileId, Remap>,
+    made: HashMap<u32, OwnedFd>,
+}
+
+impl GhostFiles {
+    pub(crate) fn load(images: &ImageDir) -> Result<Self> {
+        let entries: Vec<RemapFilePathEntry> = images.read_all(Kind::RemapFpath, 0).map_err(loading)?;
+        let mut remaps = HashMap::new();
+        for e in entries {
+            let remap = match e.remap_type.map(RemapType::try_from) {
+                None if e.remap_id & GHOST_BIT != 0 => Remap::Ghost(e.remap_id & !GHOST_BIT),
+                None | Some(Ok(RemapType::Linked)) => Remap::Linked(e.remap_id),
+                Some(Ok(RemapType::Ghost)) => Remap::Ghost(e.remap_id & !GHOST_BIT),
+                Some(Ok(RemapType::Procfs)) => Remap::Procfs(e.remap_id),
+                Some(Err(e)) => return Err(Error::new(Phase::Load, "remap-fpath.img", e.to_string())),
+            };
+            remaps.insert(e.orig_id, remap);
+        }
+        Ok(GhostFiles { remaps, made: HashMap::new() })
+    }
+
+    pub(crate) fn remap(&self, id: FileId) -> Option<Remap> {
+        self.remaps.get(&id).copied()
+    }
+
+    /// Makes every ghost that one of `names` (entry and path) is remapped to.
+    pub(crate) fn make(&mut self, images: &ImageDir, names: impl Iterator<Item = (FileId, String)>) -> Result<()> {
+        for (id, name) in names {
+            if let Some(Remap::Ghost(ghost)) = self.remap(id)
+                && !self.made.contains_key(&ghost)
+            {
+                self.made.insert(ghost, make(images, ghost, &name)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The ghost as made; open it through /proc/self/fd.
+    pub(crate) fn get(&self, ghost: u32) -> Option<BorrowedFd<'_>> {
+        self.made.get(&ghost).map(AsFd::as_fd)
+    }
+
+    /// Lets go of what was made.
+    pub(crate) fn close(&mut self) {
+        self.made.clear();
+    }
+}
+
+fn make(images: &ImageDir, ghost: u32, name: &str) -> Result<OwnedFd> {
+    let object = format!("ghost file {name}");
+    let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, &*object, call, e);
+    let mut image = images.require(Kind::GhostFile, u64::from(ghost)).map_err(loading)?;
+    let entry: GhostFileEntry =
+        image.entry().map_err(loading)?.ok_or_else(|| loading(image.corrupt("the image holds no entry")))?;
+    let parents = Parents::make(Path::new(name)).map_err(|e| failed("mkdir", e))?;
+    let path = create(&entry, ghost, name).map_err(|e| failed("create", e));
+    let opened = path.and_then(|path| {
+        let opened = open_and_unlink(&entry, &path).map_err(|e| failed("open", e));
+        // Where opening failed the name may still be there.
+        if opened.is_err() {
+            let _ = unlinkat(CWD, &path, unlink_flags(&entry));
+        }
+        opened
+    });
+    parents.remove();
+    let file = opened?;
+    if entry.mode & libc::S_IFMT == libc::S_IFREG {
+        let file = File::from(file);
+        fill(&mut image, &entry, &file, &object)?;
+        own(&entry, &file).map_err(|e| failed("fchown", e))?;
+        return Ok(file.into());
+    }
+    Ok(file)
+}
+
+/// Makes the node and answers its path: the old one, or one beside it when that is taken.
+fn create(entry: &GhostFileEntry, ghost: u32, name: &str) -> rustix::io::Result<PathBuf> {
+    let node = |path: &str| {
+        let perm = Mode::from_raw_mode(entry.mode & 0o7777);
+        match entry.mode & libc::S_IFMT {
+            libc::S_IFREG => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                openat(CWD, path, flags, Mode::RUSR | Mode::WUSR).map(drop)
+            }
+            libc::S_IFDIR => mkdirat(CWD, path, perm),
+            libc::S_IFLNK => symlinkat(entry.symlnk_target.as_deref().unwrap_or("."), CWD, path),
+            kind @ (libc::S_IFIFO | libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK) => {
+                let rdev = entry.rdev.unwrap_or(0);
+                mknodat(
+                    CWD,
+                    path,
+                    FileType::from_raw_mode(kind),
+                    perm,
+                    rustix::fs::makedev(rdev >> 20, rdev & 0xf_ffff),
+                )
+            }
+            _ => Err(rustix::io::Errno::INVAL),
+        }
+    };
+    match node(name) {
+        Ok(()) => Ok(name.into()),
+        Err(rustix::io::Errno::EXIST) => {
+            let beside = format!("{name}.cr.{ghost:x}.ghost");
+            node(&beside).map(|()| beside.into())
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn open_and_unlink(entry: &GhostFileEntry, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let kind = entry.mode & libc::S_IFMT;
+    let flags = match kind {
+        libc::S_IFREG => OFlags::RDWR | OFlags::NOFOLLOW,
+        libc::S_IFDIR => OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW,
+        _ => OFlags::PATH | OFlags::NOFOLLOW,
+    };
+    if kind != libc::S_IFREG {
+        chownat(CWD, path, uid(entry), gid(entry), AtFlags::SYMLINK_NOFOLLOW)?;
+        if kind != libc::S_IFLNK {
+            rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(entry.mode & 0o7777), AtFlags::empty())?;
+        }
+    }
+    let fd = openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())?;
+    unlinkat(CWD, path, unlink_flags(entry))?;
+    Ok(fd)
+}
+
+fn unlink_flags(entry: &GhostFileEntry) -> AtFlags {
+    if entry.mode & libc::S_IFMT == libc::S_IFDIR { AtFlags::REMOVEDIR } else { AtFlags::empty() }
+}
+
+fn own(entry: &GhostFileEntry, file: &File) -> rustix::io::Result<()> {
+    fchown(file, uid(entry), gid(entry))?;
+    // After the owner: chown clears set-id bits.
+    fchmod(file, Mode::from_raw_mode(entry.mode & 0o7777))?;
+    if let (Some(atim), Some(mtim)) = (entry.atim, entry.mtim) {
+        futimens(file, &Timestamps { last_access: timespec(atim), last_modification: timespec(mtim) })?;
+    }
+    Ok(())
+}
+
+fn uid(entry: &GhostFileEntry) -> Option<Uid> {
+    Some(Uid::from_raw(entry.uid))
+}
+
+fn gid(entry: &GhostFileEntry) -> Option<Gid> {
+    Some(Gid::from_raw(entry.gid))
+}
+
+fn timespec(t: Timeval) -> Timespec {
+    Timespec { tv_sec: t.tv_sec as i64, tv_nsec: (t.tv_usec.min(999_999) * 1000) as _ }
+}
+
+/// Writes the contents: one run of bytes, or chunks with holes between.
+fn fill(image: &mut ImageReader, entry: &GhostFileEntry, file: &File, object: &str) -> Result<()> {
+    let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, object, call, e);
+    if entry.chunks != Some(true) {
+        return copy(image, file, 0, image.left(), failed);
+    }
+    let size = entry.size.unwrap_or(0);
+    ftruncate(file, size).map_err(|e| failed("ftruncate", e.into()))?;
+    while let Some(chunk) = image.entry::<GhostChunkEntry>().map_err(loading)? {
+        if chunk.off.checked_add(chunk.len).is_none_or(|end| end > size) {
+            return Err(loading(image.corrupt(format!("a chunk ends beyond the file's {size} bytes"))));
+        }
+        copy(image, file, chunk.off, chunk.len, failed)?;
+    }
+    Ok(())
+}
+
+fn copy(
+    image: &mut ImageReader,
+    file: &File,
+    start: u64,
+    len: u64,
+    failed: impl Fn(&str, std::io::Error) -> Error,
+) -> Result<()> {
+    let mut done = 0;
+    while done < len {
+        let bytes = image.payload((len - done).min(COPY_BYTES as u64)).map_err(loading)?;
+        file.write_all_at(&bytes, start + done).map_err(|e| failed("pwrite", e))?;
+        done += bytes.len() as u64;
+    }
+    Ok(())
+}
+
+/// Directories that had to be made for a moment because a ghost's own are gone as well.
+struct Parents(Vec<PathBuf>);
+
+impl Parents {
+    fn make(name: &Path) -> rustix::io::Result<Self> {
+        let mut made = Parents(Vec::new());
+        let mut missing = Vec::new();
+        let mut at = name.parent();
+        while let Some(dir) = at.filter(|d| !d.as_os_str().is_empty() && !d.exists()) {
+            missing.push(dir.to_owned());
+            at = dir.parent();
+        }
+        for dir in missing.into_iter().rev() {
+            if let Err(e) = mkdirat(CWD, &dir, Mode::RWXU) {
+                made.remove();
+                return Err(e);
+            }
+            made.0.push(dir);
+        }
+        Ok(made)
+    }
+
+    fn remove(self) {
+        for dir in self.0.iter().rev() {
+            // Not empty any more only when somebody else has put something there: theirs to keep.
+            let _ = unlinkat(CWD, dir, AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+/// Opens a ghost anew with the given flags.
+pub(crate) fn open_made(made: BorrowedFd<'_>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", made.as_raw_fd());
+    openat(CWD, OsStr::from_bytes(path.as_bytes()), flags | OFlags::CLOEXEC, Mode::empty())
+}

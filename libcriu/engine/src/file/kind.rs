@@ -1,0 +1,110 @@
+//! What a kind of open file has to answer, and the list of kinds.
+
+use std::os::fd::{OwnedFd, RawFd};
+
+use criu_images::ImageDir;
+use criu_images::messages::{FdTypes, FileEntry};
+
+use super::collect::Collected;
+use super::load::Plan;
+use super::object::Object;
+use super::seen::Seen;
+use super::{FileId, pipe, regular};
+use crate::error::{Blocker, Error, Phase, Result};
+use crate::mem::pages::PagesIds;
+
+/// Why a description did not become an entry.
+#[derive(Debug)]
+pub(crate) enum Unsaved {
+    /// It cannot be saved: a blocker, to be reported with the others.
+    Refused { cause: String, hint: String },
+    /// Finding out failed: ends the dump.
+    Failed(Error),
+}
+
+impl Unsaved {
+    pub(crate) fn because(cause: impl Into<String>) -> Self {
+        Unsaved::Refused { cause: cause.into(), hint: String::new() }
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        match self {
+            Unsaved::Refused { cause, .. } => Unsaved::Refused { cause, hint: hint.into() },
+            failed => failed,
+        }
+    }
+
+    pub(crate) fn os(seen: &Seen<'_>, call: &str, source: impl Into<std::io::Error>) -> Self {
+        Unsaved::Failed(Error::os(Phase::Collect, seen.object(), call, source).pid(seen.task.pid))
+    }
+}
+
+impl From<Error> for Unsaved {
+    fn from(e: Error) -> Self {
+        Unsaved::Failed(e)
+    }
+}
+
+/// The dump of one kind: lives as long as the dump and holds what the kind has learned.
+pub(crate) trait DumpKind: std::fmt::Debug {
+    /// Whether this kind is responsible for what was seen. The first one in the list that says so gets it.
+    fn claims(&self, seen: &Seen<'_>) -> bool;
+
+    /// Makes the entry of a description met for the first time. Only reads.
+    fn collect(&mut self, seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Result<FileEntry, Unsaved>;
+
+    /// After everything was collected: completes entries that speak of other descriptions, refuses what has its other
+    /// half outside. Only reads.
+    fn resolve(&mut self, _common: &mut Collected, _blockers: &mut Vec<Blocker>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Writes the kind's own images: contents.
+    fn save(&mut self, _common: &Collected, _images: &ImageDir, _ids: &mut PagesIds) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The restore of one kind.
+pub(crate) trait RestoreKind: std::fmt::Debug {
+    /// Reads the kind's own images and checks every entry of the kind in `plan`.
+    fn load(&mut self, _plan: &Plan, _images: &ImageDir) -> Result<()> {
+        Ok(())
+    }
+
+    /// In the coordinator, before it forks: makes what every task may need (inodes without a name).
+    fn prepare(&mut self, _plan: &mut Plan) -> Result<()> {
+        Ok(())
+    }
+
+    /// The object whose descriptions have to be opened together.
+    fn object(&self, entry: &FileEntry) -> Object {
+        Object::Alone(entry.id)
+    }
+
+    /// Opens all descriptions of an object, in the order of `members`, and fills in what it held.
+    fn open(&mut self, plan: &mut Plan, object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>>;
+
+    /// Opens one more description of the same file, with the given status flags: for mappings and links.
+    fn open_again(&mut self, _plan: &mut Plan, entry: &FileEntry, _flags: u32) -> Result<OwnedFd> {
+        Err(Error::new(Phase::Files, format!("file {}", entry.id), "is of a kind that cannot be mapped or entered"))
+    }
+
+    /// Lets go of descriptors that `prepare` made: the numbers are about to be the task's.
+    fn close(&mut self) {}
+
+    /// Once, in a table that has it, when every descriptor of that table is at its number and every task exists.
+    fn attach(&mut self, _plan: &Plan, _entry: &FileEntry, _fd: RawFd, _files_id: u32) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A kind of open file: the types of entry it has in `files.img`, and its two directions.
+pub(crate) struct FileKind {
+    pub types: &'static [FdTypes],
+    pub dump: fn() -> Box<dyn DumpKind>,
+    pub restore: fn() -> Box<dyn RestoreKind>,
+}
+
+/// In the order in which they are asked.
+pub(crate) const KINDS: &[FileKind] = &[pipe::KIND, regular::KIND];

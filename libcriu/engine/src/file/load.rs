@@ -1,0 +1,298 @@
+//! Loads and checks the images of open files, and opens descriptions in the right process.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+
+use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
+use criu_images::{ImageDir, ImageError, Kind};
+
+use super::collect::raise_descriptor_limit;
+use super::ghost::GhostFiles;
+use super::kind::{KINDS, RestoreKind};
+use super::object::Object;
+use super::{FileId, install};
+use crate::error::{Error, Phase, Result};
+use crate::options::Options;
+use crate::sys::descriptor::{SignalOwner, borrow, set_signal_owner};
+
+/// No kernel has more descriptors in a table (`sysctl fs.nr_open` is below it).
+const MAX_FD: u32 = 1 << 30;
+
+/// What the images say, checked, and what the kinds share during a restore.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub opts: CriuOpts,
+    pub images: ImageDir,
+    pub entries: BTreeMap<FileId, FileEntry>,
+    /// By `files_id`, in the order in which the tables were given.
+    pub tables: Vec<(u32, Vec<FdinfoEntry>)>,
+    /// The table (index) that does for a description what is done once.
+    pub first_user: HashMap<FileId, usize>,
+    pub ghosts: GhostFiles,
+    /// Descriptors of the engine that stand in for files of the images: `inherit_fd`.
+    pub inherit: HashMap<String, RawFd>,
+}
+
+impl Plan {
+    /// The table with this id.
+    pub(crate) fn table(&self, files_id: u32) -> Option<&[FdinfoEntry]> {
+        self.tables.iter().find(|t| t.0 == files_id).map(|t| t.1.as_slice())
+    }
+
+    /// A duplicate of the descriptor that `inherit_fd` gives for `key`.
+    pub(crate) fn inherited(&self, key: &str) -> Result<Option<OwnedFd>> {
+        let Some(&fd) = self.inherit.get(key) else { return Ok(None) };
+        rustix::io::fcntl_dupfd_cloexec(borrow(fd), 0)
+            .map(Some)
+            .map_err(|e| Error::os(Phase::Files, format!("inherited fd {fd} ({key})"), "dup", e))
+    }
+}
+
+/// Every open file of the tree being restored.
+#[derive(Debug)]
+pub struct RestoreFiles {
+    plan: Plan,
+    kinds: Vec<Box<dyn RestoreKind>>,
+    opened: HashMap<FileId, OwnedFd>,
+}
+
+impl RestoreFiles {
+    /// Reads `files.img` and the tables given, as (`files_id`, number of tasks that use it), and checks them.
+    pub fn load(images: &ImageDir, options: &Options, tables: &[(u32, usize)]) -> Result<Self> {
+        raise_descriptor_limit();
+        let mut entries = BTreeMap::new();
+        for entry in images.read_all::<FileEntry>(Kind::Files, 0).map_err(loading)? {
+            if let Some(twice) = entries.insert(entry.id, entry) {
+                return Err(Error::new(Phase::Load, "files.img", format!("two files have the id {}", twice.id)));
+            }
+        }
+        let mut plan = Plan {
+            opts: options.msg.clone(),
+            images: images
+                .fd()
+                .try_clone_to_owned()
+                .map(ImageDir::new)
+                .map_err(|e| Error::os(Phase::Load, "images", "dup", e))?,
+            entries,
+            tables: Vec::new(),
+            first_user: HashMap::new(),
+            ghosts: GhostFiles::load(images)?,
+            inherit: inherit(&options.msg)?,
+        };
+        for (at, &(files_id, _)) in tables.iter().enumerate() {
+            let fds = images.read_all::<FdinfoEntry>(Kind::Fdinfo, u64::from(files_id)).map_err(loading)?;
+            check_table(&plan, files_id, &fds)?;
+            for fd in &fds {
+                plan.first_user.entry(fd.id).or_insert(at);
+            }
+            plan.tables.push((files_id, fds));
+        }
+        let mut files =
+            RestoreFiles { plan, kinds: KINDS.iter().map(|k| (k.restore)()).collect(), opened: HashMap::new() };
+        for entry in files.plan.entries.values() {
+            kind_of(entry)?;
+        }
+        for kind in &mut files.kinds {
+            kind.load(&files.plan, images)?;
+        }
+        Ok(files)
+    }
+
+    /// In the coordinator, before it forks: opens what more than one table uses, for all tasks to inherit.
+    pub fn open_shared(&mut self) -> Result<()> {
+        let names = self.plan.entries.values().filter_map(|e| Some((e.id, e.reg.as_ref()?.name.clone())));
+        let names: Vec<_> = names.collect();
+        self.plan.ghosts.make(&self.plan.images, names.into_iter())?;
+        for kind in &mut self.kinds {
+            kind.prepare(&mut self.plan)?;
+        }
+        let mut users: HashMap<Object, BTreeSet<u32>> = HashMap::new();
+        for (files_id, fds) in &self.plan.tables {
+            for fd in fds {
+                if let Some(object) = self.plan.entries.get(&fd.id).map(|e| self.object(e)).transpose()? {
+                    users.entry(object).or_default().insert(*files_id);
+                }
+            }
+        }
+        let mut shared: Vec<Object> =
+            users.into_iter().filter(|(_, tables)| tables.len() > 1).map(|(o, _)| o).collect();
+        shared.sort_unstable();
+        self.open_objects(&shared)
+    }
+
+    /// In a task: opens what its table alone uses, puts every descriptor at its number and closes all others except
+    /// `keep`; those in the way are moved, and their new numbers left in `keep`. Needs every task of the tree to exist.
+    ///
+    /// Nothing can be opened by this value afterwards.
+    pub fn install(&mut self, files_id: u32, keep: &mut [RawFd]) -> Result<()> {
+        let pid = std::process::id() as i32;
+        self.install_table(files_id, keep).map_err(|e| if e.pid == 0 { e.pid(pid) } else { e })
+    }
+
+    /// Opens a description of the same file as `id`'s, with other status flags when `flags` says so: for mappings,
+    /// executables and directories.
+    pub fn open(&mut self, id: FileId, flags: Option<u32>) -> Result<OwnedFd> {
+        let entry = self.plan.entries.get(&id).cloned();
+        let entry = entry.ok_or_else(|| Error::new(Phase::Files, format!("file {id}"), "is not in files.img"))?;
+        let own = entry.reg.as_ref().map(|r| r.flags).or(entry.memfd.as_ref().map(|m| m.flags)).unwrap_or(0);
+        let kind = kind_of(&entry)?;
+        self.kinds[kind].open_again(&mut self.plan, &entry, flags.unwrap_or(own))
+    }
+
+    fn object(&self, entry: &FileEntry) -> Result<Object> {
+        Ok(self.kinds[kind_of(entry)?].object(entry))
+    }
+
+    fn open_objects(&mut self, objects: &[Object]) -> Result<()> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let mut members: HashMap<Object, Vec<FileEntry>> = objects.iter().map(|&o| (o, Vec::new())).collect();
+        for entry in self.plan.entries.values() {
+            if let Some(list) = members.get_mut(&self.kinds[kind_of(entry)?].object(entry)) {
+                list.push(entry.clone());
+            }
+        }
+        for &object in objects {
+            let members = members.remove(&object).unwrap_or_default();
+            let Some(first) = members.first() else { continue };
+            let kind = kind_of(first)?;
+            let fds = self.kinds[kind].open(&mut self.plan, object, &members)?;
+            self.opened.extend(members.iter().map(|m| m.id).zip(fds));
+        }
+        Ok(())
+    }
+
+    fn install_table(&mut self, files_id: u32, keep: &mut [RawFd]) -> Result<()> {
+        let at = self.plan.tables.iter().position(|t| t.0 == files_id);
+        let at = at.ok_or_else(|| Error::new(Phase::Files, format!("fdinfo-{files_id}.img"), "was not loaded"))?;
+        let fds = self.plan.tables[at].1.clone();
+        let mut own = BTreeSet::new();
+        for fd in fds.iter().filter(|f| !self.opened.contains_key(&f.id)) {
+            if let Some(entry) = self.plan.entries.get(&fd.id) {
+                own.insert(self.object(entry)?);
+            }
+        }
+        self.open_objects(&own.into_iter().collect::<Vec<_>>())?;
+
+        let mut moves = Vec::with_capacity(fds.len());
+        for fd in &fds {
+            let source = self.opened.get(&fd.id).ok_or_else(|| missing(fd.id))?;
+            moves.push(install::Move { from: source.as_fd(), to: fd.fd as RawFd, cloexec: fd.flags & 1 != 0 });
+        }
+        let moves = install::plan(&moves, keep)?;
+        // From here on descriptors are numbers: their owners let go, what is not in the table gets closed.
+        self.plan.ghosts.close();
+        for kind in &mut self.kinds {
+            kind.close();
+        }
+        let sources = std::mem::take(&mut self.opened);
+        moves.carry_out(sources, keep)?;
+        self.attach(at, &fds)
+    }
+
+    /// What is done once for a description, when it is at its number.
+    fn attach(&mut self, at: usize, fds: &[FdinfoEntry]) -> Result<()> {
+        let mut done = BTreeSet::new();
+        for fd in fds.iter().filter(|f| self.plan.first_user.get(&f.id) == Some(&at)) {
+            if !done.insert(fd.id) {
+                continue;
+            }
+            let Some(entry) = self.plan.entries.get(&fd.id) else { continue };
+            self.kinds[kind_of(entry)?].attach(&self.plan, entry, fd.fd as RawFd, self.plan.tables[at].0)?;
+            if let Some((fown, flags)) = owner(&self.plan, entry) {
+                set_owner(fd.fd as RawFd, fown, flags)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn missing(id: FileId) -> Error {
+    Error::new(Phase::Files, format!("file {id}"), "was not opened")
+}
+
+/// The kind that restores an entry, as an index of `KINDS`.
+fn kind_of(entry: &FileEntry) -> Result<usize> {
+    let found = FdTypes::try_from(entry.r#type).ok().and_then(|t| KINDS.iter().position(|k| k.types.contains(&t)));
+    found.ok_or_else(|| {
+        let name = FdTypes::try_from(entry.r#type).map_or("?", |t| t.as_str_name());
+        Error::new(Phase::Check, format!("file {} ({name})", entry.id), "files of this kind cannot be restored")
+    })
+}
+
+fn check_table(plan: &Plan, files_id: u32, fds: &[FdinfoEntry]) -> Result<()> {
+    let wrong = |fd: &FdinfoEntry, why: String| {
+        Err(Error::new(Phase::Load, format!("fdinfo-{files_id}.img"), format!("fd {}: {why}", fd.fd)))
+    };
+    let mut numbers = BTreeSet::new();
+    for fd in fds {
+        if fd.fd > MAX_FD || !numbers.insert(fd.fd) {
+            return wrong(fd, "no such number, or there twice".into());
+        }
+        match plan.entries.get(&fd.id) {
+            None => return wrong(fd, format!("file {} is not in files.img", fd.id)),
+            Some(entry) if entry.r#type != fd.r#type => {
+                return wrong(fd, format!("file {} is of another type there", fd.id));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn inherit(opts: &CriuOpts) -> Result<HashMap<String, RawFd>> {
+    let mut map = HashMap::new();
+    for i in &opts.inherit_fd {
+        let object = format!("inherited fd {} ({})", i.fd, i.key);
+        if i.fd < 0 || rustix::io::fcntl_getfd(borrow(i.fd)).is_err() {
+            return Err(Error::new(Phase::Options, object, "the descriptor is not open").errno(libc::EBADRQC));
+        }
+        if map.insert(i.key.clone(), i.fd).is_some() {
+            return Err(Error::new(Phase::Options, object, "the key is given twice").errno(libc::EBADRQC));
+        }
+    }
+    Ok(map)
+}
+
+/// Who is signalled about a description, and its status flags (O_ASYNC is set with the owner).
+fn owner<'a>(plan: &'a Plan, entry: &'a FileEntry) -> Option<(&'a FownEntry, u32)> {
+    if let Some(fifo) = &entry.fifo {
+        let reg = plan.entries.get(&fifo.regf_id?)?.reg.as_ref()?;
+        return Some((&reg.fown, reg.flags));
+    }
+    None.or(entry.reg.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.pipe.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.efd.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.epfd.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.sgfd.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.tfd.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.memfd.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.usk.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.tty.as_ref().map(|e| (&e.fown, e.flags)))
+}
+
+fn set_owner(fd: RawFd, fown: &FownEntry, flags: u32) -> Result<()> {
+    if flags & libc::O_PATH as u32 != 0 || (fown.pid == 0 && fown.signum == 0) {
+        return Ok(());
+    }
+    let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, format!("fd {fd}"), call, e);
+    let owner = SignalOwner {
+        kind: fown.pid_type as i32,
+        pid: fown.pid as i32,
+        signal: fown.signum as i32,
+        uid: fown.uid,
+        euid: fown.euid,
+    };
+    set_signal_owner(borrow(fd), owner).map_err(|e| failed("fcntl F_SETOWN_EX", e))?;
+    if flags & libc::O_ASYNC as u32 != 0 {
+        let now = rustix::fs::fcntl_getfl(borrow(fd)).map_err(|e| failed("fcntl F_GETFL", e.into()))?;
+        rustix::fs::fcntl_setfl(borrow(fd), now | rustix::fs::OFlags::from_bits_retain(libc::O_ASYNC as u32))
+            .map_err(|e| failed("fcntl F_SETFL", e.into()))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn loading(e: ImageError) -> Error {
+    Error::image(Phase::Load, e)
+}

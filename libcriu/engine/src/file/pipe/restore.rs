@@ -1,0 +1,189 @@
+//! Pipes and fifos: made, filled, and opened as often as they were.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use criu_images::messages::{FdTypes, FileEntry, PipeDataEntry, RegFileEntry};
+use criu_images::{ImageDir, Kind};
+use rustix::fs::{CWD, Mode, OFlags, fcntl_setfl, openat};
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
+
+use super::MAX_PIPE_BYTES;
+use crate::error::{Error, Phase, Result};
+use crate::file::kind::RestoreKind;
+use crate::file::load::{Plan, loading};
+use crate::file::object::Object;
+use crate::file::regular;
+
+/// What F_SETFL may set on an end of a pipe; O_ASYNC comes with the owner.
+const SETTABLE: OFlags = OFlags::NONBLOCK.union(OFlags::DIRECT).union(OFlags::APPEND).union(OFlags::NOATIME);
+
+#[derive(Debug)]
+struct Contents {
+    size: Option<u32>,
+    data: Vec<u8>,
+    packets: Vec<u32>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Pipes {
+    contents: HashMap<Object, Contents>,
+}
+
+impl RestoreKind for Pipes {
+    fn load(&mut self, plan: &Plan, images: &ImageDir) -> Result<()> {
+        for (kind, fifo) in [(Kind::PipesData, false), (Kind::FifoData, true)] {
+            let Some(mut image) = images.open(kind, 0).map_err(loading)? else { continue };
+            while let Some(e) = image.entry::<PipeDataEntry>().map_err(loading)? {
+                let size = e.size.unwrap_or(1 << 16);
+                let told: u64 = e.packets.iter().map(|&n| u64::from(n)).sum();
+                if size > MAX_PIPE_BYTES || e.bytes > size || (!e.packets.is_empty() && told != u64::from(e.bytes)) {
+                    let why = format!("pipe {}: {} bytes cannot be in a pipe of {size}", e.pipe_id, e.bytes);
+                    return Err(loading(image.corrupt(why)));
+                }
+                let data = image.payload(u64::from(e.bytes)).map_err(loading)?;
+                let object = if fifo { Object::Fifo(e.pipe_id) } else { Object::Pipe(e.pipe_id) };
+                self.contents.insert(object, Contents { size: e.size, data, packets: e.packets });
+            }
+        }
+        for entry in plan.entries.values() {
+            match entry.r#type() {
+                FdTypes::Pipe if entry.pipe.is_none() => return Err(no_body(entry)),
+                FdTypes::Fifo => drop(path_of(plan, entry)?),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn object(&self, entry: &FileEntry) -> Object {
+        match (&entry.pipe, &entry.fifo) {
+            (Some(pipe), _) => Object::Pipe(pipe.pipe_id),
+            (_, Some(fifo)) => Object::Fifo(fifo.pipe_id),
+            _ => Object::Alone(entry.id),
+        }
+    }
+
+    fn open(&mut self, plan: &mut Plan, object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+        match object {
+            Object::Pipe(id) => self.open_pipe(plan, id, members),
+            _ => self.open_fifo(plan, object, members),
+        }
+    }
+}
+
+impl Pipes {
+    fn open_pipe(&mut self, plan: &Plan, id: u32, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+        let name = format!("pipe:[{id}]");
+        let flags = members.iter().map(|m| m.pipe.as_ref().map(|p| p.flags).ok_or_else(|| no_body(m)));
+        let flags = flags.collect::<Result<Vec<u32>>>()?;
+        if let Some(inherited) = plan.inherited(&name)? {
+            return flags.iter().map(|&f| end(inherited.as_fd(), f, &name)).collect();
+        }
+        let (reader, writer) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::os(Phase::Files, &*name, "pipe2", e))?;
+        self.fill(Object::Pipe(id), writer.as_fd(), &name)?;
+        let (mut reader, mut writer) = (Some(reader), Some(writer));
+        let (r, w) = (reader.as_ref().map(AsRawFd::as_raw_fd), writer.as_ref().map(AsRawFd::as_raw_fd));
+        let mut fds = Vec::new();
+        for &f in &flags {
+            // The two ends made by pipe2 serve the first that wants them, which saves opening them again.
+            let made = match f & libc::O_ACCMODE as u32 {
+                0 => reader.take(),
+                1 => writer.take(),
+                _ => None,
+            };
+            fds.push(match made {
+                Some(fd) => fd,
+                None => {
+                    let other = if f & 1 == 0 { r } else { w }.or(r);
+                    let other = other.ok_or_else(|| Error::new(Phase::Files, &*name, "has no end"))?;
+                    reopen(other, f, &name)?
+                }
+            });
+        }
+        // Only now: F_SETFL on an end that was handed out must not disturb the opening of the others.
+        for (fd, &f) in fds.iter().zip(&flags) {
+            set_flags(fd, f, &name)?;
+        }
+        Ok(fds)
+    }
+
+    fn open_fifo(&mut self, plan: &Plan, object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+        let mut fds = Vec::new();
+        let mut holder = None;
+        for member in members {
+            let reg = path_of(plan, member)?;
+            if holder.is_none() {
+                // Reads and writes: nobody has to wait for a partner, and data has somewhere to stay.
+                let both = regular::open_path(plan, reg, (libc::O_RDWR | libc::O_NONBLOCK) as u32)?;
+                self.fill(object, both.as_fd(), &reg.name)?;
+                holder = Some(both);
+            }
+            let fd = regular::open_path(plan, reg, reg.flags | libc::O_NONBLOCK as u32)?;
+            set_flags(&fd, reg.flags, &reg.name)?;
+            fds.push(fd);
+        }
+        Ok(fds)
+    }
+
+    fn fill(&self, object: Object, writer: BorrowedFd<'_>, name: &str) -> Result<()> {
+        let Some(contents) = self.contents.get(&object) else { return Ok(()) };
+        let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, name, call, e);
+        if let Some(size) = contents.size.filter(|&s| s > 0) {
+            let now = fcntl_getpipe_size(writer).map_err(|e| failed("fcntl F_GETPIPE_SZ", e))?;
+            if now != size as usize {
+                fcntl_setpipe_size(writer, size as usize).map_err(|e| {
+                    failed(&format!("fcntl F_SETPIPE_SZ {size}"), e).hint("raise the sysctl fs.pipe-max-size")
+                })?;
+            }
+        }
+        let whole = [contents.data.len() as u32];
+        let (lengths, mode) = match contents.packets.as_slice() {
+            [] => (&whole[..], OFlags::NONBLOCK),
+            packets => (packets, OFlags::NONBLOCK | OFlags::DIRECT),
+        };
+        fcntl_setfl(writer, mode).map_err(|e| failed("fcntl F_SETFL", e))?;
+        let mut rest = contents.data.as_slice();
+        for &len in lengths.iter().filter(|&&n| n > 0) {
+            let (packet, after) = rest.split_at_checked(len as usize).unwrap_or((rest, &[]));
+            let wrote = rustix::io::write(writer, packet).map_err(|e| failed("write", e))?;
+            if wrote != packet.len() {
+                let cause = format!("took only {wrote} of {} bytes of its data", packet.len());
+                return Err(Error::new(Phase::Files, name, cause));
+            }
+            rest = after;
+        }
+        fcntl_setfl(writer, OFlags::empty()).map_err(|e| failed("fcntl F_SETFL", e))
+    }
+}
+
+/// An end of an inherited pipe: a description of its own when the pipe can be opened that way, else a duplicate.
+fn end(inherited: BorrowedFd<'_>, flags: u32, name: &str) -> Result<OwnedFd> {
+    match reopen(inherited.as_raw_fd(), flags, name) {
+        Ok(fd) => set_flags(&fd, flags, name).map(|()| fd),
+        Err(_) => inherited.try_clone_to_owned().map_err(|e| Error::os(Phase::Files, name, "dup", e)),
+    }
+}
+
+fn reopen(fd: i32, flags: u32, name: &str) -> Result<OwnedFd> {
+    let access = OFlags::from_bits_retain(flags & libc::O_ACCMODE as u32);
+    let path = format!("/proc/self/fd/{fd}");
+    openat(CWD, path, access | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
+        .map_err(|e| Error::os(Phase::Files, name, "open", e))
+}
+
+fn set_flags(fd: &OwnedFd, flags: u32, name: &str) -> Result<()> {
+    fcntl_setfl(fd, OFlags::from_bits_retain(flags) & SETTABLE)
+        .map_err(|e| Error::os(Phase::Files, name, "fcntl F_SETFL", e))
+}
+
+fn path_of<'a>(plan: &'a Plan, entry: &FileEntry) -> Result<&'a RegFileEntry> {
+    let fifo = entry.fifo.as_ref().ok_or_else(|| no_body(entry))?;
+    let reg = fifo.regf_id.and_then(|id| plan.entries.get(&id)).and_then(|e| e.reg.as_ref());
+    reg.ok_or_else(|| Error::new(Phase::Check, format!("file {} (fifo)", entry.id), "its path is not in files.img"))
+}
+
+fn no_body(entry: &FileEntry) -> Error {
+    Error::new(Phase::Check, format!("file {}", entry.id), "its entry has no body")
+}

@@ -1,0 +1,151 @@
+//! Regular files and their like: checks and opens.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use criu_images::messages::{FileEntry, RegFileEntry};
+use rustix::fs::{CWD, Mode, OFlags, SeekFrom, openat, seek};
+
+use super::build_id::build_id;
+use crate::error::{Error, Phase, Result};
+use crate::file::ghost::{Remap, open_made};
+use crate::file::kind::RestoreKind;
+use crate::file::load::Plan;
+use crate::file::object::Object;
+use crate::file::path::lstat;
+
+/// Status flags that open(2) takes from an image. O_TMPFILE would make another file; O_ASYNC goes with the owner.
+const OPEN_FLAGS: u32 = (libc::O_ACCMODE
+    | libc::O_APPEND
+    | libc::O_NONBLOCK
+    | libc::O_DSYNC
+    | libc::O_SYNC
+    | libc::O_DIRECT
+    | libc::O_LARGEFILE
+    | libc::O_DIRECTORY
+    | libc::O_NOFOLLOW
+    | libc::O_NOATIME
+    | libc::O_PATH) as u32
+    | 0o100_000;
+
+#[derive(Debug, Default)]
+pub(crate) struct Regular;
+
+impl RestoreKind for Regular {
+    fn load(&mut self, plan: &Plan, _images: &criu_images::ImageDir) -> Result<()> {
+        for entry in plan.entries.values().filter(|e| e.r#type() == criu_images::messages::FdTypes::Reg) {
+            let reg = reg(entry)?;
+            if !reg.name.starts_with('/') {
+                return Err(Error::new(
+                    Phase::Check,
+                    format!("file {}", entry.id),
+                    format!("{} is no absolute path", reg.name),
+                ));
+            }
+            if let Some(Remap::Procfs(_)) = plan.ghosts.remap(entry.id) {
+                let cause = "a file of a /proc directory whose task is gone: cannot be restored yet";
+                return Err(Error::new(Phase::Check, reg.name.clone(), cause));
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+        members.iter().map(|m| open_entry(plan, reg(m)?)).collect()
+    }
+
+    fn open_again(&mut self, plan: &mut Plan, entry: &FileEntry, flags: u32) -> Result<OwnedFd> {
+        open_path(plan, reg(entry)?, flags)
+    }
+}
+
+fn reg(entry: &FileEntry) -> Result<&RegFileEntry> {
+    entry.reg.as_ref().ok_or_else(|| Error::new(Phase::Check, format!("file {}", entry.id), "its entry has no body"))
+}
+
+fn open_entry(plan: &Plan, reg: &RegFileEntry) -> Result<OwnedFd> {
+    if let Some(fd) = plan.inherited(reg.name.trim_start_matches('/'))? {
+        return Ok(fd);
+    }
+    let fd = open_path(plan, reg, reg.flags)?;
+    if reg.pos != 0 && reg.flags & libc::O_PATH as u32 == 0 {
+        seek(&fd, SeekFrom::Start(reg.pos)).map_err(|e| Error::os(Phase::Files, &*reg.name, "lseek", e))?;
+    }
+    Ok(fd)
+}
+
+/// Opens what a reg entry names, after checking that it is what it was.
+pub(crate) fn open_path(plan: &Plan, reg: &RegFileEntry, flags: u32) -> Result<OwnedFd> {
+    let object = || reg.name.clone();
+    let mut oflags = OFlags::from_bits_retain(flags & OPEN_FLAGS);
+    if flags & TMPFILE == TMPFILE {
+        oflags -= OFlags::DIRECTORY;
+    }
+    let oflags = oflags | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, object(), call, e);
+    let path = match plan.ghosts.remap(reg.id) {
+        None => &reg.name,
+        Some(Remap::Ghost(ghost)) => {
+            let made = plan.ghosts.get(ghost);
+            let made = made.ok_or_else(|| Error::new(Phase::Files, object(), "its ghost file was not made"))?;
+            if reg.mode.unwrap_or(0) & libc::S_IFMT == libc::S_IFLNK {
+                return made.try_clone_to_owned().map_err(|e| Error::os(Phase::Files, object(), "dup", e));
+            }
+            return open_made(made, oflags).map_err(|e| failed("open", e));
+        }
+        Some(Remap::Linked(_) | Remap::Procfs(_)) => {
+            return Err(Error::new(Phase::Files, object(), "files remapped to another link cannot be restored yet"));
+        }
+    };
+    check(plan, reg, path)?;
+    let fd = openat(CWD, path, oflags, Mode::empty()).map_err(|e| failed("open", e))?;
+    check_build_id(plan, reg, &fd)?;
+    Ok(fd)
+}
+
+const TMPFILE: u32 = libc::O_TMPFILE as u32;
+
+/// Type, permissions and size as they were.
+fn check(plan: &Plan, reg: &RegFileEntry, path: &str) -> Result<()> {
+    let stat = lstat(path.as_bytes()).map_err(|e| {
+        Error::os(Phase::Files, path, "stat", e)
+            .hint("every file that was open has to be at its path")
+            .errno(e.raw_os_error())
+    })?;
+    let changed = |what: String, hint: &str| Err(Error::new(Phase::Files, path, what).hint(hint));
+    if let Some(mode) = reg.mode {
+        if (stat.st_mode ^ mode) & libc::S_IFMT != 0 {
+            return changed(
+                format!("another kind of file is there: mode {:#o}, was {mode:#o}", stat.st_mode),
+                "put it back",
+            );
+        }
+        if stat.st_mode != mode && !plan.opts.skip_file_rwx_check() {
+            let what = format!("its permissions are {:#o}, were {:#o}", stat.st_mode & 0o7777, mode & 0o7777);
+            return changed(what, "put them back, or skip this check with --skip-file-rwx-check");
+        }
+    }
+    if let Some(size) = reg.size.filter(|_| stat.st_mode & libc::S_IFMT == libc::S_IFREG)
+        && size != stat.st_size as u64
+    {
+        return changed(
+            format!("it has {} bytes, had {size} at the dump", stat.st_size),
+            "put the file back as it was",
+        );
+    }
+    Ok(())
+}
+
+fn check_build_id(plan: &Plan, reg: &RegFileEntry, fd: &OwnedFd) -> Result<()> {
+    let unreadable = reg.flags & (libc::O_PATH | libc::O_WRONLY) as u32 != 0;
+    if reg.build_id.is_empty() || unreadable || plan.opts.file_validation() == "filesize" {
+        return Ok(());
+    }
+    let now = build_id(fd.as_fd());
+    if now == reg.build_id {
+        return Ok(());
+    }
+    let shown = |id: &[u32]| id.iter().flat_map(|w| w.to_le_bytes()).map(|b| format!("{b:02x}")).collect::<String>();
+    let cause = format!("its build id is {}, was {} at the dump", shown(&now), shown(&reg.build_id));
+    Err(Error::new(Phase::Files, &*reg.name, cause)
+        .hint("restore with the same build of it, or compare sizes only with --file-validation filesize"))
+}

@@ -1,0 +1,195 @@
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+
+use criu_images::ImageDir;
+use criu_images::messages::CriuOpts;
+use rustix::fs::{Mode, OFlags, SeekFrom, open, seek};
+use rustix::io::{FdFlags, fcntl_getfd};
+
+use crate::file::tests::{blockers, options, restore, round_trip, round_trips, target};
+use crate::sys::descriptor::{SignalOwner, borrow, set_signal_owner, signal_owner};
+use crate::sys::trial::{fork_sleeper, put};
+
+/// A path of this test process's own.
+fn path(name: &str) -> String {
+    // A trial is a child of the test process; a restored one is its grandchild.
+    let dir = "/tmp/criu-file-tests";
+    std::fs::create_dir_all(dir).unwrap();
+    format!("{dir}/{name}")
+}
+
+fn read_write(name: &str, flags: OFlags) -> std::os::fd::OwnedFd {
+    open(path(name), OFlags::RDWR | OFlags::CREATE | flags, Mode::from_raw_mode(0o640)).unwrap()
+}
+
+#[test]
+fn flags_offset_and_cloexec() {
+    round_trip(
+        || {
+            let f = read_write("plain", OFlags::APPEND | OFlags::TRUNC);
+            rustix::io::write(&f, b"0123456789").unwrap();
+            seek(&f, SeekFrom::Start(4)).unwrap();
+            put(f, 10);
+            put(open("/tmp", OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).unwrap(), 11);
+            put(open("/tmp", OFlags::PATH, Mode::empty()).unwrap(), 12);
+            rustix::io::fcntl_setfd(borrow(12), FdFlags::CLOEXEC).unwrap();
+            put(open("/dev/urandom", OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap(), 13);
+        },
+        || {
+            assert_eq!(seek(borrow(10), SeekFrom::Current(0)).unwrap(), 4);
+            let flags = rustix::fs::fcntl_getfl(borrow(10)).unwrap();
+            assert!(flags.contains(OFlags::APPEND | OFlags::RDWR), "{flags:?}");
+            let mut buf = [0; 16];
+            assert_eq!(rustix::io::read(borrow(10), &mut buf).unwrap(), 6);
+            assert_eq!(seek(borrow(10), SeekFrom::Start(4)).unwrap(), 4);
+            assert!(rustix::fs::fcntl_getfl(borrow(11)).unwrap().contains(OFlags::DIRECTORY));
+            assert!(rustix::fs::fcntl_getfl(borrow(12)).unwrap().contains(OFlags::PATH));
+            assert_eq!(fcntl_getfd(borrow(12)).unwrap(), FdFlags::CLOEXEC);
+            assert_eq!(fcntl_getfd(borrow(10)).unwrap(), FdFlags::empty());
+            assert!(rustix::fs::fcntl_getfl(borrow(13)).unwrap().contains(OFlags::NONBLOCK));
+        },
+    );
+}
+
+#[test]
+fn duplicates_share_an_offset_and_others_do_not() {
+    fn shared() {
+        seek(borrow(20), SeekFrom::Start(3)).unwrap();
+        assert_eq!(seek(borrow(40), SeekFrom::Current(0)).unwrap(), 3);
+        assert_eq!(seek(borrow(21), SeekFrom::Current(0)).unwrap(), 0);
+        seek(borrow(40), SeekFrom::Start(0)).unwrap();
+    }
+    fn alone() {
+        assert_eq!(seek(borrow(21), SeekFrom::Current(0)).unwrap(), 0);
+    }
+    round_trips(
+        CriuOpts::default(),
+        || {
+            std::fs::write(path("shared"), "abcdef").unwrap();
+            put(read_write("shared", OFlags::empty()), 20);
+            put(read_write("shared", OFlags::empty()), 21);
+            put(borrow(20).try_clone_to_owned().unwrap(), 40);
+            fork_sleeper(|| put(read_write("shared", OFlags::empty()), 20));
+        },
+        &[shared, alone],
+    );
+}
+
+#[test]
+fn a_thousand_of_one_file() {
+    round_trip(
+        || {
+            std::fs::write(path("many"), "x").unwrap();
+            for fd in 1000..2000 {
+                put(read_write("many", OFlags::empty()), fd);
+            }
+        },
+        || {
+            for fd in 1000..2000 {
+                rustix::io::fcntl_getfd(borrow(fd)).unwrap();
+            }
+            assert!(rustix::io::fcntl_getfd(borrow(2000)).is_err());
+        },
+    );
+}
+
+#[test]
+fn signal_owners() {
+    round_trip(
+        || {
+            let f = read_write("owned", OFlags::empty());
+            // An owner that is still there at the restore: the test.
+            let pid = std::os::unix::process::parent_id() as i32;
+            set_signal_owner(f.as_fd(), SignalOwner { kind: 1, pid, signal: 40, uid: 0, euid: 0 }).unwrap();
+            put(f, 30);
+        },
+        || {
+            let owner = signal_owner(borrow(30)).unwrap();
+            assert_eq!((owner.kind, owner.signal), (1, 40));
+        },
+    );
+}
+
+#[test]
+fn unlinked_ones_are_kept_with_their_holes() {
+    fn gone() {
+        let (f, g) = (borrow(10), borrow(11));
+        let stat = rustix::fs::fstat(f).unwrap();
+        assert_eq!((stat.st_nlink, stat.st_size, stat.st_mode & 0o7777), (0, 1 << 20, 0o640));
+        assert!(stat.st_blocks * 512 < 1 << 20, "holes stay holes");
+        let mut buf = [0; 5];
+        rustix::io::pread(g, &mut buf, 65536).unwrap();
+        assert_eq!(&buf, b"ghost");
+        assert_eq!(seek(g, SeekFrom::Current(0)).unwrap(), 7);
+        assert_eq!(rustix::fs::fstat(g).unwrap().st_ino, stat.st_ino);
+        let dir = rustix::fs::fstat(borrow(12)).unwrap();
+        assert_eq!((dir.st_mode & libc::S_IFMT, dir.st_nlink), (libc::S_IFDIR, 0));
+        assert!(!std::path::Path::new(&path("ghost-dir")).exists());
+        let link = std::fs::read_link("/proc/self/fd/10").unwrap();
+        assert_eq!(link.to_str().unwrap(), path("ghost") + " (deleted)");
+    }
+    round_trip(
+        || {
+            put(read_write("ghost", OFlags::empty()), 10);
+            let second = open(path("ghost"), OFlags::RDONLY, Mode::empty()).unwrap();
+            seek(&second, SeekFrom::Start(7)).unwrap();
+            put(second, 11);
+            rustix::fs::ftruncate(borrow(10), 1 << 20).unwrap();
+            rustix::io::pwrite(borrow(10), b"ghost", 65536).unwrap();
+            std::fs::remove_file(path("ghost")).unwrap();
+            std::fs::create_dir(path("ghost-dir")).unwrap();
+            put(open(path("ghost-dir"), OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty()).unwrap(), 12);
+            std::fs::remove_dir(path("ghost-dir")).unwrap();
+        },
+        gone,
+    );
+}
+
+#[test]
+fn what_cannot_be_saved_is_named() {
+    let found = blockers(CriuOpts { ghost_limit: Some(1000), ..CriuOpts::default() }, || {
+        let f = read_write("big", OFlags::TRUNC);
+        rustix::io::write(&f, &[1; 8192]).unwrap();
+        put(f, 10);
+        std::fs::remove_file(path("big")).unwrap();
+        put(read_write("replaced", OFlags::empty()), 11);
+        std::fs::rename(path("replaced"), path("elsewhere")).unwrap();
+        let f = read_write("locked", OFlags::empty());
+        rustix::fs::flock(&f, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        put(f, 13);
+        put(read_write("linked", OFlags::empty()), 14);
+        std::fs::hard_link(path("linked"), path("other-link")).unwrap();
+        std::fs::remove_file(path("linked")).unwrap();
+    });
+    let _ = std::fs::remove_file(path("other-link"));
+    let text: Vec<String> = found.iter().map(|b| b.to_string()).collect();
+    // A file that was renamed is at its new path, as the kernel says: fd 11 is none of them.
+    assert_eq!(text.len(), 3, "{text:#?}");
+    assert!(text[0].contains("fd 10 (") && text[0].contains("--ghost-limit"), "{}", text[0]);
+    assert!(text[1].contains("fd 13 (") && text[1].contains("FLOCK"), "{}", text[1]);
+    assert!(text[2].contains("fd 14 (") && text[2].contains("--link-remap"), "{}", text[2]);
+}
+
+#[test]
+fn changed_files_are_refused() {
+    let images = tempfile::tempdir().unwrap();
+    let options = options(images.path(), CriuOpts::default());
+    let _ = std::fs::remove_file(path("changing"));
+    let target = target(|| put(read_write("changing", OFlags::empty()), 10), || {});
+    let (mut files, blockers) = target.collect(&options);
+    assert_eq!(blockers, []);
+    let dir = ImageDir::new(File::open(images.path()).unwrap().into());
+    files.save(&dir, &mut Default::default(), &mut crate::file::tests::Nobody).unwrap();
+    let file = File::options().write(true).open(path("changing")).unwrap();
+    file.write_all_at(b"more", 0).unwrap();
+    let message = std::panic::catch_unwind(|| restore(&options, &[|| {}])).unwrap_err();
+    let message = message.downcast_ref::<String>().unwrap();
+    assert!(message.contains("/changing: it has 4 bytes, had 0 at the dump"), "{message}");
+    file.set_len(0).unwrap();
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).unwrap();
+    let message = std::panic::catch_unwind(|| restore(&options, &[|| {}])).unwrap_err();
+    let message = message.downcast_ref::<String>().unwrap();
+    assert!(message.contains("--skip-file-rwx-check"), "{message}");
+    target.check();
+}

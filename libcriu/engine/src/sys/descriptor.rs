@@ -1,0 +1,170 @@
+//! System calls on descriptors that rustix does not have, or has only for descriptors it owns.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// Which signal owner a description has: `F_GETOWN_EX`, `F_GETSIG` and `F_GETOWNER_UIDS` in one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SignalOwner {
+    /// `F_OWNER_TID`, `F_OWNER_PID` or `F_OWNER_PGRP`.
+    pub kind: i32,
+    /// 0: no owner. Otherwise an id in the pid namespace of the caller.
+    pub pid: i32,
+    /// 0: SIGIO without siginfo.
+    pub signal: i32,
+    pub uid: u32,
+    pub euid: u32,
+}
+
+const F_SETOWN_EX: i32 = 15;
+const F_GETOWN_EX: i32 = 16;
+const F_GETOWNER_UIDS: i32 = 17;
+const F_SETSIG: i32 = 10;
+const F_GETSIG: i32 = 11;
+const KCMP_FILE: i32 = 0;
+const KCMP_EPOLL_TFD: i32 = 7;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FOwnerEx {
+    kind: i32,
+    pid: i32,
+}
+
+/// How two kernel objects compare in the kernel's own (arbitrary, stable) order.
+pub(crate) type KernelOrder = std::cmp::Ordering;
+
+fn check(ret: i64) -> io::Result<i64> {
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret) }
+}
+
+/// Reads who is signalled about `fd`. Not for O_PATH descriptors.
+///
+/// # References
+/// fcntl(2); `F_GETOWNER_UIDS` needs CONFIG_CHECKPOINT_RESTORE.
+pub(crate) fn signal_owner(fd: BorrowedFd<'_>) -> io::Result<SignalOwner> {
+    let mut ex = FOwnerEx { kind: 0, pid: 0 };
+    // SAFETY: F_GETOWN_EX writes one struct f_owner_ex, which `ex` is.
+    check(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETOWN_EX, &mut ex) }))?;
+    // SAFETY: F_GETSIG takes no pointer.
+    let signal = check(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETSIG) }))? as i32;
+    let mut owner = SignalOwner { kind: ex.kind, pid: ex.pid, signal, uid: 0, euid: 0 };
+    if ex.pid != 0 {
+        let mut uids = [0u32; 2];
+        // SAFETY: F_GETOWNER_UIDS writes two uid_t, for which `uids` has room.
+        check(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETOWNER_UIDS, &mut uids) }))?;
+        [owner.uid, owner.euid] = uids;
+    }
+    Ok(owner)
+}
+
+/// Sets who is signalled about `fd`, by whose right: the owner's uids are those of the calling thread at that moment, so
+/// they are taken on and put back around the call.
+pub(crate) fn set_signal_owner(fd: BorrowedFd<'_>, owner: SignalOwner) -> io::Result<()> {
+    if owner.signal != 0 {
+        // SAFETY: F_SETSIG takes an integer.
+        check(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, owner.signal) }))?;
+    }
+    if owner.pid == 0 {
+        return Ok(());
+    }
+    let ex = FOwnerEx { kind: owner.kind, pid: owner.pid };
+    // SAFETY: F_SETOWN_EX reads one struct f_owner_ex, which `ex` is.
+    as_user(owner.uid, owner.euid, || check(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETOWN_EX, &ex) })))?;
+    Ok(())
+}
+
+/// Runs `f` with these real and effective uids (of this thread alone); the saved uid keeps the way back open.
+fn as_user<T>(uid: u32, euid: u32, f: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let (mut r, mut e, mut s) = (0u32, 0u32, 0u32);
+    // SAFETY: getresuid writes the three integers it is given.
+    check(unsafe { libc::syscall(libc::SYS_getresuid, &mut r, &mut e, &mut s) })?;
+    if (r, e) == (uid, euid) {
+        return f();
+    }
+    // SAFETY: integer arguments only; the raw call concerns this thread alone.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, euid, e) })?;
+    let result = f();
+    // SAFETY: as above; `e` was kept as the saved uid, so the kernel allows it.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, r, e, s) })?;
+    result
+}
+
+/// Compares the open file descriptions behind two descriptors of two processes.
+///
+/// # Errors
+/// EPERM without the right to ptrace both; ENOSYS without CONFIG_KCMP.
+///
+/// # References
+/// kcmp(2), Linux 3.5
+pub(crate) fn kcmp_file(a: (i32, RawFd), b: (i32, RawFd)) -> io::Result<KernelOrder> {
+    if a == b {
+        return Ok(KernelOrder::Equal);
+    }
+    // SAFETY: KCMP_FILE takes integers only.
+    let ret = check(unsafe { libc::syscall(libc::SYS_kcmp, a.0, b.0, KCMP_FILE, a.1 as u64, b.1 as u64) })?;
+    Ok(order(ret))
+}
+
+fn order(ret: i64) -> KernelOrder {
+    match ret {
+        0 => KernelOrder::Equal,
+        1 => KernelOrder::Less,
+        _ => KernelOrder::Greater,
+    }
+}
+
+/// Compares the description behind `file` with what an epoll descriptor watches under the number `target`; `nth` tells
+/// several registrations of that number apart.
+///
+/// # References
+/// kcmp(2), Linux 4.13
+pub(crate) fn kcmp_epoll_target(
+    file: (i32, RawFd),
+    epoll: (i32, RawFd),
+    target: u32,
+    nth: u32,
+) -> io::Result<KernelOrder> {
+    let slot = [epoll.1 as u32, target, nth];
+    // SAFETY: KCMP_EPOLL_TFD reads a struct kcmp_epoll_slot of three u32, which `slot` is.
+    let ret =
+        check(unsafe { libc::syscall(libc::SYS_kcmp, file.0, epoll.0, KCMP_EPOLL_TFD, file.1 as u64, slot.as_ptr()) })?;
+    Ok(order(ret))
+}
+
+/// Makes `to` refer to what `from` refers to, closing what was there.
+pub(crate) fn dup_to(from: RawFd, to: RawFd, cloexec: bool) -> io::Result<()> {
+    if from == to {
+        let flags = if cloexec { libc::FD_CLOEXEC } else { 0 };
+        // SAFETY: F_SETFD takes an integer.
+        check(i64::from(unsafe { libc::fcntl(to, libc::F_SETFD, flags) }))?;
+        return Ok(());
+    }
+    // SAFETY: dup3 takes integers; what it closes is for the caller to know (file::install plans the numbers).
+    check(i64::from(unsafe { libc::dup3(from, to, if cloexec { libc::O_CLOEXEC } else { 0 }) }))?;
+    Ok(())
+}
+
+/// Closes every descriptor from `first` to `last`, both included.
+pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: integers only; the caller has planned that nobody owns a descriptor in there.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+    Ok(())
+}
+
+/// Takes over a descriptor number.
+///
+/// Preconditions: `fd` is open and no owner of it is left in this process.
+pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
+    // SAFETY: by the precondition nobody else will close it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Looks at a descriptor by its number.
+///
+/// Preconditions: `fd` is open and stays open while the result is used.
+pub(crate) fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    debug_assert!(fd >= 0);
+    // SAFETY: by the precondition it stays open; a negative number would be a bug of the caller, not of the outside.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}

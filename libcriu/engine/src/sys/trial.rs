@@ -1,0 +1,104 @@
+//! Processes for tests: forked, reporting what failed in them, gone when the test is.
+
+use std::io::Write;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A forked process. Killed and reaped when dropped.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub pid: i32,
+    report: std::fs::File,
+    reaped: bool,
+}
+
+/// Where a trial process writes what failed; high enough to be in nobody's way, kept across an install.
+pub(crate) const REPORT_FD: RawFd = 901;
+
+/// Forks a process that runs `f`; a panic in it becomes the text of `Child::finish`.
+pub(crate) fn fork(f: impl FnOnce()) -> Child {
+    let (out, into) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe2");
+    // SAFETY: the child only runs `f` and exits without returning; it uses no lock of other threads but the allocator's,
+    // which the C library makes usable after fork.
+    match unsafe { libc::fork() } {
+        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
+        0 => {
+            // SAFETY: integers only.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                libc::dup3(into.as_raw_fd(), REPORT_FD, libc::O_CLOEXEC);
+            }
+            std::mem::forget((out, into));
+            let caught = std::sync::Mutex::new(String::new());
+            let result = catch_unwind(AssertUnwindSafe(f));
+            if let Err(panic) = &result {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or(panic.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or("panic".into());
+                *caught.lock().expect("own lock") = text.clone();
+                // SAFETY: the descriptor was made above, and installs keep it.
+                let mut report = unsafe { std::fs::File::from_raw_fd(REPORT_FD) };
+                let _ = report.write_all(text.as_bytes());
+                std::mem::forget(report);
+            }
+            // SAFETY: leaves without running anything of the parent's.
+            unsafe { libc::_exit(i32::from(result.is_err())) }
+        }
+        pid => Child { pid, report: std::fs::File::from(out), reaped: false },
+    }
+}
+
+impl Child {
+    /// Waits for the end; the error is what the process said.
+    pub(crate) fn finish(mut self) -> Result<(), String> {
+        let status = self.reap();
+        let mut text = String::new();
+        let _ = std::io::Read::read_to_string(&mut self.report, &mut text);
+        if status == 0 { Ok(()) } else { Err(format!("status {status:#x}: {text}")) }
+    }
+
+    pub(crate) fn kill(&self) {
+        // SAFETY: integers only; the process is our own unreaped child.
+        unsafe { libc::kill(self.pid, libc::SIGKILL) };
+    }
+
+    fn reap(&mut self) -> i32 {
+        let mut status = 0;
+        // SAFETY: writes one int.
+        unsafe { libc::waitpid(self.pid, &mut status, 0) };
+        self.reaped = true;
+        status
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.kill();
+            self.reap();
+        }
+    }
+}
+
+/// Puts a descriptor at a number of one's choice.
+pub(crate) fn put(fd: OwnedFd, number: RawFd) {
+    // SAFETY: integers only; trial processes own all their numbers.
+    assert!(unsafe { libc::dup2(fd.as_raw_fd(), number) } == number);
+}
+
+/// Forks a process within a trial that only sleeps.
+pub(crate) fn fork_sleeper(f: impl FnOnce()) -> i32 {
+    // SAFETY: as in `fork`.
+    match unsafe { libc::fork() } {
+        -1 => panic!("fork"),
+        0 => {
+            // SAFETY: integers only.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            f();
+            loop {
+                // SAFETY: no arguments.
+                unsafe { libc::pause() };
+            }
+        }
+        pid => pid,
+    }
+}
