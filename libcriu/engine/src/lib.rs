@@ -12,6 +12,7 @@ pub use options::Options;
 pub use progress::{Operator, Stage};
 
 pub mod check;
+pub mod config;
 pub mod dump;
 pub mod file;
 pub mod log;
@@ -20,6 +21,7 @@ pub mod not_yet;
 pub mod proc;
 pub mod restore;
 pub mod rpc;
+pub mod script;
 pub mod stats;
 pub mod sys;
 

@@ -2,6 +2,7 @@
 //! whoever brings the feature takes its row out.
 
 use criu_images::messages::{CriuCgMode, CriuOpts};
+use criu_images::options::CommandSettings;
 
 use crate::error::{Error, Phase, Result};
 
@@ -87,6 +88,20 @@ pub fn refuse(opts: &CriuOpts) -> Result<()> {
                 .errno(libc::EBADRQC))
         }
     }
+}
+
+/// Refuses an option without a field in the message, as [`refuse`] does.
+///
+/// # Errors
+/// EBADRQC, naming the option.
+pub fn refuse_command(command: &CommandSettings) -> Result<()> {
+    if command.page_server { Err(option("page-server")) } else { Ok(()) }
+}
+
+fn option(name: &str) -> Error {
+    Error::new(Phase::Options, format!("--{name}"), "this option's feature is not there yet")
+        .hint("leave it out")
+        .errno(libc::EBADRQC)
 }
 
 /// The refusal of a whole request or command.

@@ -15,6 +15,7 @@ pub mod error;
 pub mod json;
 pub mod kind;
 mod layout;
+pub mod options;
 pub mod pages;
 pub mod reader;
 mod schema;

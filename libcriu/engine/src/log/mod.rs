@@ -19,14 +19,22 @@ use crate::error::{Error, Phase, Result};
 /// The level used when nothing else was asked for: warnings.
 pub const DEFAULT_LEVEL: i32 = 2;
 
-/// Takes lines besides the log itself: level (1 error .. 4 debug) and text without time or newline.
-pub type LineSink = Box<dyn FnMut(u32, &str) + Send>;
+/// Takes lines besides the log itself.
+pub struct Sink {
+    /// The highest level it wants.
+    pub level: i32,
+    /// Called with the level (1 error, 2 warning, 3 information, 4 debugging) and the text without time or newline.
+    pub line: LineFn,
+}
+
+pub type LineFn = Box<dyn FnMut(u32, &str) + Send>;
 
 struct Target {
     start: Instant,
     out: Option<File>,
+    level: LevelFilter,
     log_pid: bool,
-    sink: Option<LineSink>,
+    sink: Option<Sink>,
     /// The process that started the log: forked children write lines, but do not talk to the client.
     owner: u32,
 }
@@ -47,7 +55,7 @@ pub struct Setup {
     pub out: Option<File>,
     /// Start each line with the pid of the writing process.
     pub log_pid: bool,
-    pub sink: Option<LineSink>,
+    pub sink: Option<Sink>,
 }
 
 /// Opens `name` in the work directory for a log: created or truncated in place, so that it keeps its label and links.
@@ -92,10 +100,13 @@ pub fn start(setup: Setup) {
         // Fails only when the host program has a logger of its own; ours then stays silent.
         let _ = ::log::set_logger(&LOGGER);
     });
-    ::log::set_max_level(filter(setup.level));
+    let level = filter(setup.level);
+    let wanted = setup.sink.as_ref().map_or(LevelFilter::Off, |s| filter(s.level));
+    ::log::set_max_level(level.max(wanted));
     *LOGGER.lock() = Some(Target {
         start: Instant::now(),
         out: setup.out,
+        level,
         log_pid: setup.log_pid,
         sink: setup.sink,
         owner: std::process::id(),
@@ -149,15 +160,18 @@ impl Log for Logger {
         let Some(target) = guard.as_mut() else { return };
         let mark = mark(record.level(), place(record.file().unwrap_or("?")), record.line().unwrap_or(0));
         let text = record.args().to_string();
-        if let Some(out) = &mut target.out {
+        if record.level() <= target.level
+            && let Some(out) = &mut target.out
+        {
             let line = render(target.start.elapsed().as_micros(), target.log_pid, &mark, &text);
             // A log that cannot be written must not stop the operation it tells about.
             let _ = out.write_all(line.as_bytes());
         }
         if target.owner == std::process::id()
             && let Some(sink) = &mut target.sink
+            && record.level() <= filter(sink.level)
         {
-            sink(record.level() as u32, &format!("{mark}{text}"));
+            (sink.line)((record.level() as u32).min(4), &format!("{mark}{text}"));
         }
     }
 

@@ -9,17 +9,20 @@ mod operator;
 pub mod peer;
 mod request;
 mod response;
+mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::os::fd::OwnedFd;
 
 use criu_images::messages::{CriuReq, CriuReqType, CriuResp};
+use criu_images::options::Settings;
 
 pub use connection::{Connection, MAX_EXTENDED_RESPONSE_BYTES, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, Received};
 pub use operator::{RpcOperator, Wishes};
 pub use peer::Peer;
 
+use crate::config::Sources;
 use crate::error::{Error, Phase, Result};
 
 /// How the connection came about.
@@ -36,6 +39,8 @@ pub struct Session {
     connection: Connection,
     peer: Peer,
     transport: Transport,
+    /// What default config files say; a wrong one fails every operation with its reason.
+    defaults: Result<Settings>,
 }
 
 /// Serves the client that started this process, until it is satisfied or gone.
@@ -43,15 +48,15 @@ pub struct Session {
 /// # Errors
 /// The last request failed (the client has been told), or the connection is of no use.
 pub fn serve(connection: OwnedFd) -> Result<()> {
-    Session::new(connection, Transport::Worker)?.run()
+    Session::new(connection, Transport::Worker, Sources::of_environment(None, false).load())?.run()
 }
 
 impl Session {
     /// # Errors
     /// The descriptor is no unix socket.
-    pub fn new(connection: OwnedFd, transport: Transport) -> Result<Self> {
+    pub fn new(connection: OwnedFd, transport: Transport, defaults: Result<Settings>) -> Result<Self> {
         let peer = Peer::of(&connection)?;
-        Ok(Session { connection: Connection::new(connection), peer, transport })
+        Ok(Session { connection: Connection::new(connection), peer, transport, defaults })
     }
 
     pub fn peer(&self) -> Peer {
@@ -70,6 +75,10 @@ impl Session {
                 Ok(Received::Closed | Received::Nothing) => return last,
                 Err(e) => return self.refuse(e),
             };
+            if request.r#type == CriuReqType::Cancel as i32 {
+                // It came too late: what it was to stop has been answered.
+                continue;
+            }
             let keep_open = request.keep_open();
             last = self.answer(request);
             if !keep_open {

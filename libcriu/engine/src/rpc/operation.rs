@@ -1,6 +1,6 @@
 //! What each type of request does.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use criu_images::messages::{
     CriuDumpResp, CriuFeatures, CriuLogLine, CriuOpts, CriuReq, CriuReqType, CriuResp, CriuRestoreResp, CriuVersion,
 };
+use criu_images::options::Settings;
 
 use super::connection::Connection;
 use super::operator::{RpcOperator, Wishes};
+use super::settings::{self, Effective};
 use super::{Answer, Session, Transport, request, response};
 use crate::error::{Error, Phase, Result};
+use crate::script::ActionScripts;
 use crate::{check, log as oplog, not_yet};
 
 /// The default log of a request.
@@ -65,22 +68,26 @@ impl Session {
     }
 
     fn check(&self, request: CriuReq) -> Result<CriuResp> {
-        if let Some(opts) = &request.opts
-            && let Some(images) = request::images_dir(opts, self.peer)?
-        {
-            let work = request::work_dir(opts, self.peer)?.unwrap_or(images);
-            self.start_log(opts, &work, false)?;
+        if let Some(opts) = request.opts {
+            let effective = self.effective(opts)?;
+            if let Some(images) = request::images_dir(&effective.settings.msg, self.peer)? {
+                let work = request::work_dir(&effective.settings, self.peer)?.unwrap_or(images);
+                self.start_log(&effective, work.as_fd())?;
+            }
         }
         check::check(check::Level::Basic).refuse()?;
         Ok(response::success(CriuReqType::Check as i32))
     }
 
     fn dump(&self, request: CriuReq) -> Result<CriuResp> {
-        let (opts, dirs, wishes) = self.prepare(request, "dump")?;
-        let (options, is_target) = request::dump_options(self, opts, dirs)?;
-        let mut operator = self.operator(wishes, is_target);
+        let prepared = self.prepare(request, "dump")?;
+        let (options, is_target) = request::dump_options(self, prepared.opts, prepared.dirs)?;
+        let mut operator = self.operator(prepared.wishes, is_target, prepared.scripts);
         let outcome = guarded(|| crate::dump(&options, &mut operator))?;
         outcome.stats.write(&options.work_dir).unwrap_or_else(|e| log::warn!("{e}"));
+        if options.msg.display_stats() {
+            log::info!("{}", outcome.stats);
+        }
         Ok(CriuResp {
             dump: Some(CriuDumpResp { restored: Some(false) }),
             ..response::success(CriuReqType::Dump as i32)
@@ -88,25 +95,29 @@ impl Session {
     }
 
     fn preflight(&self, request: CriuReq) -> Result<CriuResp> {
-        let extended = request.opts.as_ref().is_some_and(CriuOpts::extended);
-        let (opts, dirs, wishes) = self.prepare(request, "dump")?;
-        let (options, is_target) = request::dump_options(self, opts, dirs)?;
-        let mut operator = self.operator(wishes, is_target);
+        let prepared = self.prepare(request, "preflight")?;
+        let extended = prepared.opts.extended();
+        let (options, is_target) = request::dump_options(self, prepared.opts, prepared.dirs)?;
+        let mut operator =
+            self.operator(Wishes { notify: false, ..prepared.wishes }, is_target, ActionScripts::default());
         let found = guarded(|| crate::preflight(&options, &mut operator))?;
         Ok(response::preflight(found, extended))
     }
 
     fn restore(&self, request: CriuReq) -> Result<Answer> {
-        let (opts, dirs, wishes) = self.prepare(request, "restore")?;
-        let exec_cmd = opts.exec_cmd.clone();
+        let prepared = self.prepare(request, "restore")?;
+        let exec_cmd = prepared.opts.exec_cmd.clone();
         if !exec_cmd.is_empty() && self.transport == Transport::Service {
             return Err(Error::new(Phase::Options, "exec_cmd", "a service does not execute commands for its clients")
                 .errno(libc::EBADRQC));
         }
-        let options = request::restore_options(self, opts, dirs)?;
-        let mut operator = self.operator(wishes, false);
+        let options = request::restore_options(self, prepared.opts, prepared.dirs)?;
+        let mut operator = self.operator(prepared.wishes, false, prepared.scripts);
         let outcome = guarded(|| crate::restore(&options, &mut operator))?;
         outcome.stats.write(&options.work_dir).unwrap_or_else(|e| log::warn!("{e}"));
+        if options.msg.display_stats() {
+            log::info!("{}", outcome.stats);
+        }
         let response = CriuResp {
             restore: Some(CriuRestoreResp { pid: outcome.pid }),
             ..response::success(CriuReqType::Restore as i32)
@@ -115,54 +126,83 @@ impl Session {
         Ok(Answer { response, then })
     }
 
+    /// A request's options with config files before and behind them.
+    fn effective(&self, opts: CriuOpts) -> Result<Effective> {
+        settings::merge(self.defaults.as_ref().map_err(Error::clone)?, opts)
+    }
+
     /// What every operation begins with: options present, directories open, log started, nothing asked that is not there.
-    fn prepare(&self, request: CriuReq, command: &str) -> Result<(CriuOpts, (OwnedFd, OwnedFd), Wishes)> {
+    fn prepare(&self, request: CriuReq, command: &str) -> Result<Prepared> {
         let opts = request.opts.ok_or_else(|| {
             Error::new(Phase::Options, "request", format!("a {command} needs opts")).errno(libc::EBADRQC)
         })?;
-        let dirs = request::directories(&opts, self.peer)?;
-        self.start_log(&opts, &dirs.1, opts.extended())?;
+        let image_dir = match opts.images_dir_fd {
+            -1 => opts.images_dir.clone().unwrap_or_default(),
+            fd => format!("/proc/{}/fd/{fd}", self.peer.pid()),
+        };
+        let effective = self.effective(opts)?;
+        let dirs = request::directories(&effective.settings, self.peer)?;
+        self.start_log(&effective, dirs.1.as_fd())?;
+        let Settings { msg: opts, command } = effective.settings;
         not_yet::refuse(&opts)?;
+        not_yet::refuse_command(&command)?;
         let deadline = match opts.deadline_ms() {
             0 => None,
             ms => Instant::now().checked_add(Duration::from_millis(ms)),
         };
-        let wishes = Wishes { notify: opts.notify_scripts(), extended: opts.extended(), is_target: false, deadline };
-        Ok((opts, dirs, wishes))
+        let wishes = Wishes { notify: opts.notify_scripts(), progress: opts.progress(), is_target: false, deadline };
+        let scripts = ActionScripts { scripts: command.action_scripts, image_dir };
+        Ok(Prepared { opts, dirs, wishes, scripts })
     }
 
-    fn operator(&self, wishes: Wishes, is_target: bool) -> RpcOperator<'_> {
-        RpcOperator::new(&self.connection, Wishes { is_target, ..wishes })
+    fn operator(&self, wishes: Wishes, is_target: bool, scripts: ActionScripts) -> RpcOperator<'_> {
+        RpcOperator::new(&self.connection, Wishes { is_target, ..wishes }, scripts)
     }
 
     /// Starts the log of a request in its work directory (or on standard error).
-    fn start_log(&self, opts: &CriuOpts, work_dir: &OwnedFd, to_client: bool) -> Result<()> {
-        use std::os::fd::AsFd;
+    fn start_log(&self, effective: &Effective, work_dir: BorrowedFd<'_>) -> Result<()> {
+        let opts = &effective.settings.msg;
+        let name = opts.log_file.as_deref().unwrap_or(LOG_FILE);
         let out = if opts.log_to_stderr() {
             oplog::stderr().map_err(|e| Error::os(Phase::Options, "standard error", "dup", e))?
+        } else if effective.log_from_config {
+            oplog::open_log(work_dir, name)?
         } else {
-            oplog::create_file(work_dir.as_fd(), opts.log_file.as_deref().unwrap_or(LOG_FILE))?
+            oplog::create_file(work_dir, name)?
         };
         let level = opts.log_level.unwrap_or(oplog::DEFAULT_LEVEL);
-        let sink = if to_client { Some(self.log_sink()?) } else { None };
+        let sink = opts.log_messages.map(|level| self.log_sink(level)).transpose()?;
         oplog::start(oplog::Setup { level, out: Some(out), log_pid: opts.log_pid(), sink });
         log::info!("criu 4.2, request of pid {}", self.peer.pid());
+        for remark in &effective.remarks {
+            log::warn!("{remark}");
+        }
         Ok(())
     }
 
-    /// Sends log lines to the client; one that does not read loses them.
-    fn log_sink(&self) -> Result<oplog::LineSink> {
+    /// Sends log lines up to `level` to the client; one that does not read loses them.
+    fn log_sink(&self, level: i32) -> Result<oplog::Sink> {
         let fd = self.connection.fd().try_clone_to_owned();
         let connection = Connection::new(fd.map_err(|e| Error::os(Phase::Service, "the connection", "dup", e))?);
-        Ok(Box::new(move |level, text| {
+        let line = move |level: u32, text: &str| {
             connection.offer(&CriuResp {
                 r#type: CriuReqType::Log as i32,
                 success: true,
                 log: Some(CriuLogLine { level: Some(level), text: Some(text.to_owned()) }),
                 ..Default::default()
             });
-        }))
+        };
+        Ok(oplog::Sink { level, line: Box::new(line) })
     }
+}
+
+/// A request on the point of becoming an operation.
+struct Prepared {
+    opts: CriuOpts,
+    /// Images and work directory.
+    dirs: (OwnedFd, OwnedFd),
+    wishes: Wishes,
+    scripts: ActionScripts,
 }
 
 /// Runs the engine; a defect in it becomes an error of the request, its guards having put the target back.

@@ -8,6 +8,7 @@ use criu_images::messages::{CriuNotify, CriuProgress, CriuReqType, CriuResp};
 use super::connection::{Connection, Received};
 use crate::error::{Error, Phase, Result};
 use crate::progress::{Operator, Stage};
+use crate::script::ActionScripts;
 
 /// Between two progress messages of the same phase.
 const PROGRESS_PERIOD: Duration = Duration::from_millis(50);
@@ -17,8 +18,8 @@ const PROGRESS_PERIOD: Duration = Duration::from_millis(50);
 pub struct Wishes {
     /// `notify_scripts`: wait for its answer at every stage.
     pub notify: bool,
-    /// `extended`: progress messages.
-    pub extended: bool,
+    /// Progress messages.
+    pub progress: bool,
     /// The client itself is part of what is dumped: while it is frozen it cannot answer.
     pub is_target: bool,
     pub deadline: Option<Instant>,
@@ -28,12 +29,14 @@ pub struct Wishes {
 pub struct RpcOperator<'a> {
     connection: &'a Connection,
     wishes: Wishes,
+    scripts: ActionScripts,
     last_progress: Option<(Phase, Instant)>,
 }
 
 impl<'a> RpcOperator<'a> {
-    pub fn new(connection: &'a Connection, wishes: Wishes) -> Self {
-        RpcOperator { connection, wishes, last_progress: None }
+    /// `scripts` run at each stage before the client is asked.
+    pub fn new(connection: &'a Connection, wishes: Wishes, scripts: ActionScripts) -> Self {
+        RpcOperator { connection, wishes, scripts, last_progress: None }
     }
 
     fn late(&self, phase: Phase) -> Error {
@@ -75,6 +78,7 @@ impl<'a> RpcOperator<'a> {
 
 impl Operator for RpcOperator<'_> {
     fn stage(&mut self, stage: Stage, pid: Option<i32>, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        self.scripts.run(stage, pid)?;
         if !self.wishes.notify {
             return Ok(());
         }
@@ -94,7 +98,7 @@ impl Operator for RpcOperator<'_> {
     }
 
     fn progress(&mut self, phase: Phase, done: u64, total: u64) {
-        if !self.wishes.extended || self.wishes.is_target {
+        if !self.wishes.progress || self.wishes.is_target {
             return;
         }
         let now = Instant::now();

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use criu_images::messages::CriuOpts;
+use criu_images::options::Settings;
 use rustix::fs::{Mode, OFlags};
 
 use super::peer::{Peer, other_end_inode};
@@ -23,10 +24,11 @@ pub fn images_dir(opts: &CriuOpts, peer: Peer) -> Result<Option<OwnedFd>> {
 }
 
 /// The work directory, when it is another one than the images directory.
-pub fn work_dir(opts: &CriuOpts, peer: Peer) -> Result<Option<OwnedFd>> {
-    match opts.work_dir_fd {
-        None | Some(-1) => Ok(None),
-        Some(fd) => peer.open_directory(fd, "work_dir_fd").map(Some),
+pub fn work_dir(settings: &Settings, peer: Peer) -> Result<Option<OwnedFd>> {
+    match (settings.msg.work_dir_fd, &settings.command.work_dir) {
+        (None | Some(-1), None) => Ok(None),
+        (None | Some(-1), Some(path)) => open_path(path, "work-dir").map(Some),
+        (Some(fd), _) => peer.open_directory(fd, "work_dir_fd").map(Some),
     }
 }
 
@@ -40,11 +42,11 @@ pub fn open_path(path: &str, what: &str) -> Result<OwnedFd> {
 }
 
 /// Both directories; the work directory is the images directory unless the request says otherwise.
-pub fn directories(opts: &CriuOpts, peer: Peer) -> Result<(OwnedFd, OwnedFd)> {
-    let images = images_dir(opts, peer)?.ok_or_else(|| {
+pub fn directories(settings: &Settings, peer: Peer) -> Result<(OwnedFd, OwnedFd)> {
+    let images = images_dir(&settings.msg, peer)?.ok_or_else(|| {
         bad("images_dir_fd", "the request names no images directory: neither images_dir_fd nor images_dir is set")
     })?;
-    let work = match work_dir(opts, peer)? {
+    let work = match work_dir(settings, peer)? {
         Some(dir) => dir,
         None => images.try_clone().map_err(|e| Error::os(Phase::Options, "work directory", "dup", e))?,
     };
