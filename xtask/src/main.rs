@@ -1,1 +1,74 @@
-fn main() {}
+//! The one entry point for everything around building: `cargo xtask` lists its commands.
+
+mod bench;
+mod demo;
+mod install;
+mod packages;
+mod test;
+mod workspace;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use criu_tests::verdict::{encode, failed};
+use criu_tests::{case::Case, layout::Layout, suite, trial};
+use workspace::Workspace;
+
+const COMMANDS: &str = "\
+cargo xtask COMMAND
+
+  demo                             build, then watch a counting program being checkpointed, gone, restored and counting on
+  test [SUITE] [NAME...]           install what the tests need, run everything, print passed, failed and skipped
+                                   SUITE: fmt clippy rust doc c subjects golden kill input; NAME: part of a test's name
+  bench [NAME...]                  dump, restore and freeze times beside their floors
+  install [--prefix P] [--destdir D]
+                                   build and install library, headers, criu.pc and the command
+";
+
+fn main() -> ExitCode {
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    if args.is_empty() {
+        print!("{COMMANDS}");
+        return ExitCode::SUCCESS;
+    }
+    let command = args.remove(0);
+    let workspace = match Workspace::find() {
+        Ok(w) => w,
+        Err(e) => return complain(e),
+    };
+    let done = match command.as_str() {
+        "demo" => demo::run(&workspace),
+        "test" => return test::run(&workspace, &args),
+        "bench" => bench::run(&workspace, &args),
+        "install" => install::run(&workspace, &args),
+        // What `test` starts for each case: a process that is nobody else's subreaper.
+        "run-case" => return run_case(&workspace, &args),
+        "help" | "-h" | "--help" => {
+            print!("{COMMANDS}");
+            Ok(())
+        }
+        other => Err(format!("no command `{other}`\n\n{COMMANDS}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => complain(e),
+    }
+}
+
+fn complain(text: impl std::fmt::Display) -> ExitCode {
+    eprintln!("xtask: {text}");
+    ExitCode::FAILURE
+}
+
+/// `run-case NAME FOLDER`: its last line of output is the verdict.
+fn run_case(workspace: &Workspace, args: &[String]) -> ExitCode {
+    let [name, folder] = args else { return complain("run-case NAME FOLDER") };
+    let layout = Layout::new(&workspace.root, &workspace.target);
+    let found = suite::subjects(&layout).map_err(failed);
+    let outcome = found.and_then(|subjects| {
+        let case = Case::find(&subjects, name).ok_or_else(|| failed(format!("no case {name}")))?;
+        trial::run(&case, &layout, Path::new(folder))
+    });
+    println!("{}", encode(&outcome));
+    ExitCode::SUCCESS
+}

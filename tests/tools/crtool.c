@@ -1,0 +1,75 @@
+// The C API behind the arguments of the `criu` command, so that one test can go either way.
+//   crtool dump|restore|pre-dump|check -t PID -D DIR -o LOG [-v4] [-d] [options...]
+// `--time` prints how long the call itself took, `time_us N`. The exit status is 0 when the call succeeded.
+#define _GNU_SOURCE
+#include <criu.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static long long now_us(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
+}
+
+static void set_switch(criu_opts *o, const char *name) {
+  if (!strcmp(name, "--leave-running")) criu_local_set_leave_running(o, true);
+  else if (!strcmp(name, "--shell-job")) criu_local_set_shell_job(o, true);
+  else if (!strcmp(name, "--ext-unix-sk")) criu_local_set_ext_unix_sk(o, true);
+  else if (!strcmp(name, "--file-locks")) criu_local_set_file_locks(o, true);
+  else if (!strcmp(name, "--link-remap")) criu_local_set_link_remap(o, true);
+  else if (!strcmp(name, "--tcp-established")) criu_local_set_tcp_established(o, true);
+  else {
+    fprintf(stderr, "crtool: unknown option %s\n", name);
+    exit(2);
+  }
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) return 2;
+  criu_opts *o;
+  int timed = 0, dir = -1;
+  if (criu_local_init_opts(&o)) {
+    perror("criu_local_init_opts");
+    return 1;
+  }
+  for (int i = 2; i < argc; i++) {
+    const char *a = argv[i];
+    if (!strcmp(a, "-t")) criu_local_set_pid(o, atoi(argv[++i]));
+    else if (!strcmp(a, "-D")) {
+      dir = open(argv[++i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+      if (dir < 0) {
+        perror(argv[i]);
+        return 1;
+      }
+      criu_local_set_images_dir_fd(o, dir);
+    } else if (!strcmp(a, "-o")) criu_local_set_log_file(o, argv[++i]);
+    else if (!strncmp(a, "-v", 2)) criu_local_set_log_level(o, atoi(a + 2));
+    else if (!strcmp(a, "-d")) continue;
+    else if (!strcmp(a, "--time")) timed = 1;
+    else if (!strcmp(a, "--external")) criu_local_add_external(o, argv[++i]);
+    else set_switch(o, a);
+  }
+  long long start = now_us();
+  int ret;
+  if (!strcmp(argv[1], "dump")) ret = criu_local_dump(o);
+  else if (!strcmp(argv[1], "restore")) ret = criu_local_restore(o);
+  else if (!strcmp(argv[1], "pre-dump")) ret = criu_local_pre_dump(o);
+  else if (!strcmp(argv[1], "check")) ret = criu_local_check(o);
+  else return 2;
+  int code = errno;
+  long long took = now_us() - start;
+  if (ret < 0) {
+    fprintf(stderr, "%s: returned %d, errno %d (%s)\n", argv[1], ret, code, strerror(code));
+    return 1;
+  }
+  if (!strcmp(argv[1], "restore")) printf("pid %d\n", ret);
+  if (timed) printf("time_us %lld\n", took);
+  criu_local_free_opts(o);
+  return 0;
+}

@@ -1,0 +1,162 @@
+// What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
+// Variants: tcp udp inotify fanotify traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_pipe external_socket aio secretmem netlink packet timens
+// Refused.tcp: inet | tcp
+// Refused.udp: inet | udp
+// Refused.inotify: inotify
+// Refused.fanotify: fanotify
+// Refused.traced: traced | ptrace
+// Refused.userfaultfd: userfaultfd
+// Refused.io_uring: io_uring
+// Refused.perf: perf
+// Refused.netns: network namespace | net namespace
+// Refused.mntns: mount namespace | mnt namespace
+// Refused.utsns: uts namespace
+// Refused.ipcns: ipc namespace
+// Refused.pidns: pid namespace
+// Refused.userns: user namespace
+// Refused.timens: time namespace
+// Refused.bpf: bpf
+// Refused.shm: sysv
+// Refused.lock: lock & file-locks
+// Refused.external_pipe: pipe
+// Refused.external_socket: unix & ext-unix-sk
+// Refused.aio: aio
+// Refused.secretmem: secret
+// Refused.netlink: netlink
+// Refused.packet: packet
+#include "victim.h"
+#include <linux/bpf.h>
+#include <linux/io_uring.h>
+#include <linux/netlink.h>
+#include <linux/perf_event.h>
+#include <linux/userfaultfd.h>
+#include <netinet/in.h>
+#include <sys/fanotify.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/ptrace.h>
+#include <sys/shm.h>
+static int fd = -1, other = -1;
+static void need(int ok, const char *what) {
+  if (!ok) SKIP("%s: %s", what, strerror(errno));
+}
+static pid_t outsider(int (*body)(void)) {
+  // A process that leaves the tree: a new session below the test's subreaper.
+  pid_t middle = fork();
+  if (!middle) {
+    pid_t p = fork();
+    if (!p) {
+      setsid();
+      body();
+      mark("outside");
+      // Until the tree has closed its end, or some seconds.
+      for (int i = 0; i < 100; i++) sleep_ms(100);
+      _exit(0);
+    }
+    char text[32];
+    snprintf(text, sizeof text, "%d", p);
+    victim_write("outsider", text);
+    _exit(0);
+  }
+  status_of(middle);
+  await_mark("outside");
+  return middle;
+}
+static int nothing(void) { return 0; }
+static void victim(void) {
+  struct sockaddr_in a = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
+  pid_t child = 0;
+  int ns = is("netns") ? CLONE_NEWNET : is("mntns") ? CLONE_NEWNS : is("utsns") ? CLONE_NEWUTS : is("ipcns") ? CLONE_NEWIPC : is("pidns") ? CLONE_NEWPID : is("userns") ? CLONE_NEWUSER : is("timens") ? 0x80 : 0;
+  if (is("tcp")) fd = socket(AF_INET, SOCK_STREAM, 0), bind(fd, (void *)&a, sizeof a), listen(fd, 1);
+  else if (is("udp")) fd = socket(AF_INET, SOCK_DGRAM, 0), bind(fd, (void *)&a, sizeof a);
+  else if (is("inotify")) fd = inotify_init(), inotify_add_watch(fd, victim_folder, IN_CREATE);
+  else if (is("fanotify")) need((fd = fanotify_init(FAN_CLASS_NOTIF, O_RDONLY)) >= 0, "fanotify_init");
+  else if (is("traced")) {
+    child = fork();
+    if (!child) {
+      ptrace(PTRACE_TRACEME, 0, 0, 0);
+      wait_go();
+      _exit(1);
+    }
+  } else if (is("userfaultfd")) {
+    need((fd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)) >= 0, "userfaultfd");
+    struct uffdio_api api = {UFFD_API, 0, 0};
+    int ioctl(int, unsigned long, ...);
+    need(ioctl(fd, UFFDIO_API, &api) == 0, "UFFDIO_API");
+  } else if (is("io_uring")) {
+    struct io_uring_params p = {0};
+    need((fd = syscall(SYS_io_uring_setup, 8, &p)) >= 0, "io_uring_setup");
+  } else if (is("perf")) {
+    struct perf_event_attr p = {.type = PERF_TYPE_SOFTWARE, .size = sizeof p, .config = PERF_COUNT_SW_TASK_CLOCK};
+    need((fd = syscall(SYS_perf_event_open, &p, 0, -1, -1, 0)) >= 0, "perf_event_open");
+  } else if (ns) {
+    // In a child, so that the tree is in two namespaces.
+    child = fork();
+    if (!child) {
+      if (ns == CLONE_NEWPID || ns == 0x80) {
+        need(unshare(ns) == 0, "unshare");
+        pid_t inner = fork();
+        if (!inner) {
+          mark("unshared");
+          wait_go();
+          _exit(0);
+        }
+        wait_go();
+        kill(inner, SIGUSR1);
+        status_of(inner);
+        _exit(1);
+      }
+      need(unshare(ns) == 0, "unshare");
+      mark("unshared");
+      wait_go();
+      _exit(1);
+    }
+    await_mark("unshared");
+  } else if (is("bpf")) {
+    union bpf_attr at = {.map_type = BPF_MAP_TYPE_QUEUE, .value_size = 4, .max_entries = 4};
+    need((fd = syscall(SYS_bpf, BPF_MAP_CREATE, &at, sizeof at)) >= 0, "bpf");
+  } else if (is("shm")) {
+    int id = shmget(IPC_PRIVATE, 8192, IPC_CREAT | 0600);
+    need(id >= 0, "shmget");
+    CHECK(shmat(id, 0, 0) != (void *)-1 && shmctl(id, IPC_RMID, 0) == 0);
+  } else if (is("lock")) {
+    char path[PATH_MAX + 16];
+    snprintf(path, sizeof path, "%s/lock", victim_folder);
+    fd = open(path, O_RDWR | O_CREAT, 0600);
+    CHECK(flock(fd, LOCK_EX) == 0);
+  } else if (is("external_pipe")) {
+    int p[2];
+    CHECK(pipe(p) == 0);
+    outsider(nothing);
+    close(p[0]);
+    fd = p[1];
+  } else if (is("external_socket")) {
+    int p[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, p) == 0);
+    outsider(nothing);
+    close(p[0]);
+    fd = p[1];
+  } else if (is("aio")) {
+    unsigned long ring = 0;
+    need(syscall(SYS_io_setup, 8, &ring) == 0, "io_setup");
+  } else if (is("secretmem")) {
+    need((fd = syscall(SYS_memfd_secret, 0)) >= 0, "memfd_secret");
+  } else if (is("netlink")) fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+  else if (is("packet")) need((fd = socket(AF_PACKET, SOCK_RAW, 0)) >= 0, "socket(AF_PACKET)");
+  if (is("tcp")) other = fd;
+  ready_and_wait();
+  if (fd >= 0) CHECK(fcntl(fd, F_GETFL) >= 0);
+  if (child) {
+    if (is("traced")) kill(child, SIGKILL);
+    else pass_on(child);
+    status_of(child);
+  }
+  if (is("external_pipe") || is("external_socket")) {
+    char path[PATH_MAX + 32];
+    int outside = 0;
+    snprintf(path, sizeof path, "%s/outsider", victim_folder);
+    FILE *f = fopen(path, "r");
+    CHECK(f && fscanf(f, "%d", &outside) == 1);
+    CHECK(write(fd, "x", 1) == 1 && kill(outside, SIGKILL) == 0);
+  }
+}

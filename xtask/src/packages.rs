@@ -1,0 +1,56 @@
+//! What tests and demo need from the system, installed by apt-get when it is missing.
+
+use std::process::Command;
+
+use criu_tests::build::find_command;
+
+use crate::workspace::run;
+
+/// Command on PATH and the Debian package that has it.
+pub type Need = (&'static str, &'static str);
+
+pub const COMPILER: &[Need] = &[("gcc", "gcc"), ("pkg-config", "pkg-config")];
+
+pub const TESTS: &[Need] = &[
+    ("gcc", "gcc"),
+    ("g++", "g++"),
+    ("pkg-config", "pkg-config"),
+    ("script", "bsdutils"),
+    ("unshare", "util-linux"),
+    ("mount", "mount"),
+    ("setpriv", "util-linux"),
+    ("python3", "python3"),
+    ("node", "nodejs"),
+    ("java", "default-jre-headless"),
+    ("javac", "default-jdk-headless"),
+];
+
+/// Headers that no command stands for.
+const HEADERS: &[Need] = &[("/usr/include/stdio.h", "libc6-dev")];
+
+/// Installs what is missing, saying what. A package that cannot be had is no error here: what needs it is skipped by name.
+pub fn install(needs: &[Need]) {
+    let missing = |n: &&Need| {
+        if n.0.starts_with('/') { !std::path::Path::new(n.0).exists() } else { find_command(n.0).is_none() }
+    };
+    let mut wanted: Vec<&str> = needs.iter().chain(HEADERS).filter(missing).map(|n| n.1).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    if wanted.is_empty() {
+        return;
+    }
+    println!("installing: {}", wanted.join(" "));
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
+        run(&mut command)
+    };
+    if let Err(e) = apt(&["-qq", "update"]) {
+        println!("  {e}");
+    }
+    for package in wanted {
+        if let Err(e) = apt(&["-qq", "-y", "--no-install-recommends", "install", package]) {
+            println!("  {package} could not be installed: {e}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `test`: everything, in order of cost, and a summary.
+
+mod cargo;
+mod programs;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use criu_tests::layout::Layout;
+use criu_tests::verdict::{Summary, Verdict, failed};
+use criu_tests::{bad_input, build, golden, killed, suite};
+
+use crate::workspace::Workspace;
+use crate::{install, packages};
+
+/// A suite: its name on the command line and what it does.
+const SUITES: [(&str, &str); 9] = [
+    ("fmt", "formatting"),
+    ("clippy", "lints"),
+    ("rust", "Rust tests"),
+    ("doc", "Rust documentation"),
+    ("c", "C and C++ programs against the installed library"),
+    ("subjects", "programs that hold state, dumped and restored"),
+    ("golden", "checkpoints made by CRIU 4.2"),
+    ("kill", "an engine killed at random moments"),
+    ("input", "bad input"),
+];
+
+pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
+    let start = Instant::now();
+    packages::install(packages::TESTS);
+    let (names, filters): (Vec<String>, Vec<String>) =
+        args.iter().cloned().partition(|a| SUITES.iter().any(|s| s.0 == a));
+    let mut summary = Summary::default();
+    // A filter alone means the subjects: the suite one runs while working on a kind.
+    let names = if names.is_empty() && !filters.is_empty() { vec!["subjects".to_string()] } else { names };
+    let wanted = |suite: &str| names.is_empty() || names.iter().any(|n| n == suite);
+    let staged = ["c", "subjects", "golden", "kill", "input"].iter().any(|s| wanted(s));
+    let layout = Layout::new(&workspace.root, &workspace.target);
+    let ready = !staged || prepare(workspace, &layout, &mut summary);
+    for (name, what) in SUITES {
+        let needs_stage = ["c", "subjects", "golden", "kill", "input"].contains(&name);
+        if !wanted(name) || (needs_stage && !ready) {
+            continue;
+        }
+        println!("\n== {what}");
+        let begun = Instant::now();
+        let part = one(name, workspace, &layout, &filters);
+        println!("   {part} ({:.0} s)", begun.elapsed().as_secs_f64());
+        summary.absorb(part);
+    }
+    close(&summary, start)
+}
+
+fn one(name: &str, workspace: &Workspace, layout: &Layout, filters: &[String]) -> Summary {
+    match name {
+        "fmt" => cargo::fmt(workspace),
+        "clippy" => cargo::clippy(workspace),
+        "rust" => cargo::tests(workspace),
+        "doc" => cargo::doc(workspace),
+        "c" => programs::run(workspace, layout),
+        "golden" => golden::run(layout, filters),
+        "kill" => killed::run(layout, filters),
+        "input" => bad_input::run(layout, filters),
+        _ => match suite::subjects(layout) {
+            Ok(subjects) => suite::run(&subjects, layout, filters, 2),
+            Err(e) => single("subjects", Err(failed(e))),
+        },
+    }
+}
+
+/// Builds and installs what is tested, and the programs that test it.
+fn prepare(workspace: &Workspace, layout: &Layout, summary: &mut Summary) -> bool {
+    println!("\n== building");
+    if let Err(e) = install::stage(workspace) {
+        summary.absorb(single("build and install", Err(failed(e))));
+        return false;
+    }
+    let subjects = match suite::subjects(layout) {
+        Ok(subjects) => subjects,
+        Err(e) => {
+            summary.absorb(single("subjects", Err(failed(e))));
+            return false;
+        }
+    };
+    for broken in build::all(&subjects, layout, 2) {
+        summary.absorb(single(&format!("compile {}", broken.name), Err(failed(broken.text))));
+    }
+    true
+}
+
+/// A summary of one test.
+pub fn single(name: &str, outcome: criu_tests::verdict::Outcome) -> Summary {
+    let mut summary = Summary::default();
+    let verdict = Verdict { name: name.into(), outcome };
+    suite::show(&verdict);
+    summary.add(verdict);
+    summary
+}
+
+fn close(summary: &Summary, start: Instant) -> ExitCode {
+    println!("\n== summary after {:.0} s", start.elapsed().as_secs_f64());
+    for (name, why) in &summary.skipped {
+        println!("skipped {name}: {why}");
+    }
+    for (name, why) in &summary.failed {
+        println!("failed {name}: {}", why.lines().next().unwrap_or_default());
+    }
+    println!("{summary}");
+    if summary.failed.is_empty() && summary.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

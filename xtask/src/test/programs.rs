@@ -1,0 +1,65 @@
+//! C and C++ programs of tests/c, compiled by what criu.pc says against the staged installation. Exit 0 is a pass, 77 a skip
+//! whose reason is the last line printed.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use criu_tests::layout::Layout;
+use criu_tests::suite::show;
+use criu_tests::verdict::{Outcome, Stop, Summary, Verdict, failed};
+
+use crate::workspace::Workspace;
+
+pub fn run(workspace: &Workspace, layout: &Layout) -> Summary {
+    let mut summary = Summary::default();
+    let mut sources: Vec<_> =
+        fs::read_dir(workspace.root.join("tests/c")).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    sources.retain(|p| p.extension().is_some_and(|e| e == "c" || e == "cpp"));
+    sources.sort();
+    for source in sources {
+        let name = format!("c/{}", source.file_name().unwrap_or_default().to_string_lossy());
+        let verdict = Verdict { name, outcome: one(&source, layout) };
+        show(&verdict);
+        summary.add(verdict);
+    }
+    summary
+}
+
+fn one(source: &Path, layout: &Layout) -> Outcome {
+    let cpp = source.extension().is_some_and(|e| e == "cpp");
+    let program = layout.built.join("c").join(source.file_stem().unwrap_or_default());
+    fs::create_dir_all(layout.built.join("c")).map_err(failed)?;
+    let flags = Command::new("pkg-config")
+        .args(["--cflags", "--libs", "criu"])
+        .env("PKG_CONFIG_PATH", layout.lib().join("pkgconfig"))
+        .output()
+        .map_err(|e| failed(format!("pkg-config: {e}")))?;
+    let flags = String::from_utf8_lossy(&flags.stdout).into_owned();
+    let done = Command::new(if cpp { "g++" } else { "gcc" })
+        .args(["-O1", "-g", "-Wall", "-Werror", "-o"])
+        .arg(&program)
+        .arg(source)
+        .args(flags.split_whitespace())
+        .args(["-pthread", "-ldl"])
+        .arg(format!("-Wl,-rpath,{}", layout.lib().display()))
+        .output()
+        .map_err(failed)?;
+    if !done.status.success() {
+        return Err(failed(format!("it does not compile: {}", String::from_utf8_lossy(&done.stderr))));
+    }
+    fs::create_dir_all(&layout.room).map_err(failed)?;
+    let ran = Command::new("timeout")
+        .args(["-k", "5", "120"])
+        .arg(&program)
+        .current_dir(&layout.room)
+        .env("LD_LIBRARY_PATH", layout.lib())
+        .output()
+        .map_err(failed)?;
+    let text = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    match ran.status.code() {
+        Some(0) => Ok(()),
+        Some(77) => Err(Stop::Skipped(text.lines().last().unwrap_or_default().to_string())),
+        _ => Err(failed(format!("{}: {}", ran.status, text.trim()))),
+    }
+}
