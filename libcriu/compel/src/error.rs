@@ -13,7 +13,7 @@ pub enum Kind {
     Gone,
     /// The task is dead and waits for its parent.
     Zombie,
-    /// Another process traces the thread.
+    /// Another thread (its tid) traces this one.
     Traced { tracer: i32 },
     /// ptrace is not allowed.
     NotPermitted,
@@ -36,7 +36,7 @@ pub enum Kind {
     Unexpected,
 }
 
-/// Rendered as `thread 4213: PTRACE_SEIZE: traced by process 12 already`.
+/// Rendered as `thread 4213: PTRACE_SEIZE: traced by 12 already`.
 #[derive(Debug)]
 pub struct Error {
     pub tid: i32,
@@ -87,7 +87,7 @@ impl fmt::Display for Error {
         match self.kind {
             Kind::Gone => f.write_str("no such task"),
             Kind::Zombie => f.write_str("the task is dead already (a zombie)"),
-            Kind::Traced { tracer } => write!(f, "traced by process {tracer} already"),
+            Kind::Traced { tracer } => write!(f, "traced by {tracer} already"),
             Kind::NotPermitted => f.write_str("not permitted to trace it"),
             Kind::InVfork => f.write_str("it waits for its vfork child to call execve and cannot be stopped before"),
             Kind::Unresponsive => f.write_str("it does not stop (hangs inside the kernel)"),

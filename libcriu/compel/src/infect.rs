@@ -27,8 +27,8 @@ pub(crate) const TABLE_CALLS: usize = 192;
 const TABLE_BYTES: u64 = (TABLE_CALLS * size_of::<Call>()) as u64;
 /// Memory for arguments and results of remote calls.
 const SCRATCH_BYTES: u64 = 16 << 10;
-/// Room that the way home needs, with some CPU mask in it.
-const HOME_BYTES: usize = 400;
+/// Room that the way home and the exit of one more thread need, without a CPU mask.
+const HOME_BYTES: usize = 460;
 
 /// Where the parts of the area are, as addresses in the task.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +68,9 @@ impl Area {
 /// A stopped process with a parasite in one of its threads. Dropping it lets everything go: the parasite leaves by itself.
 #[derive(Debug)]
 pub struct Infected {
-    socket: OwnedFd,
     pub(crate) hold: Hold,
+    /// Dropped last: the parasite leaves when it is closed, and must not be traced any more by then.
+    socket: OwnedFd,
 }
 
 /// The thread taken, and all that has to be put back.
@@ -79,6 +80,8 @@ pub(crate) struct Hold {
     pub tid: i32,
     pub memory: Memory,
     pub room: Room,
+    /// Bytes of the room that the way home of the serving thread takes.
+    pub home_bytes: usize,
     pub boot: u64,
     pub area: Option<Area>,
     regs: Regs,
@@ -99,7 +102,7 @@ impl SeizedTask {
         let pin = Pin::here();
         let (mut hold, home) = Hold::prepare(self, who)?;
         match hold.enter(&home, pin.as_ref()) {
-            Ok(socket) => Ok(Infected { socket, hold }),
+            Ok(socket) => Ok(Infected { hold, socket }),
             Err(e) => {
                 if let Err(second) = hold.put_back() {
                     log::warn!("{second}");
@@ -140,6 +143,7 @@ impl Hold {
         let home = Home::new(room.address, &home_regs, sigmask, affinity.as_deref(), area_bytes);
         let hold = Hold {
             xstate: ptrace::xstate(tid)?,
+            home_bytes: home.code.len(),
             boot: home.boot,
             area: None,
             task,
@@ -329,7 +333,7 @@ impl Infected {
             // SAFETY: Call is integers without padding.
             self.hold.memory.write(table, unsafe { memory::bytes_of(chunk) })?;
             self.send(chunk.len() as u64)?;
-            self.receive()?;
+            self.receive(&[])?;
             // SAFETY: Call is integers without padding.
             self.hold.memory.read(table, unsafe { memory::bytes_of_mut(chunk) })?;
         }
@@ -347,19 +351,43 @@ impl Infected {
         if sent < 0 { Err(Error::last(self.hold.tid, "asking the parasite")) } else { Ok(()) }
     }
 
-    /// Waits for the answer.
-    pub(crate) fn receive(&self) -> Result<()> {
+    /// Waits for the answer. `running`: threads beside the serving one that have to do something for it.
+    pub(crate) fn receive(&self, running: &[i32]) -> Result<()> {
         let mut message = [0_u8; 8];
         loop {
+            self.wait_readable(running)?;
+            let fd = self.socket.as_raw_fd();
             // SAFETY: the buffer has the length that is passed.
-            let got = unsafe { libc::recv(self.socket.as_raw_fd(), message.as_mut_ptr().cast(), message.len(), 0) };
+            let got = unsafe { libc::recv(fd, message.as_mut_ptr().cast(), message.len(), libc::MSG_DONTWAIT) };
             match got {
                 8 => return Ok(()),
                 0 => return Err(Error::new(self.hold.tid, Kind::Gone, "waiting for the parasite")),
                 _ => {
                     let e = std::io::Error::last_os_error();
-                    if e.raw_os_error() != Some(libc::EINTR) {
+                    if !matches!(e.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) {
                         return Err(Error::os(self.hold.tid, "waiting for the parasite", e));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A thread that stops on the way (SIGSTOP cannot be blocked) is sent on.
+    fn wait_readable(&self, running: &[i32]) -> Result<()> {
+        const LOOK_MS: i32 = 20;
+        let mut poll = libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        loop {
+            // SAFETY: one pollfd is passed.
+            if unsafe { libc::poll(&raw mut poll, 1, LOOK_MS) } > 0 {
+                return Ok(());
+            }
+            for &tid in running.iter().chain([&self.hold.tid]) {
+                match ptrace::try_wait(tid, false)? {
+                    None => {}
+                    Some(Stop::Event | Stop::Group(_) | Stop::Syscall | Stop::Other(_)) => ptrace::cont(tid, 0)?,
+                    Some(Stop::Signal(signal)) => ptrace::cont(tid, signal)?,
+                    Some(Stop::Exited(_) | Stop::Killed(_)) => {
+                        return Err(Error::new(tid, Kind::Gone, "waiting for the parasite"));
                     }
                 }
             }
@@ -372,7 +400,7 @@ impl Infected {
     /// When the task died meanwhile. If anything else fails, the task is released and the parasite leaves by itself.
     pub fn cure(self) -> Result<SeizedTask> {
         let _pin = Pin::here();
-        let Infected { socket, mut hold } = self;
+        let Infected { mut hold, socket } = self;
         ptrace::interrupt(hold.tid)?;
         wait_interrupted(hold.task.pid, hold.tid)?;
         let area = hold.area.ok_or(Error::new(hold.tid, Kind::Unexpected, "curing"))?;

@@ -14,19 +14,23 @@
 
 mod affinity;
 pub mod arch;
+mod each_thread;
 mod error;
 mod infect;
 mod memory;
 mod patience;
 pub mod ptrace;
+pub mod query;
 mod rseq;
 mod seize;
 pub mod status;
 mod vdso;
 
 pub use criu_pie::abi::parasite::Call;
+pub use each_thread::{MakeCalls, ThreadAnswer};
 pub use error::{Error, Kind, Result};
 pub use infect::Infected;
 pub use memory::Memory;
 pub use ptrace::Regs;
+pub use query::{AltStack, PosixTimer, ProcessFacts, SigAction, ThreadFacts, TimerValue};
 pub use seize::{Resume, SeizedTask, SeizedThread, Seizing};

@@ -7,6 +7,7 @@
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use crate::arch;
 use crate::error::{Error, Kind, Result};
 use crate::patience;
 use crate::ptrace::{self, Regs, SeizeOptions, Stop};
@@ -131,7 +132,8 @@ impl Seizing {
                 if now.is_dead() {
                     return Err(Error::new(tid, Kind::Zombie, "PTRACE_SEIZE"));
                 }
-                let own = i32::try_from(std::process::id()).unwrap_or(0);
+                // SAFETY: the call has no arguments.
+                let own = unsafe { libc::gettid() };
                 if now.tracer != 0 && now.tracer != own {
                     return Err(Error::new(tid, Kind::Traced { tracer: now.tracer }, "PTRACE_SEIZE"));
                 }
@@ -167,7 +169,7 @@ impl Seizing {
         }
         let mut threads = Vec::with_capacity(self.threads.len());
         for &Told { tid, .. } in &self.threads {
-            threads.push(SeizedThread { tid, regs: ptrace::regs(tid)?, sigmask: ptrace::sigmask(tid)? });
+            threads.push(look_at(tid)?);
         }
         self.threads.clear();
         let pidfd = self.pidfd.try_clone().map_err(|e| Error::os(self.pid, "dup of the pidfd", e))?;
@@ -201,6 +203,14 @@ impl Seizing {
             Err(e) => Err(e),
         }
     }
+}
+
+fn look_at(tid: i32) -> Result<SeizedThread> {
+    let mut regs = ptrace::regs(tid)?;
+    if arch::restart_instead_of_eintr(&mut regs) {
+        ptrace::set_regs(tid, &regs)?;
+    }
+    Ok(SeizedThread { tid, regs, sigmask: ptrace::sigmask(tid)? })
 }
 
 impl Drop for Seizing {
@@ -315,12 +325,24 @@ impl SeizedTask {
         self.released = true;
         let mut first = Ok(());
         for thread in &self.threads {
-            match ptrace::detach(thread.tid) {
+            match detach(self.pid, thread.tid) {
                 Err(e) if e.kind != Kind::Gone && first.is_ok() => first = Err(e),
                 _ => {}
             }
         }
         first
+    }
+}
+
+/// Detaches a thread, stopped or not.
+fn detach(pid: i32, tid: i32) -> Result<()> {
+    match ptrace::detach(tid) {
+        Err(e) if e.kind == Kind::Gone => {
+            ptrace::interrupt(tid)?;
+            wait_interrupted(pid, tid)?;
+            ptrace::detach(tid)
+        }
+        other => other,
     }
 }
 

@@ -45,7 +45,8 @@ pub struct Control {
     pub armed: u32,
     /// Threads that have not made their calls yet.
     pub unfinished: u32,
-    pub reserved: u32,
+    /// 1 while threads are being taken out of their slots again: the last one may be out already.
+    pub taking_out: u32,
     /// CLOCK_MONOTONIC, for the parasite's own use.
     pub now: [i64; 2],
 }

@@ -115,7 +115,7 @@ pub(crate) fn shared_exit() -> Vec<u8> {
 }
 
 /// Length of [`exact_exit`].
-pub(crate) const EXACT_EXIT_BYTES: u64 = 38;
+pub(crate) const EXACT_EXIT_BYTES: usize = 38;
 
 /// Last instructions of one thread to which every register matters.
 pub(crate) fn exact_exit(regs: &Regs) -> Vec<u8> {

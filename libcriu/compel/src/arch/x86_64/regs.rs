@@ -26,6 +26,32 @@ pub fn restart_of(regs: &Regs) -> Restart {
     }
 }
 
+/// Some calls end with EINTR even if nothing but a stop has interrupted them. At an event stop no signal has been handled
+/// yet: made to look like ERESTARTNOHAND, such a call is made again unless a handler runs first. A timeout starts anew.
+/// Returns whether anything was changed.
+pub(crate) fn restart_instead_of_eintr(regs: &mut Regs) -> bool {
+    const ERESTARTNOHAND: i64 = 514;
+    const SYS_IO_PGETEVENTS: i64 = 333;
+    const X32_BIT: u64 = 0x4000_0000;
+    let nr = (regs.orig_rax & !X32_BIT) as i64;
+    let concerned = matches!(
+        nr,
+        libc::SYS_epoll_wait
+            | libc::SYS_epoll_pwait
+            | libc::SYS_epoll_pwait2
+            | libc::SYS_semop
+            | libc::SYS_semtimedop
+            | libc::SYS_rt_sigtimedwait
+            | libc::SYS_io_getevents
+            | SYS_IO_PGETEVENTS
+    );
+    if !concerned || regs.rax as i64 != -i64::from(libc::EINTR) || !is_native(regs) {
+        return false;
+    }
+    regs.rax = (-ERESTARTNOHAND) as u64;
+    true
+}
+
 const CS_NATIVE: u64 = 0x33;
 
 /// Runs 64-bit code.
