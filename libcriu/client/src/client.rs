@@ -180,7 +180,7 @@ impl Client {
     }
 
     /// Whether this process is the root of the tree to be dumped.
-    fn targets_us(&self) -> bool {
+    pub fn targets_us(&self) -> bool {
         let us = rustix::process::getpid().as_raw_nonzero().get();
         matches!(self.opts.pid, None | Some(0)) || self.opts.pid == Some(us)
     }

@@ -30,4 +30,4 @@ mod transport;
 pub use cancel::Canceller;
 pub use client::{Callbacks, Client, Dumped, Iterations, Notification, Silent};
 pub use error::{Blocker, Code, Error, Result};
-pub use transport::{Image, Program, Transport};
+pub use transport::{Image, Program, Transport, command_exists};

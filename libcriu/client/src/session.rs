@@ -70,7 +70,8 @@ impl Session {
                     return Err(Error::new(Code::Unsupported, "request", cause).errno(libc::EINVAL));
                 }
                 _ => {
-                    let cause = format!("an answer of type {} to a request of type {}", response.r#type, request.r#type);
+                    let cause =
+                        format!("an answer of type {} to a request of type {}", response.r#type, request.r#type);
                     return Err(Error::new(Code::Protocol, "answer", cause).errno(libc::EBADMSG));
                 }
             }
@@ -92,7 +93,8 @@ impl Session {
 
     fn stopped(&self) -> Error {
         if self.deadline.is_some_and(|d| Instant::now() >= d) {
-            return Error::new(Code::Deadline, "the operation", "did not end within its deadline").errno(libc::ETIMEDOUT);
+            return Error::new(Code::Deadline, "the operation", "did not end within its deadline")
+                .errno(libc::ETIMEDOUT);
         }
         cancelled()
     }
@@ -107,13 +109,9 @@ impl Session {
                 return match connection.receive()? {
                     Received::Response(response, passed) => Ok((*response, passed)),
                     Received::Closed if self.registered.cancelled().is_some() => Err(self.stopped()),
-                    Received::Closed => Err(Error::new(
-                        Code::Transport,
-                        "the engine",
-                        "ended without an answer",
-                    )
-                    .errno(libc::ECONNRESET)
-                    .hint("its log may say why")),
+                    Received::Closed => Err(Error::new(Code::Transport, "the engine", "ended without an answer")
+                        .errno(libc::ECONNRESET)
+                        .hint("its log may say why")),
                 };
             }
             if self.deadline.is_some_and(|d| Instant::now() >= d + AFTER_DEADLINE) {
@@ -134,8 +132,7 @@ impl Session {
         let message = response.notify.clone().unwrap_or_default();
         let stage = message.script.unwrap_or_default();
         let ok = callbacks.notify(Notification { stage: &stage, pid: message.pid, fd: passed });
-        let request =
-            CriuReq { r#type: CriuReqType::Notify as i32, notify_success: Some(ok), ..Default::default() };
+        let request = CriuReq { r#type: CriuReqType::Notify as i32, notify_success: Some(ok), ..Default::default() };
         self.registered.acknowledge(self.connection()?, &request)
     }
 }

@@ -86,8 +86,8 @@ impl Transport {
             }
             Transport::Worker(Program::Forked(serve)) => {
                 let (ours, theirs) = Connection::pair()?;
-                let pid = sys::fork_worker(theirs, *serve)
-                    .map_err(|e| Error::os(Code::Connect, "the worker", "fork", e))?;
+                let pid =
+                    sys::fork_worker(theirs, *serve).map_err(|e| Error::os(Code::Connect, "the worker", "fork", e))?;
                 Ok((ours, Some(Worker { pid, child: true })))
             }
         }
@@ -151,4 +151,9 @@ impl Worker {
             pause = (pause * 2).min(Duration::from_millis(10));
         }
     }
+}
+
+/// Whether a command of this name is in PATH.
+pub fn command_exists(name: &str) -> bool {
+    look_up(OsStr::new(name)).is_some()
 }

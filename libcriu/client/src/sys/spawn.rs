@@ -115,7 +115,8 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<i32> {
         return Err(failure);
     }
     // SAFETY: `shared` is alive; the child wrote to it through `data` before this thread went on.
-    let (worker, errno) = unsafe { ((&raw const shared.worker).read_volatile(), (&raw const shared.errno).read_volatile()) };
+    let (worker, errno) =
+        unsafe { ((&raw const shared.worker).read_volatile(), (&raw const shared.errno).read_volatile()) };
     if errno != 0 {
         if launch.relation == Relation::Child {
             super::wait_blocking(child);
