@@ -65,7 +65,7 @@ pub fn check(level: Level) -> Report {
         match (f.probe)() {
             Probe::Present => log::debug!("{}: there", f.name),
             Probe::Absent(why) => {
-                log::warn!("{} ({}): {why}", f.name, f.purpose);
+                log::info!("{} ({}) is missing: {why}", f.name, f.purpose);
                 report.missing.push((f, why));
             }
         }

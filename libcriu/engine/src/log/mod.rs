@@ -32,6 +32,7 @@ pub type LineFn = Box<dyn FnMut(u32, &str) + Send>;
 struct Target {
     start: Instant,
     out: Option<File>,
+    to_stderr: bool,
     level: LevelFilter,
     log_pid: bool,
     sink: Option<Sink>,
@@ -46,13 +47,22 @@ struct Logger {
 static LOGGER: Logger = Logger { target: Mutex::new(None) };
 static INSTALL: Once = Once::new();
 
+/// What the lines are written to.
+#[derive(Debug, Default)]
+pub enum Out {
+    #[default]
+    Nowhere,
+    Stderr,
+    /// See [`create_file`].
+    File(File),
+}
+
 /// Where the lines of the next operation go.
 #[derive(Default)]
 pub struct Setup {
     /// CRIU's levels: 0 messages only, 1 errors, 2 warnings, 3 information, 4 and above debugging. -1: the default.
     pub level: i32,
-    /// The file (see [`create_file`]) or standard error; `None` writes nowhere.
-    pub out: Option<File>,
+    pub out: Out,
     /// Start each line with the pid of the writing process.
     pub log_pid: bool,
     pub sink: Option<Sink>,
@@ -86,14 +96,6 @@ pub fn open_log(work_dir: BorrowedFd<'_>, path: &str) -> Result<File> {
         .map_err(|e| Error::os(Phase::Options, format!("log file `{path}`"), "openat", e))
 }
 
-/// A duplicate of standard error to log to.
-///
-/// # Errors
-/// Standard error is closed.
-pub fn stderr() -> io::Result<File> {
-    io::stderr().as_fd().try_clone_to_owned().map(File::from)
-}
-
 /// Directs the log. Replaces what was set before.
 pub fn start(setup: Setup) {
     INSTALL.call_once(|| {
@@ -103,9 +105,17 @@ pub fn start(setup: Setup) {
     let level = filter(setup.level);
     let wanted = setup.sink.as_ref().map_or(LevelFilter::Off, |s| filter(s.level));
     ::log::set_max_level(level.max(wanted));
+    let to_stderr = matches!(setup.out, Out::Stderr);
+    let out = match setup.out {
+        Out::Nowhere => None,
+        // Closed, there is nowhere to write to.
+        Out::Stderr => io::stderr().as_fd().try_clone_to_owned().map(File::from).ok(),
+        Out::File(file) => Some(file),
+    };
     *LOGGER.lock() = Some(Target {
         start: Instant::now(),
-        out: setup.out,
+        out,
+        to_stderr,
         level,
         log_pid: setup.log_pid,
         sink: setup.sink,
@@ -117,6 +127,11 @@ pub fn start(setup: Setup) {
 pub fn stop() {
     ::log::set_max_level(LevelFilter::Off);
     *LOGGER.lock() = None;
+}
+
+/// Whether errors in the log are seen on standard error.
+pub fn shows_errors() -> bool {
+    LOGGER.lock().as_ref().is_some_and(|t| t.to_stderr && t.out.is_some() && t.level >= LevelFilter::Error)
 }
 
 fn filter(level: i32) -> LevelFilter {

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use crate::error::{Error, Phase, Result};
+use crate::sys::signal;
 
 /// The longest request that is read; a socket buffer of default size holds about a fifth of it.
 pub const MAX_REQUEST_BYTES: usize = 1 << 20;
@@ -118,6 +119,10 @@ impl Connection {
             };
             let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
             match rustix::event::poll(&mut fds, left.as_ref()) {
+                Err(Errno::INTR) if signal::terminated() => {
+                    let cause = "a signal asked this process to end";
+                    return Err(Error::new(Phase::Service, "the operation", cause).errno(libc::ECANCELED));
+                }
                 Ok(0) | Err(Errno::INTR) => {}
                 Ok(_) => return Ok(true),
                 Err(e) => return Err(failed("poll", e)),

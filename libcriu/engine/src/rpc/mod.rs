@@ -9,6 +9,8 @@ mod operator;
 pub mod peer;
 mod request;
 mod response;
+mod rights;
+pub mod service;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ use criu_images::options::Settings;
 pub use connection::{Connection, MAX_EXTENDED_RESPONSE_BYTES, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, Received};
 pub use operator::{RpcOperator, Wishes};
 pub use peer::Peer;
+pub use request::open_path;
 
 use crate::config::Sources;
 use crate::error::{Error, Phase, Result};

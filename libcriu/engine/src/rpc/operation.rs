@@ -16,6 +16,7 @@ use super::operator::{RpcOperator, Wishes};
 use super::settings::{self, Effective};
 use super::{Answer, Session, Transport, request, response};
 use crate::error::{Error, Phase, Result};
+use crate::log::Out;
 use crate::script::ActionScripts;
 use crate::{check, log as oplog, not_yet};
 
@@ -164,15 +165,15 @@ impl Session {
         let opts = &effective.settings.msg;
         let name = opts.log_file.as_deref().unwrap_or(LOG_FILE);
         let out = if opts.log_to_stderr() {
-            oplog::stderr().map_err(|e| Error::os(Phase::Options, "standard error", "dup", e))?
+            Out::Stderr
         } else if effective.log_from_config {
-            oplog::open_log(work_dir, name)?
+            Out::File(oplog::open_log(work_dir, name)?)
         } else {
-            oplog::create_file(work_dir, name)?
+            Out::File(oplog::create_file(work_dir, name)?)
         };
         let level = opts.log_level.unwrap_or(oplog::DEFAULT_LEVEL);
         let sink = opts.log_messages.map(|level| self.log_sink(level)).transpose()?;
-        oplog::start(oplog::Setup { level, out: Some(out), log_pid: opts.log_pid(), sink });
+        oplog::start(oplog::Setup { level, out, log_pid: opts.log_pid(), sink });
         log::info!("criu 4.2, request of pid {}", self.peer.pid());
         for remark in &effective.remarks {
             log::warn!("{remark}");

@@ -9,6 +9,7 @@ use super::connection::{Connection, Received};
 use crate::error::{Error, Phase, Result};
 use crate::progress::{Operator, Stage};
 use crate::script::ActionScripts;
+use crate::sys::signal;
 
 /// Between two progress messages of the same phase.
 const PROGRESS_PERIOD: Duration = Duration::from_millis(50);
@@ -122,6 +123,10 @@ impl Operator for RpcOperator<'_> {
     fn check_cancelled(&mut self, phase: Phase) -> Result<()> {
         if self.wishes.deadline.is_some_and(|d| Instant::now() >= d) {
             return Err(self.late(phase));
+        }
+        if signal::terminated() {
+            let cause = "a signal asked this process to end";
+            return Err(Error::new(phase, "the operation", cause).errno(libc::ECANCELED));
         }
         Self::interrupted(phase, &self.connection.take()?)
     }

@@ -4,5 +4,7 @@ pub(crate) mod descriptor;
 pub mod memory;
 pub mod pagemap;
 pub mod peer;
+pub mod process;
+pub mod signal;
 #[cfg(test)]
 pub(crate) mod trial;

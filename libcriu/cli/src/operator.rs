@@ -1,0 +1,41 @@
+//! The operator of an operation that the command line asked for: action scripts, signals.
+
+use std::os::fd::BorrowedFd;
+
+use criu_engine::script::ActionScripts;
+use criu_engine::sys::signal;
+use criu_engine::{Error, Operator, Phase, Result, Stage};
+
+/// Runs action scripts; a signal that asks to end cancels.
+pub struct CommandOperator {
+    scripts: ActionScripts,
+    phase: Option<Phase>,
+}
+
+impl CommandOperator {
+    pub fn new(scripts: ActionScripts) -> Self {
+        CommandOperator { scripts, phase: None }
+    }
+}
+
+impl Operator for CommandOperator {
+    fn stage(&mut self, stage: Stage, pid: Option<i32>, _fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        log::debug!("stage {}", stage.name());
+        self.scripts.run(stage, pid)
+    }
+
+    fn progress(&mut self, phase: Phase, done: u64, total: u64) {
+        if self.phase != Some(phase) {
+            self.phase = Some(phase);
+            log::info!("phase {}", phase.name());
+        }
+        log::debug!("{}: {done} of {total}", phase.name());
+    }
+
+    fn check_cancelled(&mut self, phase: Phase) -> Result<()> {
+        if signal::terminated() {
+            return Err(Error::new(phase, "the operation", "a signal asked to end").errno(4));
+        }
+        Ok(())
+    }
+}

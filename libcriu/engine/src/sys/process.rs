@@ -1,0 +1,46 @@
+//! Processes of the service, and what a program inherited.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// The two sides of a fork.
+#[derive(Debug)]
+pub enum Forked {
+    Parent { child: i32 },
+    Child,
+}
+
+/// fork(2), for a single-threaded process: the child may go on with everything.
+///
+/// # Errors
+/// Those of fork; `Unsupported` when this process has other threads (their locks would stay locked in the child).
+pub fn fork() -> io::Result<Forked> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "the process has more than one thread"));
+    }
+    // SAFETY: this process has a single thread (seen just above, and only this thread could make more), so that no lock
+    // is held by a thread that the child lacks.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        child => Ok(Forked::Parent { child }),
+    }
+}
+
+/// Takes a descriptor that this program inherited by number and nothing else in it owns: not 0-2, which belong to the
+/// standard streams. It is made close-on-exec.
+///
+/// # Errors
+/// EBADF: it is not open, or one of the first three.
+pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    let bad = || io::Error::from_raw_os_error(libc::EBADF);
+    if fd <= 2 {
+        return Err(bad());
+    }
+    // SAFETY: fcntl with F_SETFD touches nothing but the descriptor's flag, or fails with EBADF.
+    if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+        return Err(bad());
+    }
+    // SAFETY: it is open (just seen), and by this function's contract nobody else in the program owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

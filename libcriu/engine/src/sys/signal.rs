@@ -1,0 +1,50 @@
+//! Signal dispositions of the engine's own process.
+
+use std::io;
+use std::mem::zeroed;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Undoes what a parent may have left over an exec: SIGCHLD ignored (children would vanish before they can be waited
+/// for) and blocked signals. For the start of a program.
+pub fn reset_inherited() {
+    // SAFETY: SIG_DFL is a valid disposition of SIGCHLD; an empty set is a valid mask; both live on this frame.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        let mut none: libc::sigset_t = zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+static TERMINATED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note(_signal: libc::c_int) {
+    TERMINATED.store(true, Ordering::Relaxed);
+}
+
+/// From now on the first SIGINT, SIGTERM or SIGHUP is only noted (see [`terminated`]); a second one ends the process.
+///
+/// # Errors
+/// Those of sigaction.
+pub fn note_termination() -> io::Result<()> {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the action is fully initialised; its handler only stores to an atomic, which is async-signal-safe.
+        let r = unsafe {
+            let mut action: libc::sigaction = zeroed();
+            action.sa_sigaction = note as *const () as usize;
+            action.sa_flags = libc::SA_RESTART | libc::SA_RESETHAND;
+            libc::sigemptyset(&raw mut action.sa_mask);
+            libc::sigaction(signal, &raw const action, ptr::null_mut())
+        };
+        if r != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a signal that asks to end has come.
+pub fn terminated() -> bool {
+    TERMINATED.load(Ordering::Relaxed)
+}
