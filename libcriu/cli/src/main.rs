@@ -61,11 +61,10 @@ impl From<args::UsageError> for Failure {
 
 /// The error and every blocker: in the log, and on standard error for whoever called.
 fn report(e: &Error) {
-    let others = if e.blockers.len() > 1 { e.blockers.as_slice() } else { &[] };
-    log::error!("{e}");
-    others.iter().for_each(|b| log::error!("{b}"));
+    criu_engine::log::report(e);
     if !criu_engine::log::shows_errors() {
         print::error(e);
+        let others = if e.blockers.len() > 1 { e.blockers.as_slice() } else { &[] };
         others.iter().for_each(|b| print::error(format_args!("  {b}")));
     }
 }

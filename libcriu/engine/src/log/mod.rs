@@ -146,11 +146,33 @@ fn filter(level: i32) -> LevelFilter {
 }
 
 /// The text between the time and the message: the place of an error or a warning, nothing for the rest.
-fn mark(level: Level, place: &str, line: u32) -> String {
+fn mark(level: Level, place: &str) -> String {
     match level {
-        Level::Error => format!("Error ({place}:{line}): "),
-        Level::Warn => format!("Warn  ({place}:{line}): "),
+        Level::Error => format!("Error ({place}): "),
+        Level::Warn => format!("Warn  ({place}): "),
         Level::Info | Level::Debug | Level::Trace => String::new(),
+    }
+}
+
+/// Lines of a target that begins so have the rest of it as their place.
+const PHASE: &str = "phase:";
+
+/// Logs the error of an operation, with its phase as the place, and every blocker.
+pub fn report(error: &Error) {
+    let target = format!("{PHASE}{}", error.phase.name());
+    ::log::error!(target: &target, "{error}");
+    if error.blockers.len() > 1 {
+        for blocker in &error.blockers {
+            ::log::error!(target: &target, "{blocker}");
+        }
+    }
+}
+
+/// Where a line comes from: a phase, or file and line.
+fn place_of(record: &Record<'_>) -> String {
+    match record.target().strip_prefix(PHASE) {
+        Some(phase) => phase.to_owned(),
+        None => format!("{}:{}", place(record.file().unwrap_or("?")), record.line().unwrap_or(0)),
     }
 }
 
@@ -173,7 +195,7 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         let mut guard = self.lock();
         let Some(target) = guard.as_mut() else { return };
-        let mark = mark(record.level(), place(record.file().unwrap_or("?")), record.line().unwrap_or(0));
+        let mark = mark(record.level(), &place_of(record));
         let text = record.args().to_string();
         if record.level() <= target.level
             && let Some(out) = &mut target.out
@@ -213,10 +235,10 @@ mod tests {
     #[test]
     fn lines_have_the_format_that_tools_search_for() {
         assert_eq!(
-            render(781, false, &mark(Level::Error, "rpc/mod.rs", 7), "boom"),
+            render(781, false, &mark(Level::Error, "rpc/mod.rs:7"), "boom"),
             "(00.000781) Error (rpc/mod.rs:7): boom\n"
         );
-        assert_eq!(render(12_000_001, false, &mark(Level::Info, "x", 1), "hello\n"), "(12.000001) hello\n");
+        assert_eq!(render(12_000_001, false, &mark(Level::Info, "x:1"), "hello\n"), "(12.000001) hello\n");
         assert!(render(0, true, "", "x").ends_with(": x\n"));
         assert_eq!(place("libcriu/engine/src/rpc/mod.rs"), "rpc/mod.rs");
     }

@@ -110,10 +110,7 @@ impl Session {
         let response = match &done {
             Ok(answer) => answer.response.clone(),
             Err(e) => {
-                log::error!("{e}");
-                for b in &e.blockers {
-                    log::error!("{b}");
-                }
+                crate::log::report(e);
                 response::failure(kind, e, extended)
             }
         };
