@@ -17,13 +17,16 @@ pub mod dump;
 pub mod file;
 pub mod log;
 pub mod mem;
+pub mod namespace;
 pub mod not_yet;
 pub mod proc;
+pub mod pstree;
 pub mod restore;
 pub mod rpc;
 pub mod script;
 pub mod stats;
 pub mod sys;
+pub mod task;
 
 pub use dump::{DumpOutcome, dump, preflight};
 pub use restore::{RestoreOutcome, restore};

@@ -141,6 +141,39 @@ impl ImageDir {
         w.entry(entry)?;
         w.finish()
     }
+
+    /// As [`Self::write_one`], through a file of another name: the image is there whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Io`]; nothing is left then.
+    pub fn write_one_atomically<M: Message>(&self, kind: Kind, id: u64, entry: &M) -> Result<()> {
+        let name = kind.file_name(id);
+        let part = format!("{name}.part");
+        let written = self.create_named(kind, &part).and_then(|mut w| {
+            w.entry(entry)?;
+            w.finish()?;
+            rustix::fs::renameat(&self.fd, &part, &self.fd, &name)
+                .map_err(|e| ImageError::Io { file: name.clone(), call: "renameat", source: e.into() })
+        });
+        if written.is_err() {
+            // What is wrong stands in the error; a part that was not even created is not there to be removed.
+            let _ = self.remove(&part);
+        }
+        written
+    }
+
+    /// Removes a file of the directory, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Io`].
+    pub fn remove(&self, file: &str) -> Result<()> {
+        match rustix::fs::unlinkat(&self.fd, file, rustix::fs::AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(e) => Err(ImageError::Io { file: file.to_owned(), call: "unlinkat", source: e.into() }),
+        }
+    }
 }
 
 /// Opens a file of the directory for reading. Images are regular files: another kind could block or never end.

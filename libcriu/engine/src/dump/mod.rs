@@ -1,9 +1,20 @@
 //! Dump: freeze -> collect -> infect -> save -> commit -> release.
+//!
+//! Each phase is a type that owns what has been learned so far and is consumed by the next. Dropping any of them lets the tasks run on as
+//! before; only `Committed::release` kills.
+
+mod collect;
+mod freeze;
+mod infect;
+mod release;
+mod save;
 
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::options::Options;
-use crate::progress::Operator;
+use crate::progress::{Operator, Stage};
 use crate::stats::DumpStats;
+
+use freeze::Frozen;
 
 /// What a finished dump tells its caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,11 +28,24 @@ pub struct DumpOutcome {
 ///
 /// # Errors
 /// Whatever stood in the way; the tree then runs on as before.
-pub fn dump(options: &Options, _operator: &mut dyn Operator) -> Result<DumpOutcome> {
-    Err(Error::new(Phase::Freeze, "dump", "not implemented yet").pid(options.pid))
+pub fn dump(options: &Options, operator: &mut dyn Operator) -> Result<DumpOutcome> {
+    operator.stage(Stage::PreDump, Some(options.pid), None)?;
+    let frozen = Frozen::freeze(options, operator)?;
+    let collected = frozen.collect(options, operator)?;
+    if !collected.blockers.is_empty() {
+        return Err(Error::refused(Phase::Collect, collected.blockers));
+    }
+    let informed = collected.infect(operator)?;
+    let committed = informed.save(options, operator)?;
+    operator.stage(Stage::PostDump, Some(options.pid), None)?;
+    committed.release(options)
 }
 
-/// Everything that would make this dump fail; changes nothing.
-pub fn preflight(options: &Options, _operator: &mut dyn Operator) -> Result<Vec<Blocker>> {
-    Err(Error::new(Phase::Freeze, "preflight", "not implemented yet").pid(options.pid))
+/// Everything that would make this dump fail; changes nothing. The tree is stopped while it is looked at.
+///
+/// # Errors
+/// What kept it from looking: no such process, a missing right.
+pub fn preflight(options: &Options, operator: &mut dyn Operator) -> Result<Vec<Blocker>> {
+    let collected = Frozen::freeze(options, operator)?.collect(options, operator)?;
+    Ok(collected.blockers)
 }

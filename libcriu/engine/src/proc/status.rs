@@ -3,7 +3,11 @@
 /// What the engine needs of it; see proc_pid_status(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
+    /// The thread's name, escapes of control characters undone.
+    pub name: Vec<u8>,
     pub umask: u32,
+    /// The process that the thread belongs to.
+    pub tgid: i32,
     pub tracer_pid: i32,
     /// The task's ids in every pid namespace, from the reader's to its own.
     pub ns_pids: Vec<i32>,
@@ -25,8 +29,10 @@ pub struct Status {
     pub thp_enabled: Option<bool>,
     /// `x86_Thread_features`: `shstk`, `wrss`; empty when none is on.
     pub x86_features: String,
-    /// Which CPUs the thread may use, as a list.
-    pub cpus_allowed: String,
+    /// `untag_mask`: which bits of an address count (Linux 6.4).
+    pub untag_mask: Option<u64>,
+    /// Of `Speculation_Store_Bypass`: `thread vulnerable`, `thread mitigated` ...
+    pub store_bypass: String,
 }
 
 impl Status {
@@ -38,7 +44,9 @@ impl Status {
             let Some((key, value)) = line.split_once(':') else { continue };
             let value = value.trim();
             match key {
+                "Name" => s.name = unescape(line.split_once(":\t").map_or("", |(_, name)| name)),
                 "Umask" => s.umask = u32::from_str_radix(value, 8).ok()?,
+                "Tgid" => s.tgid = value.parse().ok()?,
                 "TracerPid" => s.tracer_pid = value.parse().ok()?,
                 "NSpid" => s.ns_pids = numbers(value)?,
                 "Uid" => {
@@ -61,12 +69,30 @@ impl Status {
                 "Seccomp_filters" => s.seccomp_filters = value.parse().ok()?,
                 "THP_enabled" => s.thp_enabled = Some(value == "1"),
                 "x86_Thread_features" => s.x86_features = value.to_owned(),
-                "Cpus_allowed_list" => s.cpus_allowed = value.to_owned(),
+                "untag_mask" => s.untag_mask = hex(value.trim_start_matches("0x")),
+                "Speculation_Store_Bypass" => s.store_bypass = value.to_owned(),
                 _ => {}
             }
         }
         (ids == 2).then_some(s)
     }
+}
+
+/// The file shows a newline as `\n` and a backslash as `\\`.
+fn unescape(name: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    let mut bytes = name.bytes();
+    while let Some(b) = bytes.next() {
+        match b {
+            b'\\' => match bytes.next() {
+                Some(b'n') => out.push(b'\n'),
+                Some(other) => out.push(other),
+                None => out.push(b),
+            },
+            _ => out.push(b),
+        }
+    }
+    out
 }
 
 fn numbers<T: std::str::FromStr>(value: &str) -> Option<Vec<T>> {
@@ -84,13 +110,14 @@ mod tests {
     #[test]
     fn the_fields_that_matter() {
         let s = Status::parse(
-            b"Name:\tx:y\nUmask:\t0027\nTracerPid:\t5\nNSpid:\t100\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \n\
+            b"Name:\tx:y\\n \\\\z\nUmask:\t0027\nTracerPid:\t5\nNSpid:\t100\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \n\
               CapInh:\t00000000000000ff\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\nTHP_enabled:\t0\n",
         )
         .unwrap();
         assert_eq!((s.umask, s.tracer_pid, s.uids, s.gids), (0o27, 5, [1, 2, 3, 4], [5, 6, 7, 8]));
         assert_eq!((s.ns_pids, s.groups, s.cap_inh), (vec![100, 7], vec![10, 20], 0xff));
         assert_eq!((s.no_new_privs, s.seccomp_mode, s.seccomp_filters, s.thp_enabled), (true, 2, 3, Some(false)));
+        assert_eq!(s.name, b"x:y\n \\z");
         assert!(Status::parse(b"Name:\tx\n").is_none());
     }
 }

@@ -1,10 +1,13 @@
 //! System calls that neither rustix nor the standard library wraps: the engine's only unsafe code.
 
 pub(crate) mod descriptor;
+pub mod kcmp;
 pub mod memory;
 pub mod pagemap;
 pub mod peer;
 pub mod process;
 pub mod signal;
+pub mod ptrace;
+pub mod task;
 #[cfg(test)]
 pub(crate) mod trial;

@@ -1,82 +1,74 @@
 //! Puts saved contents back into an object of shared memory.
 
-use std::fs::File;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::FileExt;
 
-use criu_images::messages::{PagemapEntry, PagemapHead};
-use criu_images::{ImageDir, ImageReader, Kind};
+use criu_images::messages::PagemapEntry;
+use criu_images::{ImageDir, Kind, PageFile};
 
 use crate::error::{Error, Phase, Result};
-use crate::mem::pages::flags;
 use crate::mem::vma::PAGE_BYTES;
 
 const BUFFER_BYTES: u64 = 512 << 10;
 
-/// Fills the object behind `file`, which is fresh and has at least `size` bytes (rounded up to whole pages it may be written that far),
-/// from `pagemap-shmem-SHMID.img`. Without such an image it stays empty.
+/// Fills the object behind `file`, which is fresh and `size` bytes long, from `pagemap-shmem-SHMID.img`. Without such an image it
+/// stays empty.
 ///
 /// # Errors
 /// An image that is not valid for an object of this size, or cannot be read; a file that cannot be written.
 pub fn fill(images: &ImageDir, shmid: u64, file: BorrowedFd<'_>, size: u64) -> Result<()> {
     let image = |e| Error::image(Phase::Memory, e);
-    let Some(mut pagemap) = images.open(Kind::ShmemPagemap, shmid).map_err(image)? else { return Ok(()) };
-    let head: PagemapHead = pagemap.entry().map_err(image)?.ok_or_else(|| image(pagemap.corrupt("no head")))?;
-    let name = Kind::Pages.file_name(u64::from(head.pages_id));
-    let pages = images
-        .open_raw(&name)
-        .map_err(image)?
-        .ok_or_else(|| image(criu_images::ImageError::Missing { file: name.clone() }))?;
-    let mut offset = 0;
-    while let Some(entry) = pagemap.entry::<PagemapEntry>().map_err(image)? {
-        let bytes = check(&pagemap, &entry, size).map_err(image)?;
-        if is_present(&entry) {
-            copy(&pages, &name, offset, file, entry.vaddr, bytes, size)?;
-            offset += bytes;
-        }
+    let Some(pagemap) = images.pagemap(Kind::ShmemPagemap, shmid).map_err(image)? else { return Ok(()) };
+    let name = Kind::ShmemPagemap.file_name(shmid);
+    for record in &pagemap.records {
+        check(record, size).map_err(|cause| Error::new(Phase::Memory, &name, cause))?;
+    }
+    let Some(pages) = images.page_file(&pagemap).map_err(image)? else { return Ok(()) };
+    let mut at = 0;
+    for record in pagemap.records.iter().filter(|r| r.is_present()) {
+        copy(&pages, at, file, record, size)?;
+        at += record.page_count();
     }
     Ok(())
 }
 
-fn is_present(e: &PagemapEntry) -> bool {
-    // Before there were flags every record had its pages in the image.
-    e.flags.is_none_or(|f| f & flags::PRESENT != 0)
+fn check(record: &PagemapEntry, size: u64) -> Result<(), String> {
+    if record.is_in_parent() {
+        return Err("pages of a parent checkpoint cannot be restored yet".into());
+    }
+    // Their order, alignment and number were checked when the image was read.
+    let end = record.vaddr + record.page_count() * PAGE_BYTES;
+    if end > size.next_multiple_of(PAGE_BYTES) {
+        return Err(format!("pages at {:#x} lie outside the {size} bytes of the object", record.vaddr));
+    }
+    Ok(())
 }
 
-/// The number of bytes that a record stands for.
-fn check(pagemap: &ImageReader, e: &PagemapEntry, size: u64) -> criu_images::Result<u64> {
-    let pages = e.nr_pages.unwrap_or(u64::from(e.compat_nr_pages));
-    let end = pages.checked_mul(PAGE_BYTES).and_then(|b| b.checked_add(e.vaddr));
-    if e.in_parent == Some(true) || e.flags.is_some_and(|f| f & flags::PARENT != 0) {
-        return Err(pagemap.corrupt("pages of a parent checkpoint cannot be restored yet"));
-    }
-    match end {
-        Some(end) if e.vaddr % PAGE_BYTES == 0 && end <= size.next_multiple_of(PAGE_BYTES) => Ok(pages * PAGE_BYTES),
-        _ => Err(pagemap.corrupt(format!("pages at {:#x} lie outside the {size} bytes of the object", e.vaddr))),
-    }
-}
-
-fn copy(pages: &File, name: &str, from: u64, to: BorrowedFd<'_>, at: u64, bytes: u64, size: u64) -> Result<()> {
+fn copy(pages: &PageFile, from: u64, to: BorrowedFd<'_>, record: &PagemapEntry, size: u64) -> Result<()> {
+    let bytes = record.page_count() * PAGE_BYTES;
     let mut buffer = vec![0; bytes.min(BUFFER_BYTES) as usize];
     let mut done = 0;
     while done < bytes {
         let n = (bytes - done).min(BUFFER_BYTES) as usize;
-        pages
-            .read_exact_at(&mut buffer[..n], from + done)
-            .map_err(|e| Error::os(Phase::Memory, name, "reading pages", e))?;
-        // The last page may stand beyond the end of the object.
-        let n_written = n.min(size.saturating_sub(at + done) as usize);
-        let mut written = 0;
-        while written < n_written {
-            let place = at + done + written as u64;
-            match rustix::io::pwrite(to, &buffer[written..n_written], place) {
-                Ok(w) if w > 0 => written += w,
-                Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => return Err(Error::new(Phase::Memory, "shared memory", "pwrite: nothing was written")),
-                Err(e) => return Err(Error::os(Phase::Memory, "shared memory", "pwrite", e)),
-            }
-        }
+        pages.read_at(from + done / PAGE_BYTES, &mut buffer[..n]).map_err(|e| Error::image(Phase::Memory, e))?;
+        // The last page may reach beyond the end of the object.
+        let inside = n.min(size.saturating_sub(record.vaddr + done) as usize);
+        write(to, &buffer[..inside], record.vaddr + done)?;
         done += n as u64;
+    }
+    Ok(())
+}
+
+fn write(to: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(to, bytes, at) {
+            Ok(0) => return Err(Error::new(Phase::Memory, "shared memory", "pwrite: nothing was written")),
+            Ok(n) => {
+                bytes = &bytes[n..];
+                at += n as u64;
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(Error::os(Phase::Memory, "shared memory", "pwrite", e)),
+        }
     }
     Ok(())
 }
@@ -86,7 +78,9 @@ mod tests {
     use super::*;
     use crate::mem::pages::PagesIds;
     use rustix::fs::{MemfdFlags, memfd_create};
+    use std::fs::File;
     use std::os::fd::AsFd;
+    use std::os::unix::fs::FileExt;
 
     fn images() -> (ImageDir, std::path::PathBuf) {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);

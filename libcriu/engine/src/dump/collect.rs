@@ -1,0 +1,273 @@
+//! Collect: everything that can be learned from outside. Only reads; whatever cannot be saved becomes a blocker.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use criu_compel::SeizedTask;
+use criu_images::messages::{RseqEntry, SignalQueueEntry, TaskRlimitsEntry};
+
+use super::freeze::{Frozen, FrozenTask};
+use crate::error::{Blocker, Error, Phase, Result};
+use crate::file::{DumpFiles, DumpTask, FileId, Link};
+use crate::mem::mm;
+use crate::namespace::Namespaces;
+use crate::options::Options;
+use crate::proc::{PosixTimer, ProcDir, Status, posix_timers};
+use crate::progress::Operator;
+use crate::pstree::{Item, SharedIds, TaskIds, session_blockers};
+use crate::sys::kcmp::{Kobj, kcmp};
+use crate::sys::ptrace::has_tls_segment;
+use crate::task::identity::Identity;
+use crate::task::sched::Sched;
+use crate::task::seccomp::ThreadSeccomp;
+use crate::task::{identity, limits, rseq, sched, seccomp, signals, timers};
+
+/// A stopped thread, seen from outside.
+#[derive(Debug)]
+pub(super) struct CollectedThread {
+    pub tid: i32,
+    pub status: Status,
+    pub sched: Sched,
+    pub seccomp: ThreadSeccomp,
+    pub pending: SignalQueueEntry,
+    pub robust_list: (u64, u64),
+    pub rseq: Option<RseqEntry>,
+}
+
+/// What a living task has beside its place in the tree.
+#[derive(Debug)]
+pub(super) struct Living {
+    pub seized: SeizedTask,
+    pub ids: TaskIds,
+    pub mm: mm::Collected,
+    pub identity: Identity,
+    pub limits: TaskRlimitsEntry,
+    pub timers: Vec<PosixTimer>,
+    pub pending: SignalQueueEntry,
+    pub cwd: FileId,
+    pub root: FileId,
+    pub threads: Vec<CollectedThread>,
+}
+
+#[derive(Debug)]
+pub(super) struct CollectedTask {
+    pub item: Item,
+    pub dir: ProcDir,
+    pub comm: Vec<u8>,
+    /// The kernel's PF_* flags.
+    pub flags: u32,
+    /// `None` for a zombie.
+    pub living: Option<Living>,
+}
+
+#[derive(Debug)]
+pub(super) struct Collected {
+    pub tasks: Vec<CollectedTask>,
+    pub files: DumpFiles,
+    pub blockers: Vec<Blocker>,
+    pub since: Instant,
+    pub freezing: Duration,
+}
+
+impl Frozen {
+    /// # Errors
+    /// What kept it from looking. Obstacles to a dump are not errors here: they are all in `blockers`.
+    pub fn collect(self, options: &Options, operator: &mut dyn Operator) -> Result<Collected> {
+        let mut blockers = Vec::new();
+        let io = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, "engine", call, e);
+        let mut collector = Collector {
+            mm: mm::Collector::new().map_err(io("memfd_create"))?,
+            namespaces: Namespaces::of_engine().map_err(io("reading /proc/self/ns"))?,
+            ids: SharedIds::default(),
+            files: DumpFiles::new(options),
+            cgroups: None,
+            blockers: &mut blockers,
+        };
+        let total = self.tasks.len() as u64;
+        let mut tasks = Vec::with_capacity(self.tasks.len());
+        for (done, task) in self.tasks.into_iter().enumerate() {
+            operator.check_cancelled(Phase::Collect)?;
+            operator.progress(Phase::Collect, done as u64, total);
+            tasks.push(collector.task(task)?);
+        }
+        let mut files = collector.files;
+        files.resolve(&mut blockers)?;
+        let items: Vec<Item> = tasks.iter().map(|t: &CollectedTask| t.item.clone()).collect();
+        session_blockers(&items, options.msg.shell_job(), &mut blockers);
+        operator.progress(Phase::Collect, total, total);
+        Ok(Collected { tasks, files, blockers, since: self.since, freezing: self.freezing })
+    }
+}
+
+struct Collector<'a> {
+    mm: mm::Collector,
+    namespaces: Namespaces,
+    ids: SharedIds,
+    files: DumpFiles,
+    /// Those of the root, with which all others are compared.
+    cgroups: Option<Vec<u8>>,
+    blockers: &'a mut Vec<Blocker>,
+}
+
+impl Collector<'_> {
+    fn task(&mut self, task: FrozenTask) -> Result<CollectedTask> {
+        let FrozenTask { pid, dir, stat, state, seized } = task;
+        let mut item =
+            Item { pid, ppid: stat.ppid, pgid: stat.pgid, sid: stat.sid, threads: vec![pid], state };
+        let living = match seized {
+            None => None,
+            Some(seized) => {
+                item.threads = seized.threads().iter().map(|t| t.tid).collect();
+                Some(self.living(pid, &dir, &stat, seized)?)
+            }
+        };
+        Ok(CollectedTask { item, dir, comm: stat.comm, flags: stat.flags, living })
+    }
+
+    fn living(
+        &mut self,
+        pid: i32,
+        dir: &ProcDir,
+        stat: &crate::proc::Stat,
+        seized: SeizedTask,
+    ) -> Result<Living> {
+        let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, "task", call, e).pid(pid);
+        if seized.leader_is_dead() {
+            let cause = "its main thread has exited while others go on; this cannot be saved yet";
+            self.blockers.push(Blocker::new(pid, format!("thread {pid}"), cause));
+        }
+        self.namespaces.check_process(dir, pid, self.blockers).map_err(failed("reading /proc/PID/ns"))?;
+        let (ids, first) = self.ids.of(pid).map_err(failed("kcmp"))?;
+        if !first.vm || !first.sighand {
+            let cause = "it is shared with another process (CLONE_VM without CLONE_THREAD)";
+            self.blockers.push(Blocker::new(pid, "address space", cause));
+        }
+        let task = DumpTask { pid, vpid: pid, pidfd: seized.pidfd() };
+        if first.files {
+            self.files.collect_fds(&task, ids.files, self.blockers)?;
+        }
+        let cwd = self.files.collect_link(&task, Link::Cwd, self.blockers)?.unwrap_or(0);
+        let root = self.files.collect_link(&task, Link::Root, self.blockers)?.unwrap_or(0);
+        let mm = self.mm.collect(&task, dir, stat, &mut self.files, self.blockers)?;
+        let timers = posix_timers(dir).map_err(failed("reading /proc/PID/timers"))?;
+        for t in &timers {
+            if let Some(cause) = timers::unsupported_clock(t) {
+                self.blockers.push(Blocker::new(pid, format!("POSIX timer {} (clock {})", t.id, t.clock), cause));
+            }
+        }
+        let pending = signals::queue(seized.threads().first().map_or(pid, |t| t.tid), true).map_err(compel(pid))?;
+        let mut threads = Vec::with_capacity(seized.threads().len());
+        for t in seized.threads() {
+            threads.push(self.thread(pid, dir, t.tid, &t.regs)?);
+        }
+        Ok(Living {
+            ids,
+            mm,
+            identity: identity::read(dir).map_err(failed("reading /proc/PID"))?,
+            limits: limits::entry(pid).map_err(failed("prlimit"))?,
+            timers,
+            pending,
+            cwd,
+            root,
+            threads,
+            seized,
+        })
+    }
+
+    fn thread(&mut self, pid: i32, process: &ProcDir, tid: i32, regs: &criu_compel::Regs) -> Result<CollectedThread> {
+        let object = || format!("thread {tid}");
+        let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, object(), call, e).pid(pid);
+        let dir = process.thread(tid).map_err(failed("opening /proc/PID/task"))?;
+        let status = dir.status().map_err(failed("reading status"))?;
+        if tid != pid {
+            self.namespaces.check_thread(&dir, pid, self.blockers).map_err(failed("reading ns"))?;
+            for (kobj, what) in [(Kobj::Files, "table of descriptors"), (Kobj::Fs, "working directory")] {
+                if kcmp(pid, tid, kobj).map_err(failed("kcmp"))?.is_ne() {
+                    let cause = format!("it has a {what} of its own (unshare)");
+                    self.blockers.push(Blocker::new(pid, object(), cause));
+                }
+            }
+        }
+        self.check_cgroups(pid, &dir)?;
+        for cause in unsupported(tid, &status, regs).map_err(failed("ptrace"))? {
+            self.blockers.push(Blocker::new(pid, object(), cause));
+        }
+        let sched = match sched::read(tid).map_err(failed("sched_getattr"))? {
+            Ok(sched) => sched,
+            Err(cause) => {
+                self.blockers.push(Blocker::new(pid, object(), cause));
+                Sched::default()
+            }
+        };
+        Ok(CollectedThread {
+            tid,
+            sched,
+            seccomp: self.seccomp(pid, tid, &status)?,
+            pending: signals::queue(tid, false).map_err(compel(pid))?,
+            robust_list: criu_compel::ptrace::robust_list(tid).map_err(compel(pid))?,
+            rseq: rseq::entry(tid).map_err(compel(pid))?,
+            status,
+        })
+    }
+
+    fn seccomp(&mut self, pid: i32, tid: i32, status: &Status) -> Result<ThreadSeccomp> {
+        seccomp::read(tid, status).or_else(|e| {
+            let cause = match e.errno() {
+                libc::EACCES => "its seccomp filters cannot be read",
+                libc::EMEDIUMTYPE => "a seccomp filter that is not classic BPF cannot be saved",
+                _ => return Err(compel(pid)(e)),
+            };
+            self.blockers.push(
+                Blocker::new(pid, format!("thread {tid}"), cause)
+                    .hint("that takes CAP_SYS_ADMIN and an engine without filters of its own"),
+            );
+            Ok(ThreadSeccomp::default())
+        })
+    }
+
+    /// A restore puts all tasks into the cgroups of whoever restores them; so all have to be in the same.
+    fn check_cgroups(&mut self, pid: i32, dir: &ProcDir) -> Result<()> {
+        let own = match dir.read("cgroup") {
+            Ok(own) => own,
+            // A kernel without cgroups.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Error::os(Phase::Collect, "cgroup", "reading /proc", e).pid(pid)),
+        };
+        match &self.cgroups {
+            None => self.cgroups = Some(own),
+            Some(roots) if *roots == own => {}
+            Some(_) => {
+                let cause = "it is in other cgroups than the root of the tree; these cannot be saved yet";
+                self.blockers.push(Blocker::new(pid, format!("cgroups of thread {}", dir.id()), cause));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// State of a thread that no image has a place for.
+fn unsupported(tid: i32, status: &Status, regs: &criu_compel::Regs) -> io::Result<Vec<&'static str>> {
+    const CS_64_BIT: u64 = 0x33;
+    let mut causes = Vec::new();
+    if regs.cs != CS_64_BIT {
+        causes.push("32-bit code cannot be saved yet");
+    }
+    if has_tls_segment(tid)? {
+        causes.push("it has a segment of set_thread_area; this cannot be saved");
+    }
+    if !status.x86_features.is_empty() {
+        causes.push("it has a shadow stack; this cannot be saved");
+    }
+    if status.untag_mask.is_some_and(|m| m != u64::MAX) {
+        causes.push("it has linear address masking on; this cannot be saved");
+    }
+    match criu_compel::ptrace::syscall_user_dispatch(tid) {
+        Ok(d) if d.mode != 0 => causes.push("it has its system calls dispatched to itself; this cannot be saved"),
+        _ => {}
+    }
+    Ok(causes)
+}
+
+pub(super) fn compel(pid: i32) -> impl Fn(criu_compel::Error) -> Error {
+    move |e| Error::new(Phase::Collect, "task", e.to_string()).pid(pid)
+}

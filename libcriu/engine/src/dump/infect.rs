@@ -1,0 +1,120 @@
+//! Infect: asks each task what it alone can tell, one after the other, and cures it at once.
+
+use std::time::{Duration, Instant};
+
+use criu_compel::{Infected, ProcessFacts, SeizedTask, ThreadFacts};
+
+use super::collect::{Collected, CollectedTask, Living};
+use crate::error::{Blocker, Error, Phase, Result};
+use crate::file::DumpFiles;
+use crate::progress::Operator;
+use crate::proc::PosixTimer;
+
+/// A task that has told everything.
+#[derive(Debug)]
+pub(super) struct InformedTask {
+    pub task: CollectedTask,
+    /// `None` for a zombie.
+    pub told: Option<Told>,
+}
+
+#[derive(Debug)]
+pub(super) struct Told {
+    pub process: ProcessFacts,
+    /// In the order of the task's threads.
+    pub threads: Vec<ThreadFacts>,
+    /// Bytes of each thread's extended state.
+    pub xstate: Vec<Vec<u8>>,
+    has_ldt: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Informed {
+    pub tasks: Vec<InformedTask>,
+    pub files: DumpFiles,
+    pub since: Instant,
+    pub freezing: Duration,
+}
+
+impl Collected {
+    /// # Errors
+    /// A task that cannot be infected, or has state that only it could tell of and that cannot be saved.
+    pub fn infect(self, operator: &mut dyn Operator) -> Result<Informed> {
+        let total = self.tasks.len() as u64;
+        let mut tasks = Vec::with_capacity(self.tasks.len());
+        let mut blockers = Vec::new();
+        for (done, mut task) in self.tasks.into_iter().enumerate() {
+            operator.check_cancelled(Phase::Infect)?;
+            operator.progress(Phase::Infect, done as u64, total);
+            let told = match task.living.take() {
+                None => None,
+                Some(living) => {
+                    let (living, told) = ask(task.item.pid, living)?;
+                    unsupported(task.item.pid, &told, &mut blockers);
+                    task.living = Some(living);
+                    Some(told)
+                }
+            };
+            tasks.push(InformedTask { task, told });
+        }
+        if !blockers.is_empty() {
+            return Err(Error::refused(Phase::Infect, blockers));
+        }
+        operator.progress(Phase::Infect, total, total);
+        Ok(Informed { tasks, files: self.files, since: self.since, freezing: self.freezing })
+    }
+}
+
+fn ask(pid: i32, living: Living) -> Result<(Living, Told)> {
+    let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
+    let Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads } = living;
+    let (told, seized) = infected(seized, &timers).map_err(failed)?;
+    Ok((Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads }, told))
+}
+
+fn infected(seized: SeizedTask, timers: &[PosixTimer]) -> criu_compel::Result<(Told, SeizedTask)> {
+    let xstate = (0..seized.threads().len()).map(|at| seized.xstate(at)).collect::<criu_compel::Result<_>>()?;
+    let ids: Vec<i32> = timers.iter().map(|t| t.id as i32).collect();
+    let mut infected = seized.infect()?;
+    let (process, threads) = infected.query(&ids)?;
+    let has_ldt = has_ldt(&mut infected)?;
+    Ok((Told { process, threads, xstate, has_ldt }, infected.cure()?))
+}
+
+/// Does the process have a local descriptor table?
+fn has_ldt(infected: &mut Infected) -> criu_compel::Result<bool> {
+    const READ: u64 = 0;
+    const ENTRY_BYTES: u64 = 8;
+    let (scratch, _) = infected.scratch();
+    // The answer is the number of bytes read; a kernel without such tables has an error.
+    Ok(infected.syscall(libc::SYS_modify_ldt, [READ, scratch, ENTRY_BYTES, 0, 0, 0])? > 0)
+}
+
+/// What an image has no place for.
+fn unsupported(pid: i32, told: &Told, blockers: &mut Vec<Blocker>) {
+    if told.has_ldt {
+        let cause = "it has a local descriptor table (modify_ldt); this cannot be saved";
+        blockers.push(Blocker::new(pid, "memory", cause));
+    }
+    if told.process.memory_merge == Some(true) {
+        blockers.push(Blocker::new(pid, "memory", "it is to be merged (PR_SET_MEMORY_MERGE); this cannot be saved yet"));
+    }
+    for t in &told.threads {
+        let mut block = |cause: &str| blockers.push(Blocker::new(pid, format!("thread {}", t.tid), cause));
+        if t.tsc.is_some_and(|tsc| tsc != PR_TSC_ENABLE) {
+            block("it may not read the time stamp counter (PR_SET_TSC); this cannot be saved");
+        }
+        if t.cpuid == Some(false) {
+            block("it may not use cpuid (ARCH_SET_CPUID); this cannot be saved");
+        }
+        if t.io_flusher == Some(true) {
+            block("it is an I/O flusher (PR_SET_IO_FLUSHER); this cannot be saved");
+        }
+        if t.mce_kill.is_some_and(|policy| policy != PR_MCE_KILL_DEFAULT) {
+            block("it has a policy of its own for memory errors (PR_MCE_KILL); this cannot be saved");
+        }
+    }
+}
+
+const PR_TSC_ENABLE: u32 = 1;
+const PR_MCE_KILL_DEFAULT: u32 = 2;

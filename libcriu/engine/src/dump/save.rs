@@ -1,0 +1,242 @@
+//! Save: writes every image, `inventory.img` last.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use criu_images::messages::{
+    FsEntry, InventoryEntry, Lsmtype, PluginsEntry, SeccompEntry, TimensEntry, Timespec,
+};
+use criu_images::{ImageDir, Kind};
+use rustix::fs::OFlags;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::collect::{CollectedTask, Living};
+use super::infect::{Informed, InformedTask, Told};
+use super::release::Committed;
+use crate::error::{Error, Phase, Result};
+use crate::mem::mm::{Facts, SharedObject};
+use crate::mem::pages::{PagesIds, Source, dump_runs, private_runs};
+use crate::mem::shmem;
+use crate::namespace::ids_entry;
+use crate::options::Options;
+use crate::progress::Operator;
+use crate::pstree::TaskIds;
+use crate::stats::DumpStats;
+use crate::task::seccomp::Filters;
+use crate::task::{core, regs};
+
+fn image(e: criu_images::ImageError) -> Error {
+    Error::image(Phase::Save, e)
+}
+
+impl Informed {
+    /// # Errors
+    /// An image that cannot be written, memory that cannot be read, a failed callback.
+    pub fn save(mut self, options: &Options, operator: &mut dyn Operator) -> Result<Committed> {
+        let dir = options
+            .images_dir
+            .try_clone()
+            .map_err(|e| Error::os(Phase::Save, "images directory", "dup", e))?;
+        let mut saver = Saver {
+            images: ImageDir::new(dir),
+            pages: PagesIds::default(),
+            filters: Filters::default(),
+            shared: Vec::new(),
+            stats: DumpStats { freezing_us: micros(self.freezing), ..DumpStats::default() },
+        };
+        // One of an earlier dump must not make a checkpoint of this one before it is complete.
+        saver.images.remove(&Kind::Inventory.file_name(0)).map_err(image)?;
+        let total = self.tasks.len() as u64;
+        for (done, task) in self.tasks.iter().enumerate() {
+            operator.check_cancelled(Phase::Save)?;
+            operator.progress(Phase::Save, done as u64, total);
+            saver.task(task)?;
+        }
+        self.files.save(&saver.images, &mut saver.pages, operator)?;
+        saver.whole_tree(&self.tasks)?;
+        operator.check_cancelled(Phase::Commit)?;
+        saver.inventory()?;
+        Ok(Committed {
+            tasks: self.tasks.len(),
+            seized: self.tasks.into_iter().filter_map(|t| t.task.living).map(|l| l.seized).collect(),
+            since: self.since,
+            stats: saver.stats,
+        })
+    }
+}
+
+fn micros(d: std::time::Duration) -> u32 {
+    u32::try_from(d.as_micros()).unwrap_or(u32::MAX)
+}
+
+struct Saver {
+    images: ImageDir,
+    pages: PagesIds,
+    filters: Filters,
+    /// Shared anonymous objects that are saved already.
+    shared: Vec<u64>,
+    stats: DumpStats,
+}
+
+impl Saver {
+    fn task(&mut self, informed: &InformedTask) -> Result<()> {
+        let task = &informed.task;
+        let id = task.item.pid as u64;
+        match (&task.living, &informed.told) {
+            (Some(living), Some(told)) => {
+                self.cores(task, living, told)?;
+                self.images.write_one(Kind::Ids, id, &ids_entry(living.ids)).map_err(image)?;
+                let umask = living.threads.first().map(|t| t.status.umask);
+                let fs = FsEntry { cwd_id: living.cwd, root_id: living.root, umask };
+                self.images.write_one(Kind::Fs, id, &fs).map_err(image)?;
+                self.memory(task, living, told)
+            }
+            _ => {
+                let exit_code = match task.item.state {
+                    crate::pstree::TaskState::Zombie(code) => code,
+                    _ => 0,
+                };
+                self.images.write_one(Kind::Core, id, &core::zombie(&task.comm, exit_code)).map_err(image)
+            }
+        }
+    }
+
+    fn cores(&mut self, task: &CollectedTask, living: &Living, told: &Told) -> Result<()> {
+        let pid = task.item.pid;
+        let chains: Vec<_> = living.threads.iter().map(|t| t.seccomp.clone()).collect();
+        let placed = self.filters.add_task(&chains);
+        let threads = living.threads.iter().zip(living.seized.threads());
+        for (at, (thread, seized)) in threads.enumerate() {
+            let fpregs = told.xstate.get(at).and_then(|x| regs::fpregs(x)).ok_or_else(|| {
+                Error::new(Phase::Save, format!("thread {}", thread.tid), "its extended registers are incomplete").pid(pid)
+            })?;
+            let facts = told.threads.get(at).copied().filter(|f| f.tid == thread.tid).ok_or_else(|| {
+                Error::new(Phase::Save, format!("thread {}", thread.tid), "it has told nothing of itself").pid(pid)
+            })?;
+            let is_leader = thread.tid == pid;
+            let mut core = core::thread(core::Thread {
+                pid,
+                regs: &seized.regs,
+                fpregs,
+                sigmask: seized.sigmask,
+                status: &thread.status,
+                facts,
+                sched: thread.sched,
+                seccomp: placed.get(at).copied().unwrap_or_default(),
+                pending: thread.pending.clone(),
+                robust_list: thread.robust_list,
+                rseq: thread.rseq,
+                is_leader,
+            })
+            .map_err(|e| Error::os(Phase::Save, format!("thread {}", thread.tid), "reading its rseq area", e).pid(pid))?;
+            if is_leader {
+                let process = core::Process {
+                    state: task.item.state,
+                    comm: &task.comm,
+                    flags: task.flags,
+                    identity: &living.identity,
+                    limits: &living.limits,
+                    pending: &living.pending,
+                    timers: &living.timers,
+                    facts: &told.process,
+                };
+                core.tc = Some(core::process(&process, seized.sigmask));
+            }
+            self.images.write_one(Kind::Core, thread.tid as u64, &core).map_err(image)?;
+        }
+        Ok(())
+    }
+
+    fn memory(&mut self, task: &CollectedTask, living: &Living, told: &Told) -> Result<()> {
+        let pid = task.item.pid;
+        let begin = Instant::now();
+        let failed = |call: &'static str| move |e: std::io::Error| Error::os(Phase::Save, "memory", call, e).pid(pid);
+        let p = &told.process;
+        let facts = Facts { brk: p.brk, dumpable: p.dumpable, thp_disabled: p.thp_disable != 0 };
+        self.images.write_one(Kind::Mm, pid as u64, &living.mm.entry(facts)).map_err(image)?;
+        let runs = private_runs(&task.dir, &living.mm.vmas).map_err(failed("scanning the pagemap"))?;
+        let mem = task.dir.open_at("mem", OFlags::RDONLY).map_err(failed("opening /proc/PID/mem"))?;
+        let source = Source::Task { pid, mem: mem.as_fd() };
+        let scanned: u64 = living.mm.vmas.iter().map(|v| (v.end - v.start) / crate::mem::vma::PAGE_BYTES).sum();
+        let written = Instant::now();
+        let totals = dump_runs(&self.images, Kind::Pagemap, pid as u64, &mut self.pages, source, &runs)
+            .map_err(|e| if e.pid == 0 { e.pid(pid) } else { e })?;
+        self.stats.memwrite_us += micros(written.elapsed());
+        self.stats.pages_scanned += scanned;
+        self.stats.pages_written += totals.pages;
+        self.stats.pages_lazy += totals.lazy;
+        for object in &living.mm.shared {
+            self.shared_object(task, *object)?;
+        }
+        self.stats.memdump_us += micros(begin.elapsed());
+        Ok(())
+    }
+
+    fn shared_object(&mut self, task: &CollectedTask, object: SharedObject) -> Result<()> {
+        if self.shared.contains(&object.shmid) {
+            return Ok(());
+        }
+        self.shared.push(object.shmid);
+        let name = format!("map_files/{:x}-{:x}", object.start, object.end);
+        let failed = |call: &'static str| {
+            let pid = task.item.pid;
+            move |e: std::io::Error| Error::os(Phase::Save, format!("shared memory {}", object.shmid), call, e).pid(pid)
+        };
+        let file = task.dir.open_at(&name, OFlags::RDONLY).map_err(failed("opening map_files"))?;
+        let size = rustix::fs::fstat(&file).map_err(|e| failed("fstat")(e.into()))?.st_size as u64;
+        let totals = shmem::dump(&self.images, object.shmid, file.as_fd(), size, &mut self.pages)?;
+        self.stats.shpages_scanned += size.div_ceil(crate::mem::vma::PAGE_BYTES);
+        self.stats.shpages_written += totals.pages;
+        Ok(())
+    }
+
+    /// What stands once for all tasks.
+    fn whole_tree(&mut self, tasks: &[InformedTask]) -> Result<()> {
+        let mut pstree = self.images.create(Kind::Pstree, 0).map_err(image)?;
+        for (at, informed) in tasks.iter().enumerate() {
+            pstree.entry(&informed.task.item.entry(at == 0)).map_err(image)?;
+        }
+        pstree.finish().map_err(image)?;
+        let seccomp: SeccompEntry = std::mem::take(&mut self.filters).into_entry();
+        self.images.write_one(Kind::Seccomp, 0, &seccomp).map_err(image)?;
+        self.images.write_one(Kind::Timens, 0, &clocks()).map_err(image)
+    }
+
+    /// The last image, written under another name until it is whole: with it the directory becomes a checkpoint.
+    fn inventory(&self) -> Result<()> {
+        let root = TaskIds::ENGINE;
+        let entry = InventoryEntry {
+            img_version: 2,
+            fdinfo_per_id: Some(true),
+            root_ids: Some(ids_entry(root)),
+            ns_per_id: Some(true),
+            root_cg_set: Some(1),
+            lsmtype: Some(Lsmtype::NoLsm as i32),
+            network_lock_method: Some(0),
+            plugins_entry: Some(PluginsEntry::default()),
+            dump_criu_run_id: Some(run_id()?),
+            ..InventoryEntry::default()
+        };
+        self.images.write_one_atomically(Kind::Inventory, 0, &entry).map_err(|e| Error::image(Phase::Commit, e))
+    }
+}
+
+/// The clocks of the tasks' time namespace, so that they do not run backwards.
+fn clocks() -> TimensEntry {
+    let now = |clock| {
+        let t = clock_gettime(clock);
+        Timespec { tv_sec: t.tv_sec as u64, tv_nsec: t.tv_nsec as u64 }
+    };
+    TimensEntry { monotonic: now(ClockId::Monotonic), boottime: now(ClockId::Boottime) }
+}
+
+/// A random UUID (version 4), the identity of this dump.
+fn run_id() -> Result<String> {
+    let mut b = [0u8; 16];
+    rustix::rand::getrandom(&mut b, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| Error::os(Phase::Commit, "inventory.img", "getrandom", e))?;
+    b[6] = b[6] & 0x0f | 0x40;
+    b[8] = b[8] & 0x3f | 0x80;
+    let hex = |range: std::ops::Range<usize>| b[range].iter().map(|x| format!("{x:02x}")).collect::<String>();
+    Ok(format!("{}-{}-{}-{}-{}", hex(0..4), hex(4..6), hex(6..8), hex(8..10), hex(10..16)))
+}

@@ -1,0 +1,178 @@
+//! Collects the areas of a task and the fields of its address space.
+
+use std::collections::HashMap;
+use std::io;
+
+use criu_images::messages::{MmEntry, VmaEntry};
+use rustix::fs::{MemfdFlags, fstat, major, memfd_create, minor};
+
+use crate::error::{Blocker, Error, Phase, Result};
+use crate::file::{DumpFiles, DumpTask, FileId, Link};
+use crate::mem::pages::guard_regions;
+use crate::mem::vma::{AreaKind, classify, entry, flags, status};
+use crate::proc::{Area, ProcDir, Stat, areas, auxv};
+
+/// Collects address spaces, one after the other.
+#[derive(Debug)]
+pub struct Collector {
+    /// The kernel's own tmpfs, where shared anonymous memory lives.
+    shmem_dev: (u32, u32),
+}
+
+/// An address space as far as it can be seen from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Collected {
+    pub vmas: Vec<VmaEntry>,
+    /// Shared anonymous objects: one area of each.
+    pub shared: Vec<SharedObject>,
+    exe: FileId,
+    auxv: Vec<u64>,
+    stat: Stat,
+}
+
+/// An object of shared anonymous memory, and an area through which it can be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedObject {
+    pub shmid: u64,
+    pub start: u64,
+    pub end: u64,
+}
+
+/// What the task alone can tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    pub brk: u64,
+    pub dumpable: i32,
+    pub thp_disabled: bool,
+}
+
+impl Collector {
+    /// # Errors
+    /// Those of memfd_create(2).
+    pub fn new() -> io::Result<Collector> {
+        // A memfd lives on the same device.
+        let dev = fstat(memfd_create("criu", MemfdFlags::CLOEXEC)?)?.st_dev;
+        Ok(Collector { shmem_dev: (major(dev), minor(dev)) })
+    }
+
+    /// Collects the address space of a task and the files that are mapped in it; only reads.
+    ///
+    /// # Errors
+    /// Those of reading /proc.
+    pub fn collect(
+        &self,
+        task: &DumpTask<'_>,
+        dir: &ProcDir,
+        stat: &Stat,
+        files: &mut DumpFiles,
+        blockers: &mut Vec<Blocker>,
+    ) -> Result<Collected> {
+        let failed = |call: &str, e| Error::os(Phase::Collect, "memory", call, e).pid(task.pid);
+        let list = areas(dir).map_err(|e| failed("reading smaps", e))?;
+        let mut mm = Collected {
+            vmas: Vec::with_capacity(list.len()),
+            exe: files.collect_link(task, Link::Exe, blockers)?.unwrap_or(0),
+            auxv: auxv(dir).map_err(|e| failed("reading auxv", e))?,
+            stat: stat.clone(),
+            ..Collected::default()
+        };
+        let mut mapped: HashMap<(u64, (u32, u32), &[u8]), Option<FileId>> = HashMap::new();
+        for area in &list {
+            let kind = match classify(area, self.shmem_dev) {
+                Ok(kind) => kind,
+                Err((cause, hint)) => {
+                    blockers.push(Blocker::new(task.pid, describe(area), cause).hint(hint));
+                    continue;
+                }
+            };
+            let file = match kind {
+                AreaKind::File { .. } => {
+                    let key = (area.inode, area.dev, area.name.as_slice());
+                    let id = match mapped.get(&key) {
+                        Some(id) => *id,
+                        None => {
+                            let link = Link::Mapped { start: area.start, end: area.end };
+                            *mapped.entry(key).or_insert(files.collect_link(task, link, blockers)?)
+                        }
+                    };
+                    let access = access_mode(dir, area).map_err(|e| failed("lstat of map_files", e))?;
+                    // A file that was refused has its own blocker.
+                    id.map(|id| (id, access))
+                }
+                _ => None,
+            };
+            mm.add(area, kind, file);
+            if area.has(b"gu") {
+                mm.add_guards(guard_regions(dir, area.start, area.end).map_err(|e| failed("PAGEMAP_SCAN", e))?);
+            }
+        }
+        Ok(mm)
+    }
+}
+
+fn describe(area: &Area) -> String {
+    let range = format!("mapping {:#x}-{:#x}", area.start, area.end);
+    if area.name.is_empty() { range } else { format!("{range} ({})", String::from_utf8_lossy(&area.name)) }
+}
+
+/// How the mapped file was opened, as O_RDONLY, O_WRONLY or O_RDWR.
+fn access_mode(dir: &ProcDir, area: &Area) -> io::Result<u32> {
+    let mode = dir.link_mode(&format!("map_files/{:x}-{:x}", area.start, area.end))?;
+    Ok(match (mode & 0o400 != 0, mode & 0o200 != 0) {
+        (true, true) => libc::O_RDWR as u32,
+        (false, true) => libc::O_WRONLY as u32,
+        _ => libc::O_RDONLY as u32,
+    })
+}
+
+impl Collected {
+    fn add(&mut self, area: &Area, kind: AreaKind, file: Option<(FileId, u32)>) {
+        let new = entry(area, kind, file);
+        if let AreaKind::SharedAnonymous { inode } = kind {
+            if !self.shared.iter().any(|s| s.shmid == inode) {
+                self.shared.push(SharedObject { shmid: inode, start: area.start, end: area.end });
+            }
+        }
+        match self.vmas.last_mut() {
+            // The pages of the time namespace's clock follow those of vvar.
+            Some(last) if kind == AreaKind::Vvar && last.status & status::VVAR != 0 && last.end == new.start => {
+                last.end = new.end;
+            }
+            _ => self.vmas.push(new),
+        }
+    }
+
+    fn add_guards(&mut self, regions: Vec<(u64, u64)>) {
+        let guard = VmaEntry {
+            flags: flags::PRIVATE | flags::ANONYMOUS,
+            status: status::GUARD,
+            fd: -1,
+            ..VmaEntry::default()
+        };
+        self.vmas.extend(regions.into_iter().map(|(start, end)| VmaEntry { start, end, ..guard }));
+    }
+
+    /// The image of the address space.
+    pub fn entry(&self, facts: Facts) -> MmEntry {
+        let s = &self.stat;
+        MmEntry {
+            mm_start_code: s.start_code,
+            mm_end_code: s.end_code,
+            mm_start_data: s.start_data,
+            mm_end_data: s.end_data,
+            mm_start_stack: s.start_stack,
+            mm_start_brk: s.start_brk,
+            mm_brk: facts.brk,
+            mm_arg_start: s.arg_start,
+            mm_arg_end: s.arg_end,
+            mm_env_start: s.env_start,
+            mm_env_end: s.env_end,
+            exe_file_id: self.exe,
+            mm_saved_auxv: self.auxv.clone(),
+            vmas: self.vmas.clone(),
+            dumpable: Some(facts.dumpable),
+            aios: Vec::new(),
+            thp_disabled: Some(facts.thp_disabled),
+        }
+    }
+}

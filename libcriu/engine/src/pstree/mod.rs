@@ -1,0 +1,114 @@
+//! The tree of processes: who is whose child, sessions and groups, threads, and which kernel objects tasks share.
+
+mod kobj;
+mod walk;
+
+use criu_images::messages::PstreeEntry;
+
+use crate::error::Blocker;
+
+pub use kobj::{SharedIds, TaskIds};
+pub use walk::children;
+
+/// `task_core_entry.task_state`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskState {
+    Alive,
+    /// By a signal; its number.
+    Stopped(i32),
+    /// Dead, not yet waited for; its status as waitpid gives it.
+    Zombie(u32),
+}
+
+impl TaskState {
+    pub fn number(self) -> u32 {
+        match self {
+            TaskState::Alive => 1,
+            TaskState::Zombie(_) => 2,
+            TaskState::Stopped(_) => 3,
+        }
+    }
+}
+
+/// A process as the tree lists it; all ids as in the tree's own pid namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    pub pid: i32,
+    pub ppid: i32,
+    pub pgid: i32,
+    pub sid: i32,
+    /// The leader first.
+    pub threads: Vec<i32>,
+    pub state: TaskState,
+}
+
+impl Item {
+    pub fn entry(&self, is_root: bool) -> PstreeEntry {
+        PstreeEntry {
+            pid: self.pid as u32,
+            // The root's parent is not part of the tree.
+            ppid: if is_root { 0 } else { self.ppid as u32 },
+            pgid: self.pgid as u32,
+            sid: self.sid as u32,
+            threads: self.threads.iter().map(|t| *t as u32).collect(),
+        }
+    }
+}
+
+/// What cannot be brought back of the sessions and groups of `items`, the root standing first.
+pub fn session_blockers(items: &[Item], shell_job: bool, blockers: &mut Vec<Blocker>) {
+    let Some(root) = items.first() else { return };
+    let in_tree = |id: i32| items.iter().any(|i| i.pid == id);
+    // A shell job's session and group come from whoever restores it.
+    let inherited = |id: i32| shell_job && (id == root.sid || id == root.pgid);
+    for i in items {
+        for (id, what) in [(i.sid, "session"), (i.pgid, "process group")] {
+            if in_tree(id) || inherited(id) {
+                continue;
+            }
+            if id == 0 {
+                blockers.push(Blocker::new(i.pid, what, "its leader is outside of the pid namespace"));
+                continue;
+            }
+            let outside = Blocker::new(i.pid, format!("{what} {id}"), "its leader is outside the tree");
+            let is_roots = id == root.sid || id == root.pgid;
+            blockers.push(if is_roots { outside.hint("allow it with --shell-job") } else { outside });
+            // One complaint about a task is enough: the second has the same remedy.
+            break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(pid: i32, ppid: i32, pgid: i32, sid: i32) -> Item {
+        Item { pid, ppid, pgid, sid, threads: vec![pid], state: TaskState::Alive }
+    }
+
+    #[test]
+    fn sessions() {
+        let refused = |items: &[Item], shell_job| {
+            let mut b = Vec::new();
+            session_blockers(items, shell_job, &mut b);
+            b
+        };
+        let leader = [item(10, 1, 10, 10), item(11, 10, 11, 10), item(12, 11, 10, 10)];
+        assert!(refused(&leader, false).is_empty());
+        let job = [item(10, 1, 10, 5), item(11, 10, 10, 5)];
+        let b = refused(&job, false);
+        assert_eq!(b.len(), 2);
+        assert_eq!(b[0].hint, "allow it with --shell-job");
+        assert!(refused(&job, true).is_empty());
+        // The leader of a child's session has died: its group cannot be asked of --shell-job either.
+        let orphan = [item(10, 1, 10, 10), item(11, 10, 99, 99)];
+        assert_eq!(refused(&orphan, true).len(), 1);
+    }
+
+    #[test]
+    fn the_roots_parent_is_not_named() {
+        assert_eq!(item(10, 3, 10, 10).entry(true).ppid, 0);
+        assert_eq!(item(11, 10, 10, 10).entry(false).ppid, 10);
+    }
+}

@@ -1,0 +1,139 @@
+//! `core-TID.img`: everything about one thread; the leader's also holds what belongs to the process.
+
+use criu_compel::{ProcessFacts, ThreadFacts};
+use criu_images::messages::{
+    CoreEntry, RseqEntry, SeccompMode, SignalQueueEntry, TaskCoreEntry, TaskRlimitsEntry, TaskTimersEntry,
+    ThreadCoreEntry, ThreadInfoX86, ThreadSasEntry, UserX86FpregsEntry, core_entry,
+};
+
+use super::identity::Identity;
+use super::sched::Sched;
+use super::{creds, regs, rseq, sigact, timers};
+use crate::proc::{PosixTimer, Status};
+use crate::pstree::TaskState;
+
+/// All tasks are in the cgroups of the root.
+const CGROUP_SET: u32 = 1;
+
+/// What is known of one thread.
+#[derive(Debug)]
+pub struct Thread<'a> {
+    pub pid: i32,
+    pub regs: &'a criu_compel::Regs,
+    pub fpregs: UserX86FpregsEntry,
+    pub sigmask: u64,
+    pub status: &'a Status,
+    pub facts: ThreadFacts,
+    pub sched: Sched,
+    /// Mode, and index of the first filter.
+    pub seccomp: (u32, Option<u32>),
+    pub pending: SignalQueueEntry,
+    pub robust_list: (u64, u64),
+    pub rseq: Option<RseqEntry>,
+    pub is_leader: bool,
+}
+
+/// What is known of one process.
+#[derive(Debug)]
+pub struct Process<'a> {
+    pub state: TaskState,
+    pub comm: &'a [u8],
+    /// The kernel's PF_* flags.
+    pub flags: u32,
+    pub identity: &'a Identity,
+    pub limits: &'a TaskRlimitsEntry,
+    pub pending: &'a SignalQueueEntry,
+    pub timers: &'a [PosixTimer],
+    pub facts: &'a ProcessFacts,
+}
+
+/// The image of a thread, the part of its process left out.
+///
+/// # Errors
+/// The thread stands in a critical section (rseq) that cannot be read.
+pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
+    let mut gpregs = regs::gpregs(t.regs);
+    if let Some(area) = &t.rseq {
+        gpregs.ip = rseq::resume_at(t.pid, area, gpregs.ip)?;
+    }
+    let stack = t.facts.altstack;
+    let (mode, filter) = t.seccomp;
+    Ok(CoreEntry {
+        mtype: core_entry::March::X8664 as i32,
+        thread_info: Some(ThreadInfoX86 {
+            clear_tid_addr: t.facts.tid_address.unwrap_or(0),
+            gpregs,
+            fpregs: t.fpregs,
+            tls: regs::tls_slots(),
+        }),
+        thread_core: Some(ThreadCoreEntry {
+            futex_rla: t.robust_list.0,
+            futex_rla_len: t.robust_list.1 as u32,
+            sched_nice: Some(t.sched.nice),
+            sched_policy: Some(t.sched.policy),
+            sched_prio: t.sched.priority,
+            blk_sigset: (!t.is_leader).then_some(t.sigmask),
+            sas: Some(ThreadSasEntry { ss_sp: stack.sp, ss_size: stack.size_bytes, ss_flags: stack.flags }),
+            pdeath_sig: (t.facts.pdeath_signal != 0).then_some(t.facts.pdeath_signal as u32),
+            signals_p: Some(t.pending),
+            creds: Some(creds::entry(t.status, t.facts.securebits)),
+            seccomp_mode: SeccompMode::try_from(mode as i32).ok().filter(|m| *m != SeccompMode::Disabled).map(Into::into),
+            seccomp_filter: filter,
+            comm: Some(text(&t.status.name)),
+            rseq_entry: t.rseq,
+            cg_set: Some(CGROUP_SET),
+            timer_slack_ns: Some(t.facts.timer_slack_ns),
+            ..ThreadCoreEntry::default()
+        }),
+        ..CoreEntry::default()
+    })
+}
+
+/// The part of a living process, which stands in its leader's image; `sigmask` is the leader's.
+pub fn process(p: &Process<'_>, sigmask: u64) -> TaskCoreEntry {
+    let [real, virt, prof] = p.facts.itimers.map(timers::itimer);
+    let posix = p.timers.iter().zip(&p.facts.posix_timers).map(|(t, now)| timers::posix(t, now)).collect();
+    TaskCoreEntry {
+        task_state: p.state.number(),
+        exit_code: 0,
+        personality: p.identity.personality,
+        flags: p.flags,
+        blk_sigset: sigmask,
+        comm: text(p.comm),
+        timers: Some(TaskTimersEntry { real, virt, prof, posix }),
+        rlimits: Some(p.limits.clone()),
+        cg_set: None,
+        signals_s: Some(p.pending.clone()),
+        loginuid: p.identity.loginuid,
+        oom_score_adj: Some(p.identity.oom_score_adj),
+        sigactions: sigact::entries(&p.facts.sigactions),
+        child_subreaper: Some(p.facts.child_subreaper),
+        stop_signo: match p.state {
+            TaskState::Stopped(signo) => Some(signo as u32),
+            _ => None,
+        },
+        membarrier_registration_mask: p.facts.membarrier.filter(|m| *m != 0),
+        coredump_filter: p.identity.coredump_filter,
+        mdwe: p.facts.mdwe.filter(|m| *m != 0),
+        ..TaskCoreEntry::default()
+    }
+}
+
+/// The image of a zombie.
+pub fn zombie(comm: &[u8], exit_code: u32) -> CoreEntry {
+    CoreEntry {
+        mtype: core_entry::March::X8664 as i32,
+        tc: Some(TaskCoreEntry {
+            task_state: TaskState::Zombie(exit_code).number(),
+            exit_code,
+            comm: text(comm),
+            ..TaskCoreEntry::default()
+        }),
+        ..CoreEntry::default()
+    }
+}
+
+/// Names of tasks are any bytes, strings of an image UTF-8.
+fn text(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}

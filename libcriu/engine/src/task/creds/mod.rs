@@ -1,0 +1,5 @@
+//! Credentials of a thread: ids, groups, capability sets, securebits, no_new_privs.
+
+mod dump;
+
+pub use dump::entry;

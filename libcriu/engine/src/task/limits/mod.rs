@@ -1,0 +1,8 @@
+//! Resource limits of a process, soft and hard, RLIMIT_CPU (0) to RLIMIT_RTTIME (15).
+
+mod dump;
+
+pub use dump::entry;
+
+/// How many resources there are.
+pub const RESOURCES: u32 = 16;

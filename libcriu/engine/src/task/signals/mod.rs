@@ -1,0 +1,5 @@
+//! Pending signals, of a thread or of a process, with their siginfo, in order.
+
+mod dump;
+
+pub use dump::queue;

@@ -1,0 +1,5 @@
+//! Timers of a process: the three interval timers (setitimer) and POSIX timers (timer_create).
+
+mod dump;
+
+pub use dump::{itimer, posix, unsupported_clock};
