@@ -112,8 +112,7 @@ struct Collector<'a> {
 impl Collector<'_> {
     fn task(&mut self, task: FrozenTask) -> Result<CollectedTask> {
         let FrozenTask { pid, dir, stat, state, seized } = task;
-        let mut item =
-            Item { pid, ppid: stat.ppid, pgid: stat.pgid, sid: stat.sid, threads: vec![pid], state };
+        let mut item = Item { pid, ppid: stat.ppid, pgid: stat.pgid, sid: stat.sid, threads: vec![pid], state };
         let living = match seized {
             None => None,
             Some(seized) => {
@@ -124,13 +123,7 @@ impl Collector<'_> {
         Ok(CollectedTask { item, dir, comm: stat.comm, flags: stat.flags, living })
     }
 
-    fn living(
-        &mut self,
-        pid: i32,
-        dir: &ProcDir,
-        stat: &crate::proc::Stat,
-        seized: SeizedTask,
-    ) -> Result<Living> {
+    fn living(&mut self, pid: i32, dir: &ProcDir, stat: &crate::proc::Stat, seized: SeizedTask) -> Result<Living> {
         let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, "task", call, e).pid(pid);
         if seized.leader_is_dead() {
             let cause = "its main thread has exited while others go on; this cannot be saved yet";

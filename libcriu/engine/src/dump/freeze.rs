@@ -39,7 +39,8 @@ impl Frozen {
     /// ESRCH when there is no such process; a task that is traced, in uninterruptible sleep for too long, or not to be touched.
     pub fn freeze(options: &Options, operator: &mut dyn Operator) -> Result<Frozen> {
         let since = Instant::now();
-        let timeout = options.msg.timeout.filter(|t| *t != 0).map_or(DEFAULT_TIMEOUT, |t| Duration::from_secs(t.into()));
+        let timeout =
+            options.msg.timeout.filter(|t| *t != 0).map_or(DEFAULT_TIMEOUT, |t| Duration::from_secs(t.into()));
         let mut walk = Walk {
             root: options.pid,
             above: ancestors(),
@@ -80,7 +81,8 @@ struct Walk {
 
 impl Walk {
     fn check_root(&self) -> Result<()> {
-        let no_such = || Error::new(Phase::Freeze, "task", "there is no such process").pid(self.root).errno(libc::ESRCH);
+        let no_such =
+            || Error::new(Phase::Freeze, "task", "there is no such process").pid(self.root).errno(libc::ESRCH);
         if self.root <= 0 {
             return Err(no_such());
         }

@@ -7,8 +7,8 @@ use criu_compel::{Infected, ProcessFacts, SeizedTask, ThreadFacts};
 use super::collect::{Collected, CollectedTask, Living};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::DumpFiles;
-use crate::progress::Operator;
 use crate::proc::PosixTimer;
+use crate::progress::Operator;
 
 /// A task that has told everything.
 #[derive(Debug)]
@@ -97,7 +97,11 @@ fn unsupported(pid: i32, told: &Told, blockers: &mut Vec<Blocker>) {
         blockers.push(Blocker::new(pid, "memory", cause));
     }
     if told.process.memory_merge == Some(true) {
-        blockers.push(Blocker::new(pid, "memory", "it is to be merged (PR_SET_MEMORY_MERGE); this cannot be saved yet"));
+        blockers.push(Blocker::new(
+            pid,
+            "memory",
+            "it is to be merged (PR_SET_MEMORY_MERGE); this cannot be saved yet",
+        ));
     }
     for t in &told.threads {
         let mut block = |cause: &str| blockers.push(Blocker::new(pid, format!("thread {}", t.tid), cause));

@@ -3,9 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use criu_images::messages::{
-    FsEntry, InventoryEntry, Lsmtype, PluginsEntry, SeccompEntry, TimensEntry, Timespec,
-};
+use criu_images::messages::{FsEntry, InventoryEntry, Lsmtype, PluginsEntry, SeccompEntry, TimensEntry, Timespec};
 use criu_images::{ImageDir, Kind};
 use rustix::fs::OFlags;
 use rustix::time::{ClockId, clock_gettime};
@@ -33,10 +31,7 @@ impl Informed {
     /// # Errors
     /// An image that cannot be written, memory that cannot be read, a failed callback.
     pub fn save(mut self, options: &Options, operator: &mut dyn Operator) -> Result<Committed> {
-        let dir = options
-            .images_dir
-            .try_clone()
-            .map_err(|e| Error::os(Phase::Save, "images directory", "dup", e))?;
+        let dir = options.images_dir.try_clone().map_err(|e| Error::os(Phase::Save, "images directory", "dup", e))?;
         let mut saver = Saver {
             images: ImageDir::new(dir),
             pages: PagesIds::default(),
@@ -108,7 +103,8 @@ impl Saver {
         let threads = living.threads.iter().zip(living.seized.threads());
         for (at, (thread, seized)) in threads.enumerate() {
             let fpregs = told.xstate.get(at).and_then(|x| regs::fpregs(x)).ok_or_else(|| {
-                Error::new(Phase::Save, format!("thread {}", thread.tid), "its extended registers are incomplete").pid(pid)
+                Error::new(Phase::Save, format!("thread {}", thread.tid), "its extended registers are incomplete")
+                    .pid(pid)
             })?;
             let facts = told.threads.get(at).copied().filter(|f| f.tid == thread.tid).ok_or_else(|| {
                 Error::new(Phase::Save, format!("thread {}", thread.tid), "it has told nothing of itself").pid(pid)
@@ -128,7 +124,9 @@ impl Saver {
                 rseq: thread.rseq,
                 is_leader,
             })
-            .map_err(|e| Error::os(Phase::Save, format!("thread {}", thread.tid), "reading its rseq area", e).pid(pid))?;
+            .map_err(|e| {
+                Error::os(Phase::Save, format!("thread {}", thread.tid), "reading its rseq area", e).pid(pid)
+            })?;
             if is_leader {
                 let process = core::Process {
                     state: task.item.state,

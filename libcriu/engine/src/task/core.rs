@@ -77,7 +77,10 @@ pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
             pdeath_sig: (t.facts.pdeath_signal != 0).then_some(t.facts.pdeath_signal as u32),
             signals_p: Some(t.pending),
             creds: Some(creds::entry(t.status, t.facts.securebits)),
-            seccomp_mode: SeccompMode::try_from(mode as i32).ok().filter(|m| *m != SeccompMode::Disabled).map(Into::into),
+            seccomp_mode: SeccompMode::try_from(mode as i32)
+                .ok()
+                .filter(|m| *m != SeccompMode::Disabled)
+                .map(Into::into),
             seccomp_filter: filter,
             comm: Some(text(&t.status.name)),
             rseq_entry: t.rseq,

@@ -67,7 +67,7 @@ impl Victim {
     }
 
     /// Lets the victim check what it holds.
-    pub fn is_unharmed(mut self) -> bool {
+    pub fn checks_itself(mut self) -> bool {
         self.go.write_all(b"g").unwrap();
         let mut b = [0];
         self.verdict.read_exact(&mut b).unwrap();

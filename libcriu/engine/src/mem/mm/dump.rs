@@ -76,7 +76,7 @@ impl Collector {
             stat: stat.clone(),
             ..Collected::default()
         };
-        let mut mapped: HashMap<(u64, (u32, u32), &[u8]), Option<FileId>> = HashMap::new();
+        let mut mapped = HashMap::new();
         for area in &list {
             let kind = match classify(area, self.shmem_dev) {
                 Ok(kind) => kind,
@@ -92,7 +92,9 @@ impl Collector {
                         Some(id) => *id,
                         None => {
                             let link = Link::Mapped { start: area.start, end: area.end };
-                            *mapped.entry(key).or_insert(files.collect_link(task, link, blockers)?)
+                            let id = files.collect_link(task, link, blockers)?;
+                            mapped.insert(key, id);
+                            id
                         }
                     };
                     let access = access_mode(dir, area).map_err(|e| failed("lstat of map_files", e))?;
@@ -143,12 +145,8 @@ impl Collected {
     }
 
     fn add_guards(&mut self, regions: Vec<(u64, u64)>) {
-        let guard = VmaEntry {
-            flags: flags::PRIVATE | flags::ANONYMOUS,
-            status: status::GUARD,
-            fd: -1,
-            ..VmaEntry::default()
-        };
+        let guard =
+            VmaEntry { flags: flags::PRIVATE | flags::ANONYMOUS, status: status::GUARD, fd: -1, ..VmaEntry::default() };
         self.vmas.extend(regions.into_iter().map(|(start, end)| VmaEntry { start, end, ..guard }));
     }
 

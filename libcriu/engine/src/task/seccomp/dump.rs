@@ -85,7 +85,8 @@ mod tests {
     #[test]
     fn the_walk_from_the_first_filter_is_the_order_of_installation() {
         let mut f = Filters::default();
-        let placed = f.add_task(&[thread(&[]), thread(&["2", "3", "4"]), thread(&["2", "3", "4"]), thread(&["9", "4"])]);
+        let placed =
+            f.add_task(&[thread(&[]), thread(&["2", "3", "4"]), thread(&["2", "3", "4"]), thread(&["9", "4"])]);
         assert_eq!(placed, [(0, None), (2, Some(2)), (2, Some(2)), (2, Some(3))]);
         let list = f.into_entry().seccomp_filters;
         let walk = |mut at: Option<u32>| {
