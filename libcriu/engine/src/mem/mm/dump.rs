@@ -130,10 +130,10 @@ fn access_mode(dir: &ProcDir, area: &Area) -> io::Result<u32> {
 impl Collected {
     fn add(&mut self, area: &Area, kind: AreaKind, file: Option<(FileId, u32)>) {
         let new = entry(area, kind, file);
-        if let AreaKind::SharedAnonymous { inode } = kind {
-            if !self.shared.iter().any(|s| s.shmid == inode) {
-                self.shared.push(SharedObject { shmid: inode, start: area.start, end: area.end });
-            }
+        if let AreaKind::SharedAnonymous { inode: shmid } = kind
+            && !self.shared.iter().any(|s| s.shmid == shmid)
+        {
+            self.shared.push(SharedObject { shmid, start: area.start, end: area.end });
         }
         match self.vmas.last_mut() {
             // The pages of the time namespace's clock follow those of vvar.
