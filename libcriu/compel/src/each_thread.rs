@@ -11,12 +11,12 @@ use std::mem::offset_of;
 use criu_pie::abi::parasite::{Call, Control, ENTRY_SLOT, Slot};
 
 use crate::arch::{self, Restart};
+use crate::drive;
 use crate::error::{Error, Kind, Result};
 use crate::infect::{Area, Infected, SLOT_CALLS, SLOT_SCRATCH_BYTES};
 use crate::memory;
 use crate::ptrace;
 use crate::rseq;
-use crate::seize::wait_interrupted;
 use crate::status::ThreadStatus;
 
 /// What one thread's calls gave.
@@ -149,12 +149,7 @@ impl Infected {
             ptrace::cont(tid, 0)?;
         }
         self.receive(&tids)?;
-        for &tid in &tids {
-            ptrace::interrupt(tid)?;
-        }
-        for &tid in &tids {
-            wait_interrupted(self.hold.task.pid, tid)?;
-        }
+        drive::interrupt_all(self.hold.task.pid, &tids)?;
         self.disarm(batch)?;
         self.read_answers(&places, &tids, tables)
     }

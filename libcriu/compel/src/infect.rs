@@ -11,12 +11,12 @@ use criu_pie::abi::parasite::{Call, Control, ENTRY_CURE, ENTRY_SERVE, Slot};
 
 use crate::affinity::{self, CpuMask, Pin};
 use crate::arch::{self, Home};
+use crate::drive;
 use crate::error::{Error, Kind, Result};
 use crate::memory::{self, Memory};
-use crate::patience;
 use crate::ptrace::{self, Regs, Stop};
 use crate::rseq;
-use crate::seize::{SeizedTask, SeizedThread, wait_interrupted};
+use crate::seize::{SeizedTask, SeizedThread};
 use crate::status::ThreadStatus;
 use crate::vdso::{self, Room};
 
@@ -232,27 +232,10 @@ impl Hold {
         Ok(unsafe { OwnedFd::from_raw_fd(got as RawFd) })
     }
 
-    /// Runs the thread to the end of its next system call and returns what that gave.
+    /// Runs the thread to the end of its next system call, which has to succeed.
     fn finish_call(&self, what: &'static str) -> Result<i64> {
-        self.next_syscall_stop(what)?;
-        self.next_syscall_stop(what)?;
-        let ret = ptrace::regs(self.tid)?.rax as i64;
+        let ret = drive::run_call(self.task.pid, self.tid, what)?;
         if (-4095..0).contains(&ret) { Err(Error::remote(self.tid, what, ret)) } else { Ok(ret) }
-    }
-
-    fn next_syscall_stop(&self, what: &'static str) -> Result<()> {
-        let mut signal = 0;
-        loop {
-            ptrace::cont_to_syscall(self.tid, signal)?;
-            signal = match patience::wait(self.task.pid, self.tid)? {
-                Stop::Syscall => return Ok(()),
-                Stop::Event | Stop::Group(_) => 0,
-                // All that can be blocked is: it goes on waiting, and SIGSTOP stops those who look.
-                Stop::Signal(signal) if signal != libc::SIGSEGV => signal,
-                Stop::Signal(_) | Stop::Other(_) => return Err(Error::new(self.tid, Kind::Unexpected, what)),
-                Stop::Exited(_) | Stop::Killed(_) => return Err(Error::new(self.tid, Kind::Gone, what)),
-            };
-        }
     }
 
     /// From any ptrace stop (outside of the parasite): unmaps what there is and puts everything back.
@@ -268,9 +251,7 @@ impl Hold {
 
     fn put_registers_back(&mut self) -> Result<()> {
         // From an event stop the kernel restarts an interrupted call as it would have without us.
-        ptrace::interrupt(self.tid)?;
-        ptrace::cont(self.tid, 0)?;
-        wait_interrupted(self.task.pid, self.tid)?;
+        drive::to_event_stop(self.task.pid, self.tid)?;
         if let Some(mask) = &self.affinity {
             if let Err(e) = affinity::set_affinity(self.tid, mask) {
                 log::warn!("thread {}: CPU affinity cannot be put back: {e}", self.tid);
@@ -401,8 +382,7 @@ impl Infected {
     pub fn cure(self) -> Result<SeizedTask> {
         let _pin = Pin::here();
         let Infected { mut hold, socket } = self;
-        ptrace::interrupt(hold.tid)?;
-        wait_interrupted(hold.task.pid, hold.tid)?;
+        drive::interrupt_all(hold.task.pid, &[hold.tid])?;
         let area = hold.area.ok_or(Error::new(hold.tid, Kind::Unexpected, "curing"))?;
         let cure = arch::jump_regs(&hold.regs, area.base + ENTRY_CURE, area.control);
         ptrace::set_regs(hold.tid, &cure)?;

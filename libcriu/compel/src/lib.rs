@@ -14,6 +14,7 @@
 
 mod affinity;
 pub mod arch;
+pub mod drive;
 mod each_thread;
 mod error;
 mod infect;
@@ -34,3 +35,4 @@ pub use memory::Memory;
 pub use ptrace::Regs;
 pub use query::{AltStack, PosixTimer, ProcessFacts, SigAction, ThreadFacts, TimerValue};
 pub use seize::{Resume, SeizedTask, SeizedThread, Seizing};
+pub use vdso::syscall_instruction;

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::arch;
+use crate::drive::wait_interrupted;
 use crate::error::{Error, Kind, Result};
 use crate::patience;
 use crate::ptrace::{self, Regs, SeizeOptions, Stop};
@@ -78,7 +79,7 @@ fn pidfd_open(pid: i32) -> Result<OwnedFd> {
 /// Whether PTRACE_O_SUSPEND_SECCOMP is open to us.
 fn may_suspend_seccomp() -> bool {
     const CAP_SYS_ADMIN: u32 = 21;
-    let text = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let text = status::read_proc("/proc/thread-self/status").unwrap_or_default();
     let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).map_or("", str::trim);
     let caps = u64::from_str_radix(field("CapEff:"), 16).unwrap_or(0);
     caps >> CAP_SYS_ADMIN & 1 == 1 && matches!(field("Seccomp:"), "0" | "")
@@ -221,21 +222,6 @@ impl Drop for Seizing {
                 let _ = ptrace::detach(tid);
             }
         }
-    }
-}
-
-/// Waits for the stop asked for by PTRACE_INTERRUPT. A signal that was on its way is delivered first: the thread then stops at its
-/// handler, as if the signal had come earlier.
-pub(crate) fn wait_interrupted(pid: i32, tid: i32) -> Result<Stop> {
-    loop {
-        let signal = match patience::wait(pid, tid)? {
-            stop @ (Stop::Event | Stop::Group(_)) => return Ok(stop),
-            Stop::Signal(signal) => signal,
-            Stop::Syscall | Stop::Other(_) => 0,
-            Stop::Exited(_) | Stop::Killed(_) => return Err(Error::new(tid, Kind::Gone, "stopping")),
-        };
-        ptrace::interrupt(tid)?;
-        ptrace::cont(tid, signal)?;
     }
 }
 

@@ -1,6 +1,23 @@
 //! What /proc says about a thread, where ptrace alone gives no reason.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
+
+/// A whole file of /proc, read in large pieces: std's small ones cost a system call each.
+pub(crate) fn read_proc(path: &str) -> io::Result<String> {
+    const PIECE: usize = 16 << 10;
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    loop {
+        let len = bytes.len();
+        bytes.resize(len + PIECE, 0);
+        let got = file.read(&mut bytes[len..])?;
+        bytes.truncate(len + got);
+        if got == 0 {
+            return String::from_utf8(bytes).or_else(|e| Ok(String::from_utf8_lossy(e.as_bytes()).into_owned()));
+        }
+    }
+}
 
 /// Fields of `/proc/PID/task/TID/status` that decide whether a thread can be traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +33,7 @@ pub struct ThreadStatus {
 impl ThreadStatus {
     /// `None` when there is no such thread.
     pub fn read(pid: i32, tid: i32) -> Option<ThreadStatus> {
-        let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?;
+        let text = read_proc(&format!("/proc/{pid}/task/{tid}/status")).ok()?;
         let field = |name: &str| {
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map_or("", |value| value.trim())
         };
@@ -34,7 +51,7 @@ impl ThreadStatus {
 
 /// Whether the thread sits in vfork or in a clone with CLONE_VFORK, as far as /proc tells.
 pub fn is_in_vfork(pid: i32, tid: i32) -> bool {
-    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")) else { return false };
+    let Ok(text) = read_proc(&format!("/proc/{pid}/task/{tid}/syscall")) else { return false };
     let mut words = text.split_ascii_whitespace();
     let nr = words.next().and_then(|w| w.parse::<i64>().ok());
     let first = words.next().and_then(|w| u64::from_str_radix(w.trim_start_matches("0x"), 16).ok());
@@ -46,7 +63,7 @@ pub fn is_in_vfork(pid: i32, tid: i32) -> bool {
 }
 
 /// Thread ids of a process, ascending as the kernel lists them.
-pub fn threads(pid: i32) -> std::io::Result<Vec<i32>> {
+pub fn threads(pid: i32) -> io::Result<Vec<i32>> {
     let mut tids = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
         if let Some(tid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {

@@ -1,10 +1,12 @@
 //! Room for a few instructions in a task: the end of the vDSO's last page, behind its ELF image. Nothing runs there, the
 //! page is executable, and writing makes a private copy of it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 
 use crate::error::{Error, Kind, Result};
 use crate::memory::Memory;
+use crate::status;
 
 /// Larger than any vDSO.
 const VDSO_MAX_BYTES: u64 = 1 << 20;
@@ -20,15 +22,77 @@ pub(crate) struct Room {
 
 /// Bounds of the vDSO in the task's address space.
 fn mapping(pid: i32, tid: i32) -> Result<(u64, u64)> {
-    let maps = fs::read_to_string(format!("/proc/{pid}/task/{tid}/maps"));
-    let maps = maps.map_err(|e| Error::os(tid, "reading /proc/PID/maps", e))?;
-    let line = maps.lines().rev().find(|line| line.ends_with("[vdso]"));
-    let bounds = line.and_then(|line| line.split(' ').next()).and_then(|range| range.split_once('-'));
-    let hex = |s: &str| u64::from_str_radix(s, 16).ok();
-    match bounds.and_then(|(start, end)| Some((hex(start)?, hex(end)?))) {
+    let found = match mapping_by_query(pid, tid) {
+        None => mapping_in_list(tid, &format!("/proc/{pid}/task/{tid}/maps"))?,
+        found => found,
+    };
+    match found {
         Some((start, end)) if end > start && end - start <= VDSO_MAX_BYTES => Ok((start, end)),
         _ => Err(Error::new(tid, Kind::NoRoom, "looking for the vDSO")),
     }
+}
+
+/// `struct procmap_query`.
+#[repr(C)]
+#[derive(Default)]
+struct ProcmapQuery {
+    size: u64,
+    query_flags: u64,
+    query_addr: u64,
+    vma_start: u64,
+    vma_end: u64,
+    vma_flags: u64,
+    vma_page_size: u64,
+    vma_offset: u64,
+    inode: u64,
+    dev: [u32; 2],
+    vma_name_size: u32,
+    build_id_size: u32,
+    vma_name_addr: u64,
+    build_id_addr: u64,
+}
+
+/// Asks for the mapping where the auxiliary vector says that the vDSO is, so that a list of thousands need not be read (Linux
+/// 6.11). `None` when that gives nothing.
+fn mapping_by_query(pid: i32, tid: i32) -> Option<(u64, u64)> {
+    const AT_SYSINFO_EHDR: u64 = 33;
+    const PROCMAP_QUERY: u64 = 0xc068_6611;
+    let auxv = fs::read(format!("/proc/{pid}/task/{tid}/auxv")).ok()?;
+    let word = |b: &[u8]| u64::from_le_bytes(b.try_into().unwrap_or([0; 8]));
+    let hint = auxv.chunks_exact(16).find(|pair| word(&pair[..8]) == AT_SYSINFO_EHDR).map(|pair| word(&pair[8..]))?;
+    let maps = File::open(format!("/proc/{pid}/maps")).ok()?;
+    let mut name = [0_u8; 16];
+    let mut query = ProcmapQuery {
+        size: size_of::<ProcmapQuery>() as u64,
+        query_addr: hint,
+        vma_name_size: name.len() as u32,
+        vma_name_addr: name.as_mut_ptr() as u64,
+        ..ProcmapQuery::default()
+    };
+    // SAFETY: the structure tells its own size and that of the buffer for the name; both live during the call.
+    let ret = unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY, &raw mut query) };
+    (ret == 0 && name.starts_with(b"[vdso]\0")).then_some((query.vma_start, query.vma_end))
+}
+
+fn mapping_in_list(tid: i32, path: &str) -> Result<Option<(u64, u64)>> {
+    let maps = status::read_proc(path).map_err(|e| Error::os(tid, "reading /proc/PID/maps", e))?;
+    let line = maps.lines().rev().find(|line| line.ends_with("[vdso]"));
+    let bounds = line.and_then(|line| line.split(' ').next()).and_then(|range| range.split_once('-'));
+    let hex = |s: &str| u64::from_str_radix(s, 16).ok();
+    Ok(bounds.and_then(|(start, end)| Some((hex(start)?, hex(end)?))))
+}
+
+/// Address of a `syscall` instruction in the vDSO of a stopped task, for [`crate::drive::syscall_at`].
+///
+/// # Errors
+/// [`Kind::NoRoom`] when there is no vDSO or no such bytes in it.
+pub fn syscall_instruction(memory: &Memory, pid: i32, tid: i32) -> Result<u64> {
+    const SYSCALL: &[u8] = &[0x0f, 0x05];
+    let (start, end) = mapping(pid, tid)?;
+    let mut image = vec![0; (end - start) as usize];
+    memory.read(start, &mut image)?;
+    let at = image.windows(SYSCALL.len()).position(|bytes| bytes == SYSCALL);
+    at.map(|at| start + at as u64).ok_or(Error::new(tid, Kind::NoRoom, "looking for a syscall instruction"))
 }
 
 /// Offset of the section headers and of the end of an ELF image.

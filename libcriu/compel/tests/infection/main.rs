@@ -279,3 +279,24 @@ fn nobody_is_an_error() {
     assert_eq!(SeizedTask::seize(pid).expect_err("gone").kind, Kind::Gone);
     assert!(std::fs::metadata(format!("/proc/{pid}")).is_err());
 }
+
+#[test]
+fn a_thread_can_be_driven_by_hand() {
+    use criu_compel::{Memory, drive, ptrace, syscall_instruction};
+    let (victim, _) = Victim::start(&["sleep", "poll"]);
+    let pid = victim.pid();
+    pause(30);
+    let looks = Looks::of(pid);
+    ptrace::seize(pid, ptrace::SeizeOptions { exit_kill: true, suspend_seccomp: false }).expect("seize");
+    drive::interrupt_all(pid, &[pid]).expect("interrupt");
+    let (regs, sigmask) = (ptrace::regs(pid).expect("regs"), ptrace::sigmask(pid).expect("sigmask"));
+    let address = syscall_instruction(&Memory::open(pid, pid).expect("memory"), pid, pid).expect("an instruction");
+    let ret = drive::syscall_at(pid, pid, address, &regs, libc::SYS_getpid, [0; 6]).expect("getpid");
+    assert_eq!(ret, i64::from(pid));
+    drive::to_event_stop(pid, pid).expect("event stop");
+    ptrace::set_sigmask(pid, sigmask).expect("sigmask");
+    ptrace::set_regs(pid, &regs).expect("regs");
+    ptrace::detach(pid).expect("detach");
+    assert_eq!(Looks::of(pid), looks);
+    assert_eq!(victim.verdict(), Ok(()));
+}
