@@ -55,6 +55,11 @@ pub fn below(root: i32) -> Vec<i32> {
     found
 }
 
+/// Is it gone, or a zombie with no other thread left?
+pub fn ended(pid: i32) -> bool {
+    state(pid).is_none_or(|s| s == 'Z' && threads(pid) < 2)
+}
+
 /// Reaps `pid`, a child of this process, if it has ended.
 pub fn try_wait(pid: i32) -> Option<WaitStatus> {
     let id = Pid::from_raw(pid)?;

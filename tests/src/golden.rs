@@ -1,6 +1,134 @@
-//! golden
+//! Checkpoints made by CRIU 4.2, restored by this engine: the restored program says whether it holds what it held.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use criu_images::messages::{CoreEntry, PstreeEntry};
+use criu_images::{ImageDir, Kind};
+use rustix::process::Signal;
+
+use crate::apart::{self, Job, Surroundings};
+use crate::case::Route;
+use crate::descendants::{self, adopt_orphans, kill_all, reap_all, wait_for};
+use crate::engine::Engine;
 use crate::layout::Layout;
-use crate::verdict::Summary;
-pub fn run(_layout: &Layout, _filters: &[String]) -> Summary {
-    Summary::default()
+use crate::suite::wanted;
+use crate::trial::accepted;
+use crate::verdict::{Outcome, Stop, Summary, failed};
+
+/// Folders whose kinds the engine restores so far.
+const FOLDERS: [&str; 5] = ["files", "threads", "tree", "task", "memory"];
+
+/// xsave component bits and the CPU flag that each needs.
+const COMPONENTS: [(u32, &str); 8] = [
+    (2, "avx"),
+    (5, "avx512f"),
+    (6, "avx512f"),
+    (7, "avx512f"),
+    (9, "pku"),
+    (11, "user_shstk"),
+    (17, "amx_tile"),
+    (18, "amx_tile"),
+];
+
+/// One at a time: they share names under /tmp.
+pub fn run(layout: &Layout, filters: &[String]) -> Summary {
+    let jobs: Vec<Job> = FOLDERS
+        .iter()
+        .flat_map(|f| Route::ALL.iter().map(move |r| format!("golden/{f}/{}", r.name())))
+        .filter(|name| wanted(name, filters))
+        .map(|name| Job { name, surroundings: Surroundings::PidNamespace })
+        .collect();
+    apart::run(&jobs, layout, 1)
+}
+
+/// `files/api`, in a fresh pid namespace.
+pub fn restore(name: &str, layout: &Layout, folder: &Path) -> Outcome {
+    let (which, route) = name.split_once('/').ok_or_else(|| failed(format!("no golden test {name}")))?;
+    let route = if route == "api" { Route::Api } else { Route::Command };
+    adopt_orphans()?;
+    let outcome = steps(which, route, layout, folder);
+    kill_all();
+    outcome
+}
+
+fn steps(which: &str, route: Route, layout: &Layout, folder: &Path) -> Outcome {
+    let golden = layout.root.join("tests/golden");
+    let images = folder.join("images");
+    fs::create_dir_all(&images).map_err(failed)?;
+    for entry in fs::read_dir(golden.join(which)).map_err(failed)?.flatten().filter(|e| e.path().is_file()) {
+        fs::copy(entry.path(), images.join(entry.file_name())).map_err(failed)?;
+    }
+    let ready = Command::new("sh").arg(golden.join("setup.sh")).status().map_err(failed)?;
+    if !ready.success() {
+        return Err(failed(format!("setup.sh: {ready}")));
+    }
+    let result = format!("/tmp/golden-{which}.res");
+    let _ = fs::remove_file(&result);
+    let (root, lacking) = needs(&images)?;
+    let answer = Engine { layout, route, patience: Duration::from_secs(60) }.restore(&images, &[])?;
+    if !lacking.is_empty() {
+        return refused_for_cpu(&lacking, answer.ok, &format!("{}\n{}", answer.output, answer.log));
+    }
+    accepted("restore", &answer)?;
+    descendants::signal(root, Signal::USR1)?;
+    let said = await_file(&result)?;
+    if said.trim() != "OK" {
+        return Err(failed(format!("it says: {said}")));
+    }
+    wait_for(root, Duration::from_secs(5))?;
+    let _ = fs::remove_file(&result);
+    reap_all(Duration::from_secs(5))
+}
+
+/// The refusal is right, and says so; there is nothing more to learn on this machine.
+fn refused_for_cpu(lacking: &[&str], ok: bool, text: &str) -> Outcome {
+    if ok {
+        return Err(failed(format!("restored on a CPU that lacks {}", lacking.join(", "))));
+    }
+    let named = text.lines().any(|l| l.contains("Error") && l.to_lowercase().contains("cpu"));
+    if !named {
+        return Err(failed(format!("the CPU lacks {}, but the refusal does not say so: {text}", lacking.join(", "))));
+    }
+    if let Err(stop) = reap_all(Duration::from_secs(2)) {
+        return Err(stop);
+    }
+    Err(Stop::Skipped(format!("refused by name, as it must be: this CPU lacks {}", lacking.join(", "))))
+}
+
+/// The root's pid, and the CPU flags that the saved registers need and this machine lacks.
+fn needs(images: &Path) -> Outcome<(i32, Vec<&'static str>)> {
+    let dir = ImageDir::new(OwnedFd::from(fs::File::open(images).map_err(failed)?));
+    let tree: Vec<PstreeEntry> = dir.read_all(Kind::Pstree, 0).map_err(failed)?;
+    let root = tree.first().ok_or_else(|| failed("an empty pstree.img"))?.pid;
+    let cpu = fs::read_to_string("/proc/cpuinfo").map_err(failed)?;
+    let flags: Vec<&str> =
+        cpu.lines().find(|l| l.starts_with("flags")).unwrap_or_default().split_whitespace().collect();
+    let mut used = 0;
+    for task in &tree {
+        for tid in &task.threads {
+            let Ok(core) = dir.read_one::<CoreEntry>(Kind::Core, u64::from(*tid)) else { continue };
+            let xsave = core.thread_info.and_then(|t| t.fpregs.xsave);
+            used |= xsave.map_or(0, |x| x.xstate_bv);
+        }
+    }
+    let mut lacking: Vec<&str> =
+        COMPONENTS.iter().filter(|c| used >> c.0 & 1 == 1 && !flags.contains(&c.1)).map(|c| c.1).collect();
+    lacking.dedup();
+    Ok((i32::try_from(root).map_err(failed)?, lacking))
+}
+
+fn await_file(path: &str) -> Outcome<String> {
+    let end = Instant::now() + Duration::from_secs(15);
+    loop {
+        match fs::read_to_string(path) {
+            Ok(text) if text.ends_with('\n') => return Ok(text),
+            _ if Instant::now() > end => return Err(failed(format!("no {path} within 15 s"))),
+            _ => sleep(Duration::from_millis(5)),
+        }
+    }
 }

@@ -192,7 +192,7 @@ impl<'a> Running<'a> {
         format!("{}{}", text("result"), &output[from..]).trim().to_string()
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> Snapshot {
         Snapshot::take(self.pid, &self.layout.tool("filters"))
     }
 

@@ -10,8 +10,9 @@ mod workspace;
 use std::path::Path;
 use std::process::ExitCode;
 
-use criu_tests::verdict::{encode, failed};
-use criu_tests::{case::Case, layout::Layout, suite, trial};
+use criu_tests::layout::Layout;
+use criu_tests::suite;
+use criu_tests::verdict::encode;
 use workspace::Workspace;
 
 const COMMANDS: &str = "\
@@ -64,11 +65,7 @@ fn complain(text: impl std::fmt::Display) -> ExitCode {
 fn run_case(workspace: &Workspace, args: &[String]) -> ExitCode {
     let [name, folder] = args else { return complain("run-case NAME FOLDER") };
     let layout = Layout::new(&workspace.root, &workspace.target);
-    let found = suite::subjects(&layout).map_err(failed);
-    let outcome = found.and_then(|subjects| {
-        let case = Case::find(&subjects, name).ok_or_else(|| failed(format!("no case {name}")))?;
-        trial::run(&case, &layout, Path::new(folder))
-    });
+    let outcome = suite::run_here(name, &layout, Path::new(folder));
     println!("{}", encode(&outcome));
     ExitCode::SUCCESS
 }

@@ -1,0 +1,98 @@
+//! Running one test in a process of its own, and reading its verdict.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::layout::Layout;
+use crate::suite::show;
+use crate::verdict::{Outcome, Stop, Summary, Verdict, decode, failed};
+
+/// Around the process of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surroundings {
+    Plain,
+    /// It leads a session on a terminal of its own.
+    Terminal,
+    /// It is the first process of a pid namespace, with a /proc to match: every other pid is free.
+    PidNamespace,
+}
+
+/// One test to run apart, by name.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub name: String,
+    pub surroundings: Surroundings,
+}
+
+/// Runs the jobs, `at_once` at a time.
+pub fn run(jobs: &[Job], layout: &Layout, at_once: usize) -> Summary {
+    let next = AtomicUsize::new(0);
+    let summary = Mutex::new(Summary::default());
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let verdict = one(job, layout);
+                    show(&verdict);
+                    if let Ok(mut sum) = summary.lock() {
+                        sum.add(verdict);
+                    }
+                }
+            });
+        }
+    });
+    let _ = fs::remove_dir(&layout.room);
+    summary.into_inner().unwrap_or_default()
+}
+
+/// With `CRIU_TEST_KEEP` set, the files of failed tests stay.
+fn one(job: &Job, layout: &Layout) -> Verdict {
+    let folder = layout.room.join(job.name.replace('/', "."));
+    let outcome = in_process(job, layout, &folder);
+    let keep = std::env::var_os("CRIU_TEST_KEEP").is_some() && matches!(outcome, Err(Stop::Failed(_)));
+    if !keep {
+        clear(&folder);
+    }
+    Verdict { name: job.name.clone(), outcome }
+}
+
+/// Removes a test's folder and everything that stands beside it under the same name.
+fn clear(folder: &Path) {
+    let stem = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for entry in folder.parent().map(fs::read_dir).into_iter().flatten().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == stem || name.strip_prefix(&stem).is_some_and(|rest| rest.starts_with('.')) {
+            let path = entry.path();
+            let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        }
+    }
+}
+
+fn in_process(job: &Job, layout: &Layout, folder: &Path) -> Outcome {
+    let me = std::env::current_exe().map_err(failed)?;
+    fs::create_dir_all(&layout.room).map_err(failed)?;
+    let args = ["run-case".to_string(), job.name.clone(), folder.display().to_string()];
+    let mut command = match job.surroundings {
+        Surroundings::Plain => Command::new(&me),
+        Surroundings::Terminal => {
+            let mut script = Command::new("script");
+            script.args(["-qec", &format!("{} {}", me.display(), args.join(" ")), "/dev/null"]);
+            script
+        }
+        Surroundings::PidNamespace => {
+            let mut unshare = Command::new("unshare");
+            unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(&me);
+            unshare
+        }
+    };
+    if job.surroundings != Surroundings::Terminal {
+        command.args(&args);
+    }
+    let output = command.stdin(Stdio::null()).output().map_err(|e| failed(format!("{command:?}: {e}")))?;
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    decode(&text.replace('\r', ""), &output.status.to_string())
+}
