@@ -147,7 +147,7 @@ impl<'w> Printer<'w> {
             '\t' => self.text("\\t"),
             '\u{8}' => self.text("\\b"),
             '\u{c}' => self.text("\\f"),
-            ' '..='\u{7f}' => self.out.push(c as u8),
+            ' '..='~' => self.out.push(c as u8),
             _ => {
                 for &unit in c.encode_utf16(&mut [0; 2]).iter() {
                     self.unit(unit);
