@@ -237,7 +237,11 @@ fn flipped_bits() {
             let bit = 1 << (random % 8);
             bytes[at] ^= bit;
             let form = if random & 256 == 0 { Form::Pretty } else { Form::Compact };
-            if survives(&image.name, &bytes, form) { good += 1 } else { bad += 1 }
+            if survives(&image.name, &bytes, form) {
+                good += 1
+            } else {
+                bad += 1
+            }
             if at % 8 == 0 && image.name.starts_with("core-") {
                 fs::write(scratch.0.join("core-1.img"), &bytes).unwrap();
                 let _ = dir.read_one::<CoreEntry>(Kind::Core, 1);

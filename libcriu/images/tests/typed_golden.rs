@@ -174,3 +174,71 @@ fn ghost_files_come_back_whole_and_in_chunks() {
     let error = read(3).unwrap_err().to_string();
     assert!(error.contains("beyond the end"), "{error}");
 }
+
+#[test]
+fn payloads_no_golden_image_has() {
+    let scratch = Scratch::new("payloads");
+    let dir = scratch.dir();
+    let segment = IpcShmEntry { size: 5, ..Default::default() };
+    let map = BpfmapDataEntry { keys_bytes: 2, values_bytes: 1, count: 1, map_id: 9 };
+
+    let mut w = dir.create(Kind::IpcnsShm, 1).unwrap();
+    w.segment(&segment, Some(b"hello")).unwrap();
+    w.segment(&IpcShmEntry { size: 4096, in_pagemaps: Some(true), ..Default::default() }, None).unwrap();
+    assert!(w.segment(&segment, None).is_err());
+    assert!(w.segment(&segment, Some(b"hell")).unwrap_err().to_string().contains("size says 5, 4 bytes follow"));
+    w.finish().unwrap();
+    let mut r = dir.require(Kind::IpcnsShm, 1).unwrap();
+    let e: IpcShmEntry = r.entry().unwrap().unwrap();
+    assert_eq!(r.segment(&e).unwrap().unwrap(), b"hello");
+    let e: IpcShmEntry = r.entry().unwrap().unwrap();
+    assert_eq!(r.segment(&e).unwrap(), None);
+    r.end().unwrap();
+
+    let mut w = dir.create(Kind::BpfmapData, 0).unwrap();
+    w.bpf_map(&map, b"kk", b"v").unwrap();
+    assert!(w.bpf_map(&map, b"k", b"v").is_err());
+    w.finish().unwrap();
+    let mut r = dir.require(Kind::BpfmapData, 0).unwrap();
+    let e: BpfmapDataEntry = r.entry().unwrap().unwrap();
+    assert_eq!(r.bpf_map(&e).unwrap(), (b"kk".to_vec(), b"v".to_vec()));
+    r.end().unwrap();
+
+    let old = PagemapEntry { vaddr: 0x1000, compat_nr_pages: 1, in_parent: Some(true), ..Default::default() };
+    assert!(old.is_in_parent() && !old.is_present());
+    let mut w = dir.create_named(Kind::PagesOld, "pages-7.img").unwrap();
+    w.entry(&old).unwrap();
+    w.raw(&[7; 4096]).unwrap();
+    w.finish().unwrap();
+    let mut r = dir.require(Kind::PagesOld, 7).unwrap();
+    let e: PagemapEntry = r.entry().unwrap().unwrap();
+    assert_eq!(r.old_pages(&e).unwrap(), [7; 4096]);
+}
+
+#[test]
+fn headers_modes_and_names() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new("headers");
+    let dir = scratch.dir();
+    let stats = StatsEntry { restore: Some(RestoreStatsEntry::default()), ..Default::default() };
+    let mut w = dir.create_named(Kind::Stats, &Kind::Stats.named("restore")).unwrap();
+    w.entry(&stats).unwrap();
+    w.finish().unwrap();
+    let bytes = fs::read(scratch.0.join("stats-restore")).unwrap();
+    assert_eq!(bytes[..8], [0x40, 0x59, 0x10, 0x55, 0x06, 0x33, 0x09, 0x57]);
+    let mut r = dir.open_named(Kind::Stats, "stats-restore").unwrap().unwrap();
+    assert_eq!(r.entry::<StatsEntry>().unwrap().unwrap(), stats);
+
+    // Version 1 images have no common magic.
+    let fs_entry = FsEntry { cwd_id: 1, root_id: 2, umask: Some(0o22) };
+    dir.write_one(Kind::Fs, 5, &fs_entry).unwrap();
+    let bytes = fs::read(scratch.0.join("fs-5.img")).unwrap();
+    fs::write(scratch.0.join("fs-5.img"), &bytes[4..]).unwrap();
+    assert_eq!(dir.read_one::<FsEntry>(Kind::Fs, 5).unwrap(), fs_entry);
+    assert_eq!(fs::metadata(scratch.0.join("fs-5.img")).unwrap().permissions().mode() & 0o7777, 0o644);
+
+    // A symlink in the place of an image is not followed when it is written.
+    std::os::unix::fs::symlink("elsewhere", scratch.0.join("ids-1.img")).unwrap();
+    assert!(dir.create(Kind::Ids, 1).is_err());
+    assert!(!scratch.0.join("elsewhere").exists());
+}
