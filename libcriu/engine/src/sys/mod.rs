@@ -5,6 +5,7 @@ pub mod kcmp;
 pub mod memory;
 pub mod pagemap;
 pub mod peer;
+pub mod probe;
 pub mod process;
 pub mod signal;
 pub mod ptrace;
