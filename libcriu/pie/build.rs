@@ -27,7 +27,7 @@ fn compile(name: &str, out: &Path) -> Vec<u8> {
         .args(["-C", "overflow-checks=off", "-C", "debug-assertions=off", "-C", "force-unwind-tables=no"])
         .args(["-C", "link-arg=-nostdlib", "-C", "link-arg=-static-pie", "-C", "link-arg=-nostartfiles"])
         .args(["-C", "link-arg=-Wl,-T,programs/rt/link.ld", "-C", "link-arg=-Wl,--no-dynamic-linker"])
-        .args(["-C", "link-arg=-Wl,-z,noexecstack", "-C", "link-arg=-Wl,--build-id=none"])
+        .args(["-C", "link-arg=-Wl,-z,noexecstack,-z,norelro", "-C", "link-arg=-Wl,--build-id=none"])
         .arg("-o")
         .arg(&elf)
         .arg(format!("programs/{name}/main.rs"))

@@ -1,0 +1,36 @@
+//! The extended processor state of this machine: which components it has and where each stands in the standard form of
+//! the xsave area.
+
+use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+
+/// Place and size of one component in the standard form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Component {
+    pub offset: usize,
+    pub len: usize,
+}
+
+/// Bits of the user components that the processor has and the kernel has enabled; x87 and SSE always.
+pub fn xstate_enabled() -> u64 {
+    // Leaf 1, ECX bit 27: xsave is enabled.
+    if __cpuid(1).ecx >> 27 & 1 == 0 {
+        return 3;
+    }
+    // SAFETY: OSXSAVE was just seen, so that xgetbv exists.
+    unsafe { xcr0() }
+}
+
+#[target_feature(enable = "xsave")]
+unsafe fn xcr0() -> u64 {
+    // SAFETY: register 0 exists wherever xgetbv does.
+    unsafe { _xgetbv(0) }
+}
+
+/// Where component `number` (2 and up) stands.
+pub fn xstate_component(number: u32) -> Option<Component> {
+    if number < 2 || number > 62 || xstate_enabled() >> number & 1 == 0 {
+        return None;
+    }
+    let r = __cpuid_count(0xd, number);
+    Some(Component { offset: r.ebx as usize, len: r.eax as usize })
+}

@@ -1,0 +1,202 @@
+//! Mappings that a task being restored builds in its own address space, at addresses the image or the engine chose.
+//!
+//! The only ranges ever written are those that `map` and `duplicate_shared` have just created: a [`Mapped`] stands for
+//! one, and every access is bounded by it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+fn check(ret: i64) -> io::Result<u64> {
+    if ret == -1 { Err(io::Error::last_os_error()) } else { Ok(ret as u64) }
+}
+
+/// A range this process has mapped for the task it becomes. It stays mapped when dropped: the restorer takes it over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    start: u64,
+    len: u64,
+}
+
+/// What a new mapping shows.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    Anonymous,
+    File { fd: BorrowedFd<'a>, offset: u64 },
+}
+
+impl Mapped {
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Maps `len` bytes at exactly `start`, where nothing may be mapped yet. `flags` are MAP_* without placement.
+    ///
+    /// # Errors
+    /// EEXIST when part of the range is taken.
+    ///
+    /// # References
+    /// mmap(2), MAP_FIXED_NOREPLACE (Linux 4.17).
+    pub fn map(start: u64, len: u64, prot: i32, flags: i32, source: Source<'_>) -> io::Result<Mapped> {
+        let (fd, offset, anonymous) = match source {
+            Source::Anonymous => (-1, 0, libc::MAP_ANONYMOUS),
+            Source::File { fd, offset } => (fd.as_raw_fd(), offset as libc::off_t, 0),
+        };
+        let flags = flags | anonymous | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: MAP_FIXED_NOREPLACE never replaces a mapping that something else uses.
+        let at = unsafe { libc::mmap(start as *mut libc::c_void, len as usize, prot, flags, fd, offset) };
+        if check(at as i64)? != start {
+            // A kernel without the flag took the address as a hint.
+            // SAFETY: the mapping was made just now and nobody knows it.
+            unsafe { libc::munmap(at, len as usize) };
+            return Err(io::Error::from_raw_os_error(libc::EEXIST));
+        }
+        Ok(Mapped { start, len })
+    }
+
+    /// Takes a range over that was inherited from the parent, which had mapped it by `map`.
+    pub fn inherited(start: u64, len: u64) -> Mapped {
+        Mapped { start, len }
+    }
+
+    /// Duplicates `len` bytes of the shared mapping `from`, starting at `offset`, to where `self` is: the place must have
+    /// been mapped (reserved) by the caller and is replaced.
+    pub fn show_shared(&self, from: &Mapped, offset: u64) -> io::Result<()> {
+        if offset.checked_add(self.len).is_none_or(|end| end > from.len) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        let (old, new) = ((from.start + offset) as *mut libc::c_void, self.start as *mut libc::c_void);
+        // SAFETY: an old size of 0 leaves the shared source as it is; the destination is this process's own reservation.
+        check(unsafe { libc::mremap(old, 0, self.len as usize, flags, new) } as i64).map(drop)
+    }
+
+    /// Copies into it from a file: each part is (address, bytes), parts stand back to back in the file from `offset` on.
+    ///
+    /// # Errors
+    /// UnexpectedEof when the file is shorter; EINVAL when a part leaves every one of `targets`.
+    pub fn read_parts(targets: &[Mapped], file: &File, mut offset: u64, parts: &[(u64, u64)]) -> io::Result<()> {
+        if !parts.iter().all(|&(a, n)| targets.iter().any(|t| t.covers(a, n))) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let mut vec: Vec<libc::iovec> = parts
+            .iter()
+            .map(|&(a, n)| libc::iovec { iov_base: a as *mut libc::c_void, iov_len: n as usize })
+            .collect();
+        let mut first = 0;
+        while first < vec.len() {
+            let count = (vec.len() - first).min(1024);
+            // SAFETY: every part lies in a mapping made for this, writable for now, that nothing else refers to.
+            let n = check(unsafe {
+                libc::preadv(file.as_raw_fd(), vec[first..].as_ptr(), count as i32, offset as libc::off_t)
+            } as i64)?;
+            if n == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            offset += n;
+            let mut left = n as usize;
+            while first < vec.len() && left >= vec[first].iov_len {
+                left -= vec[first].iov_len;
+                first += 1;
+            }
+            if left > 0 {
+                vec[first].iov_base = vec[first].iov_base.wrapping_byte_add(left);
+                vec[first].iov_len -= left;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes those pages of `bytes` that differ from what stands at `address`; returns how many did.
+    pub fn write_differing(&self, address: u64, bytes: &[u8], page: usize) -> io::Result<u64> {
+        if !self.covers(address, bytes.len() as u64) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let mut differing = 0;
+        for (i, new) in bytes.chunks(page).enumerate() {
+            let at = (address as usize + i * page) as *mut u8;
+            // SAFETY: inside this mapping, readable and writable for now, and no reference to it exists elsewhere.
+            let old = unsafe { std::slice::from_raw_parts_mut(at, new.len()) };
+            if old != new {
+                old.copy_from_slice(new);
+                differing += 1;
+            }
+        }
+        Ok(differing)
+    }
+
+    /// Drops the contents of a part: anonymous memory reads as zero again, a private file mapping as the file.
+    pub fn discard(&self, address: u64, len: u64) -> io::Result<()> {
+        if !self.covers(address, len) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        advise(address, len, libc::MADV_DONTNEED)
+    }
+
+    pub fn protect(&self, prot: i32) -> io::Result<()> {
+        // SAFETY: the mapping is this process's own and no Rust reference points into it.
+        check(unsafe { libc::mprotect(self.start as *mut libc::c_void, self.len as usize, prot) }.into()).map(drop)
+    }
+
+    /// # References
+    /// madvise(2). `advice` must not be one that discards what others hold.
+    pub fn advise(&self, advice: i32) -> io::Result<()> {
+        advise(self.start, self.len, advice)
+    }
+
+    /// As `advise`, for a part.
+    pub fn advise_part(&self, address: u64, len: u64, advice: i32) -> io::Result<()> {
+        if !self.covers(address, len) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        advise(address, len, advice)
+    }
+
+    /// # References
+    /// mlock2(2) (Linux 4.4).
+    pub fn lock(&self, on_fault: bool) -> io::Result<()> {
+        let flags = if on_fault { libc::MLOCK_ONFAULT } else { 0 };
+        // SAFETY: locking changes no contents.
+        check(unsafe { libc::mlock2(self.start as *const libc::c_void, self.len as usize, flags) }.into()).map(drop)
+    }
+
+    /// Writes `bytes` at the beginning.
+    pub fn fill(&self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() as u64 > self.len {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        // SAFETY: inside this mapping, writable for now; source and destination cannot overlap, `bytes` is Rust's own.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start as *mut u8, bytes.len()) };
+        Ok(())
+    }
+
+    /// Reads its first `len` bytes. It must be readable and not be cut short behind the end of a file.
+    pub fn bytes(&self, len: usize) -> Vec<u8> {
+        let len = len.min(self.len as usize);
+        // SAFETY: inside this mapping, which the caller knows to be readable.
+        unsafe { std::slice::from_raw_parts(self.start as *const u8, len) }.to_vec()
+    }
+
+    fn covers(&self, address: u64, len: u64) -> bool {
+        address >= self.start && address.checked_add(len).is_some_and(|end| end <= self.start + self.len)
+    }
+}
+
+fn advise(address: u64, len: u64, advice: i32) -> io::Result<()> {
+    // SAFETY: callers pass ranges of a `Mapped`, to which no Rust reference points.
+    check(unsafe { libc::madvise(address as *mut libc::c_void, len as usize, advice) }.into()).map(drop)
+}
+
+/// Unmaps a range that belongs to the restored layout of the parent and is not wanted in this task.
+pub fn unmap_inherited(m: Mapped) -> io::Result<()> {
+    // SAFETY: a `Mapped` is never part of the engine's own memory.
+    check(unsafe { libc::munmap(m.start as *mut libc::c_void, m.len as usize) }.into()).map(drop)
+}

@@ -1,0 +1,150 @@
+//! Processes with chosen pids, and what a process that becomes a restored task does to itself.
+
+use std::io;
+
+/// Starts a copy of this process under the pid `pid`; returns 0 in the copy. `as_sibling` gives it this process's parent.
+/// The process must be single-threaded, so that no lock is held by a thread that does not exist in the copy.
+///
+/// # Errors
+/// EEXIST: the pid is taken; EINVAL: it is beyond pid_max; EPERM: CAP_CHECKPOINT_RESTORE is missing.
+///
+/// # References
+/// clone3(2), `set_tid` (Linux 5.5).
+pub fn fork_as(pid: i32, as_sibling: bool) -> io::Result<i32> {
+    let tid = pid;
+    let mut args = libc::clone_args {
+        flags: if as_sibling { libc::CLONE_PARENT as u64 } else { 0 },
+        pidfd: 0,
+        child_tid: 0,
+        parent_tid: 0,
+        // The kernel refuses an exit signal beside CLONE_PARENT: the sibling inherits the creator's.
+        exit_signal: if as_sibling { 0 } else { libc::SIGCHLD as u64 },
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: &raw const tid as u64,
+        set_tid_size: 1,
+        cgroup: 0,
+    };
+    // SAFETY: without CLONE_VM the child has its own copy of everything, as after fork.
+    let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret as i32) }
+}
+
+/// Ends this process without running any handler, buffer flush or destructor.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(status) }
+}
+
+/// Ends this process by `signal`, without a core dump.
+pub fn die_by(signal: i32) -> ! {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: plain calls on this process, which is about to end; the addresses are live locals.
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+        libc::signal(signal, libc::SIG_DFL);
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+        libc::kill(libc::getpid(), signal);
+    }
+    exit_now(128 + signal)
+}
+
+/// Blocks every signal in this thread; returns what was blocked.
+pub fn block_signals() -> u64 {
+    let all = u64::MAX;
+    let mut old = 0_u64;
+    // SAFETY: the kernel's signal set is 8 bytes; both locals are.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, &raw mut old, 8) };
+    old
+}
+
+/// Puts the signal mask back.
+pub fn set_signal_mask(mask: u64) {
+    // SAFETY: as above, nothing is written.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, 0, 8) };
+}
+
+/// Throws away a pending SIGCHLD of this process (blocked, so it waits to be fetched).
+pub fn forget_sigchld() {
+    let set = 1_u64 << (libc::SIGCHLD - 1);
+    let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the locals are live; no siginfo is asked for.
+    while unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set, 0, &raw const zero, 8) } > 0 {}
+}
+
+/// A prctl whose arguments are numbers.
+///
+/// # References
+/// prctl(2).
+pub fn prctl(option: i32, argument: u64) -> io::Result<i32> {
+    // SAFETY: options that take addresses are not called through this.
+    match unsafe { libc::prctl(option, argument, 0_u64, 0_u64, 0_u64) } {
+        -1 => Err(io::Error::last_os_error()),
+        n => Ok(n),
+    }
+}
+
+/// Registers this process's address space for a membarrier command.
+///
+/// # References
+/// membarrier(2).
+pub fn membarrier(command: i32) -> io::Result<()> {
+    // SAFETY: registration takes no address.
+    match unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until the child `pid` has ended, leaving it a zombie.
+pub fn wait_dead(pid: i32) -> io::Result<()> {
+    loop {
+        // SAFETY: a zeroed siginfo is valid, and the kernel writes to it only.
+        let ret = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            libc::waitid(libc::P_PID, pid as u32, &raw mut info, libc::WEXITED | libc::WNOWAIT)
+        };
+        if ret == 0 {
+            return Ok(());
+        }
+        let e = io::Error::last_os_error();
+        if e.kind() != io::ErrorKind::Interrupted {
+            return Err(e);
+        }
+    }
+}
+
+/// Reaps the child `pid`, waiting for it; false when it is no child of this process.
+pub fn reap(pid: i32) -> bool {
+    loop {
+        // SAFETY: no status is asked for.
+        let ret = unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) };
+        if ret == pid {
+            return true;
+        }
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return false;
+        }
+    }
+}
+
+/// Where the C library registered this thread's restartable-sequences area: address, size, signature.
+pub fn own_rseq() -> Option<(u64, u32, u32)> {
+    const SIGNATURE: u32 = 0x5305_3053;
+    // SAFETY: dlsym only looks names up; the symbols are documented as a ptrdiff_t and an unsigned int that never change.
+    unsafe {
+        let offset = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()).cast::<isize>();
+        let size = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_size".as_ptr()).cast::<u32>();
+        if offset.is_null() || size.is_null() || *size == 0 {
+            return None;
+        }
+        let pointer: u64;
+        std::arch::asm!("mov {}, fs:0", out(reg) pointer, options(nostack, readonly));
+        // The registered size is 32 until the kernel's area outgrows it, whatever part of it is in use.
+        Some((pointer.wrapping_add_signed(*offset as i64), (*size).max(32), SIGNATURE))
+    }
+}

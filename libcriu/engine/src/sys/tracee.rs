@@ -1,0 +1,139 @@
+//! Threads of restored tasks under ptrace: seized in the restorer, given their final registers, let go.
+
+use std::io;
+
+use libc::{c_void, user_regs_struct};
+
+/// Note type of the extended processor state.
+const NT_X86_XSTATE: i32 = 0x202;
+const PTRACE_EVENT_STOP: i32 = 128;
+/// PTRACE_O_SUSPEND_SECCOMP (Linux 4.3).
+pub const SUSPEND_SECCOMP: i32 = 1 << 21;
+
+/// A thread this process traces; by number only, for it never outlives the coordinator's work on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tracee {
+    pub tid: i32,
+}
+
+fn request(request: libc::c_uint, tid: i32, addr: usize, data: usize) -> io::Result<i64> {
+    // SAFETY: every caller passes either numbers or the address of a live value of the size the request has.
+    match unsafe { libc::ptrace(request, tid, addr as *mut c_void, data as *mut c_void) } {
+        -1 => Err(io::Error::last_os_error()),
+        n => Ok(n),
+    }
+}
+
+impl Tracee {
+    /// Traces the thread without stopping it. Death of this process kills it.
+    ///
+    /// # References
+    /// ptrace(2), PTRACE_SEIZE, PTRACE_O_EXITKILL (Linux 3.8).
+    pub fn seize(tid: i32, suspend_seccomp: bool) -> io::Result<Tracee> {
+        let options = libc::PTRACE_O_EXITKILL
+            | libc::PTRACE_O_TRACESYSGOOD
+            | if suspend_seccomp { SUSPEND_SECCOMP } else { 0 };
+        request(libc::PTRACE_SEIZE, tid, 0, options as usize)?;
+        Ok(Tracee { tid })
+    }
+
+    /// Asks the thread to stop; `wait_stopped` tells when it has.
+    pub fn interrupt(self) -> io::Result<()> {
+        request(libc::PTRACE_INTERRUPT, self.tid, 0, 0).map(drop)
+    }
+
+    /// Waits for the stop that `interrupt` asked for; signals that come first are put off by being sent again when the
+    /// thread is let go.
+    pub fn wait_stopped(self) -> io::Result<()> {
+        loop {
+            let status = self.wait()?;
+            if libc::WSTOPSIG(status) == libc::SIGTRAP && status >> 16 == PTRACE_EVENT_STOP {
+                return Ok(());
+            }
+            if status >> 16 == PTRACE_EVENT_STOP {
+                // A group stop: somebody sent a stop signal meanwhile. The thread is stopped all the same.
+                return Ok(());
+            }
+            request(libc::PTRACE_CONT, self.tid, 0, 0)?;
+        }
+    }
+
+    /// Waits for the next stop of whatever kind.
+    ///
+    /// # Errors
+    /// ESRCH when the thread ended instead.
+    fn wait(self) -> io::Result<i32> {
+        let mut status = 0;
+        loop {
+            // SAFETY: the status is a live local.
+            let ret = unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL) };
+            if ret == self.tid {
+                return if libc::WIFSTOPPED(status) { Ok(status) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) };
+            }
+            let e = io::Error::last_os_error();
+            if e.kind() != io::ErrorKind::Interrupted {
+                return Err(e);
+            }
+        }
+    }
+
+    /// Makes the stopped thread execute one system call by the `syscall` instruction at `instruction` and stops it at the
+    /// call's end, before it goes on in user space: so the call may unmap the instruction itself.
+    pub fn call_at(self, instruction: u64, nr: u64, args: [u64; 6]) -> io::Result<i64> {
+        let mut regs = self.registers()?;
+        regs.rip = instruction;
+        regs.rax = nr;
+        regs.orig_rax = u64::MAX;
+        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
+        self.set_registers(&regs)?;
+        for _ in 0..2 {
+            loop {
+                request(libc::PTRACE_SYSCALL, self.tid, 0, 0)?;
+                if libc::WSTOPSIG(self.wait()?) == libc::SIGTRAP | 0x80 {
+                    break;
+                }
+            }
+        }
+        Ok(self.registers()?.rax as i64)
+    }
+
+    pub fn registers(self) -> io::Result<user_regs_struct> {
+        // SAFETY: all zeroes is a valid register set.
+        let mut regs: user_regs_struct = unsafe { std::mem::zeroed() };
+        request(libc::PTRACE_GETREGS, self.tid, 0, &raw mut regs as usize)?;
+        Ok(regs)
+    }
+
+    pub fn set_registers(self, regs: &user_regs_struct) -> io::Result<()> {
+        request(libc::PTRACE_SETREGS, self.tid, 0, &raw const *regs as usize).map(drop)
+    }
+
+    /// The extended processor state, in the form `set_xstate` takes.
+    pub fn xstate(self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0_u8; 16384];
+        let mut vec = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        request(libc::PTRACE_GETREGSET, self.tid, NT_X86_XSTATE as usize, &raw mut vec as usize)?;
+        bytes.truncate(vec.iov_len);
+        Ok(bytes)
+    }
+
+    pub fn set_xstate(self, bytes: &[u8]) -> io::Result<()> {
+        let vec = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        request(libc::PTRACE_SETREGSET, self.tid, NT_X86_XSTATE as usize, &raw const vec as usize).map(drop)
+    }
+
+    pub fn set_signal_mask(self, mask: u64) -> io::Result<()> {
+        request(libc::PTRACE_SETSIGMASK, self.tid, 8, &raw const mask as usize).map(drop)
+    }
+
+    /// Lets the thread live when this process dies. Filters stay suspended until it is detached.
+    pub fn lift_exit_kill(self, suspend_seccomp: bool) -> io::Result<()> {
+        let options = if suspend_seccomp { SUSPEND_SECCOMP } else { 0 };
+        request(libc::PTRACE_SETOPTIONS, self.tid, 0, options as usize).map(drop)
+    }
+
+    /// Lets the thread go on, untraced.
+    pub fn detach(self) -> io::Result<()> {
+        request(libc::PTRACE_DETACH, self.tid, 0, 0).map(drop)
+    }
+}

@@ -1,0 +1,166 @@
+//! What is set once the coordinator traces every thread: filters (suspended by then), limits, timers, credentials, signals.
+
+use core::sync::atomic::Ordering;
+
+use crate::abi::{Args, Filter, HAS_SCHED, IntervalTimer, Limit, PosixTimer, SigInfo, Step, Thread};
+use crate::report::{check, fail};
+use crate::{call, creds, slice, wait, wake};
+
+const SYS_SETITIMER: i64 = 38;
+const SYS_RT_SIGQUEUEINFO: i64 = 129;
+const SYS_PRCTL: i64 = 157;
+const SYS_TIMER_CREATE: i64 = 222;
+const SYS_TIMER_SETTIME: i64 = 223;
+const SYS_TIMER_DELETE: i64 = 226;
+const SYS_RT_TGSIGQUEUEINFO: i64 = 297;
+const SYS_PRLIMIT64: i64 = 302;
+const SYS_SCHED_SETATTR: i64 = 314;
+const SYS_SECCOMP: i64 = 317;
+const PR_SET_PDEATHSIG: u64 = 1;
+const PR_SET_DUMPABLE: u64 = 4;
+const PR_SET_SECCOMP: u64 = 22;
+const PR_SET_TIMERSLACK: u64 = 29;
+const PR_SET_NO_NEW_PRIVS: u64 = 38;
+const PR_TIMER_CREATE_RESTORE_IDS: u64 = 77;
+const SECCOMP_SET_MODE_FILTER: u64 = 1;
+const SECCOMP_FILTER_FLAG_TSYNC: u64 = 1;
+
+/// One thread's part.
+pub(crate) fn finish(args: &Args, me: &Thread, leader: bool) {
+    if args.prefix.count != 0 {
+        if leader {
+            for &f in slice::<u32>(args, args.prefix) {
+                install(args, f, SECCOMP_FILTER_FLAG_TSYNC);
+            }
+            args.prefix_done.store(1, Ordering::SeqCst);
+            wake(&args.prefix_done);
+        }
+        while args.prefix_done.load(Ordering::SeqCst) == 0 {
+            wait(&args.prefix_done, 0);
+        }
+    }
+    for &f in slice::<u32>(args, me.chain) {
+        install(args, f, 0);
+    }
+    if me.present & HAS_SCHED != 0 {
+        schedule(args, me);
+    }
+    if me.timer_slack_ns != 0 {
+        let ret = call(SYS_PRCTL, [PR_SET_TIMERSLACK, me.timer_slack_ns, 0, 0, 0, 0]);
+        check(args, Step::TimerSlack, ret, me.timer_slack_ns);
+    }
+    if leader {
+        for l in slice::<Limit>(args, args.limits) {
+            let ret = call(SYS_PRLIMIT64, [0, l.resource, &raw const l.current as u64, 0, 0, 0]);
+            check(args, Step::Limit, ret, l.resource);
+        }
+        timers(args);
+    }
+    creds::set(args, &me.creds);
+    if me.no_new_privs != 0 {
+        check(args, Step::NoNewPrivs, call(SYS_PRCTL, [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0]), 0);
+    }
+    pending(args, me, leader);
+    if me.seccomp_mode == 1 {
+        check(args, Step::Strict, call(SYS_PRCTL, [PR_SET_SECCOMP, 1, 0, 0, 0, 0]), 0);
+    }
+    // A change of credentials clears it.
+    let ret = call(SYS_PRCTL, [PR_SET_PDEATHSIG, me.pdeath_signal.into(), 0, 0, 0, 0]);
+    check(args, Step::DeathSignal, ret, me.pdeath_signal.into());
+}
+
+/// The process's last part, after all its threads.
+pub(crate) fn finish_process(args: &Args) {
+    // 2 cannot be set, it is what the kernel leaves behind after a change of credentials where suid_dumpable says so.
+    if args.dumpable < 2 {
+        let ret = call(SYS_PRCTL, [PR_SET_DUMPABLE, args.dumpable.into(), 0, 0, 0, 0]);
+        check(args, Step::Dumpable, ret, args.dumpable.into());
+    }
+}
+
+fn install(args: &Args, index: u32, flags: u64) {
+    let Some(f) = slice::<Filter>(args, args.filters).get(index as usize) else {
+        fail(args, Step::Filter, -22, index.into())
+    };
+    // struct sock_fprog: u16 length, padding, address.
+    let program = [f.instructions.count, f.instructions.address];
+    let a = [SECCOMP_SET_MODE_FILTER, f.flags | flags, program.as_ptr() as u64, 0, 0, 0];
+    let ret = call(SYS_SECCOMP, a);
+    if ret != 0 {
+        // With TSYNC a positive value is the thread that could not follow.
+        fail(args, Step::Filter, if ret < 0 { ret } else { -3 }, index.into());
+    }
+}
+
+fn schedule(args: &Args, me: &Thread) {
+    // struct sched_attr, version 0: size and policy, flags, nice and priority, three times of deadline scheduling.
+    let attr: [u64; 6] = [
+        48 | u64::from(me.sched_policy) << 32,
+        0,
+        u64::from(me.sched_nice as u32) | u64::from(me.sched_priority) << 32,
+        0,
+        0,
+        0,
+    ];
+    let ret = call(SYS_SCHED_SETATTR, [0, attr.as_ptr() as u64, 0, 0, 0, 0]);
+    check(args, Step::Sched, ret, me.sched_policy.into());
+}
+
+fn timers(args: &Args) {
+    for t in slice::<IntervalTimer>(args, args.itimers) {
+        let ret = call(SYS_SETITIMER, [t.which, &raw const t.interval_s as u64, 0, 0, 0, 0]);
+        check(args, Step::IntervalTimer, ret, t.which);
+    }
+    if args.timers.count == 0 {
+        return;
+    }
+    // Linux 6.16 creates a timer under a chosen id; before, ids count up and the gaps are made by hand.
+    let chosen = call(SYS_PRCTL, [PR_TIMER_CREATE_RESTORE_IDS, 1, 0, 0, 0, 0]) == 0;
+    for t in slice::<PosixTimer>(args, args.timers) {
+        create_timer(args, t, chosen);
+        let ret = call(SYS_TIMER_SETTIME, [t.id.into(), 0, &raw const t.interval_s as u64, 0, 0, 0]);
+        check(args, Step::PosixTimer, ret, t.id.into());
+    }
+    if chosen {
+        call(SYS_PRCTL, [PR_TIMER_CREATE_RESTORE_IDS, 0, 0, 0, 0, 0]);
+    }
+}
+
+fn create_timer(args: &Args, t: &PosixTimer, chosen: bool) {
+    // struct sigevent: value, signal and kind, thread.
+    let mut event = [0_u64; 8];
+    event[0] = t.value;
+    event[1] = u64::from(t.signo as u32) | u64::from(t.notify as u32) << 32;
+    event[2] = u64::from(t.notify_tid as u32);
+    loop {
+        let mut id: u32 = t.id;
+        let ret = call(SYS_TIMER_CREATE, [t.clock as u64, event.as_ptr() as u64, &raw mut id as u64, 0, 0, 0]);
+        check(args, Step::PosixTimer, ret, t.id.into());
+        // SAFETY: a live local; the kernel may have written to it behind the compiler's back.
+        let id = unsafe { (&raw const id).read_volatile() };
+        if id == t.id {
+            return;
+        }
+        call(SYS_TIMER_DELETE, [id.into(), 0, 0, 0, 0, 0]);
+        if chosen || id > t.id {
+            fail(args, Step::PosixTimer, -17, t.id.into());
+        }
+    }
+}
+
+fn pending(args: &Args, me: &Thread, leader: bool) {
+    for s in slice::<SigInfo>(args, me.pending) {
+        let a = [args.pid as u64, me.tid as u64, signo(s), s.0.as_ptr() as u64, 0, 0];
+        check(args, Step::Pending, call(SYS_RT_TGSIGQUEUEINFO, a), signo(s));
+    }
+    if leader {
+        for s in slice::<SigInfo>(args, args.pending) {
+            let a = [args.pid as u64, signo(s), s.0.as_ptr() as u64, 0, 0, 0];
+            check(args, Step::Pending, call(SYS_RT_SIGQUEUEINFO, a), signo(s));
+        }
+    }
+}
+
+fn signo(s: &SigInfo) -> u64 {
+    u64::from(u32::from_ne_bytes([s.0[0], s.0[1], s.0[2], s.0[3]]))
+}

@@ -1,0 +1,85 @@
+//! Creation of threads, and what a thread sets for itself that cannot be in its way.
+
+use core::arch::asm;
+
+use crate::abi::{Args, HAS_RSEQ, HAS_SAS, Step, Thread};
+use crate::report::check;
+use crate::{call, run, slice};
+
+const SYS_PRCTL: i64 = 157;
+const SYS_SIGALTSTACK: i64 = 131;
+const SYS_SET_TID_ADDRESS: i64 = 218;
+const SYS_SET_ROBUST_LIST: i64 = 273;
+const SYS_RSEQ: i64 = 334;
+const SYS_CLONE3: i64 = 435;
+const PR_SET_NAME: u64 = 15;
+/// CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM: a thread as any C library makes it.
+const THREAD_FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
+
+#[repr(C)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Creates all threads but the leader, each with its number.
+pub(crate) fn create_all(args: &Args) {
+    for (i, t) in slice::<Thread>(args, args.threads).iter().enumerate().skip(1) {
+        let tid = t.tid;
+        let clone = CloneArgs {
+            flags: THREAD_FLAGS,
+            pidfd: 0,
+            child_tid: 0,
+            parent_tid: 0,
+            exit_signal: 0,
+            // The kernel adds the two; the stack's top is all that matters.
+            stack: t.stack_top - 64,
+            stack_size: 64,
+            tls: 0,
+            set_tid: &raw const tid as u64,
+            set_tid_size: 1,
+            cgroup: 0,
+        };
+        let ret: i64;
+        // SAFETY: the new thread starts on its own stack, takes its arguments from registers and never returns; the old
+        // one goes on behind the label.
+        unsafe {
+            asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r12", "mov rsi, r13", "and rsp, -16",
+                 "call {run}", "ud2", "2:",
+                 run = sym run, inlateout("rax") SYS_CLONE3 => ret, in("rdi") &raw const clone,
+                 in("rsi") size_of::<CloneArgs>(), in("r12") args, in("r13") i, lateout("rcx") _, lateout("r11") _);
+        }
+        check(args, Step::Clone, ret, tid as u64);
+    }
+}
+
+/// Sets what belongs to this thread alone and binds it in nothing.
+pub(crate) fn set_own(args: &Args, me: &Thread) {
+    call(SYS_SET_TID_ADDRESS, [me.clear_tid, 0, 0, 0, 0, 0]);
+    check(args, Step::Comm, call(SYS_PRCTL, [PR_SET_NAME, me.comm.as_ptr() as u64, 0, 0, 0, 0]), 0);
+    if me.robust_len != 0 {
+        let ret = call(SYS_SET_ROBUST_LIST, [me.robust_list, me.robust_len, 0, 0, 0, 0]);
+        check(args, Step::RobustList, ret, me.robust_list);
+    }
+    if me.present & HAS_SAS != 0 {
+        let ret = call(SYS_SIGALTSTACK, [me.sas.as_ptr() as u64, 0, 0, 0, 0, 0]);
+        check(args, Step::Sas, ret, me.sas[0]);
+    }
+    if me.present & HAS_RSEQ != 0 {
+        let ret = call(SYS_RSEQ, [me.rseq, me.rseq_size.into(), 0, me.rseq_signature.into(), 0, 0]);
+        check(args, Step::Rseq, ret, me.rseq);
+        if me.rseq_cs != 0 {
+            // SAFETY: the kernel has just accepted the area at this address; rseq_cs stands at its offset 8.
+            unsafe { ((me.rseq + 8) as *mut u64).write_unaligned(me.rseq_cs) };
+        }
+    }
+}
