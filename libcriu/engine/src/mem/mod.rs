@@ -3,4 +3,5 @@
 pub mod mm;
 pub mod pages;
 pub mod shmem;
+pub mod vdso;
 pub mod vma;

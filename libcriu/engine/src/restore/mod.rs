@@ -1,9 +1,38 @@
 //! Restore: load -> check -> plan -> fork -> files -> memory -> threads -> resume.
+//!
+//! `Checkpoint::load` reads, `Checkpoint::check` finds every obstacle, `World` holds what all tasks inherit. The root is
+//! forked; each task builds itself and forks its children (`task`), and ends up in the restorer. The coordinator traces all
+//! threads (`Traced`), lets them finish, gives them their final state (`Ready`) and lets go.
 
+mod check;
+pub(crate) mod checkpoint;
+mod failure;
+mod kin;
+mod load;
+mod memory;
+mod region;
+mod resume;
+mod task;
+mod watch;
+mod world;
+
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use criu_images::ImageDir;
+
+use self::checkpoint::Checkpoint;
+use self::resume::Traced;
+use self::watch::Watch;
+use self::world::World;
 use crate::error::{Error, Phase, Result};
+use crate::file::RestoreFiles;
 use crate::options::Options;
-use crate::progress::Operator;
+use crate::progress::{Operator, Stage};
 use crate::stats::RestoreStats;
+use crate::sys::spawn;
+use crate::sys::tracee::Tracee;
 
 /// What a finished restore tells its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,10 +42,107 @@ pub struct RestoreOutcome {
     pub stats: RestoreStats,
 }
 
-/// Restores the tree in the images directory.
+/// Restores the tree in the images directory. The calling process must be single-threaded.
 ///
 /// # Errors
 /// Whatever stood in the way; no task, mount or rule is then left.
-pub fn restore(_options: &Options, _operator: &mut dyn Operator) -> Result<RestoreOutcome> {
-    Err(Error::new(Phase::Load, "restore", "not implemented yet"))
+pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<RestoreOutcome> {
+    let start = Instant::now();
+    operator.stage(Stage::PreRestore, None, None)?;
+    operator.progress(Phase::Load, 0, 0);
+    let fd = options.images_dir.as_fd().try_clone_to_owned();
+    let images = ImageDir::new(fd.map_err(|e| Error::os(Phase::Load, "images directory", "dup", e))?);
+    let checked = Checkpoint::load(&images)?.check(options)?;
+    operator.check_cancelled(Phase::Plan)?;
+
+    let tables: Vec<(u32, usize)> =
+        checked.checkpoint.tasks.iter().filter_map(|t| t.alive()).map(|a| (a.ids.files_id, 1)).collect();
+    let mut files = RestoreFiles::load(&images, options, &tables)?;
+    files.open_shared()?;
+    let mut world = World::new(&images, checked, files, options.restore_sibling)?;
+    let orphans = Orphans::adopt();
+    let outcome = run(&mut world, operator, start);
+    drop(orphans);
+    outcome
+}
+
+fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result<RestoreOutcome> {
+    let expected = world.checked.checkpoint.tasks.iter().filter(|t| t.alive().is_some()).count();
+    world.control.get().expected.store(expected as u32, Ordering::SeqCst);
+    operator.progress(Phase::Fork, 0, expected as u64);
+    let forked = Instant::now();
+    let forked_ns = spawn::monotonic_ns();
+    // Tasks are born with everything blocked, so that nothing reaches them before they are what they were.
+    let mask = spawn::block_signals();
+    let root = task::fork(world, 0, None);
+    spawn::set_signal_mask(mask);
+    let root = root?;
+    let mut watch = Watch::new(world, root, None);
+    let result = drive(world, &mut watch, root, operator);
+    if let Err(e) = result {
+        watch.take_down(world);
+        return Err(e);
+    }
+    let counts = world.control.counts();
+    let count = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::SeqCst);
+    let stats = RestoreStats {
+        pages_compared: count(&counts.pages_compared),
+        pages_skipped_cow: count(&counts.pages_skipped_cow),
+        pages_restored: count(&counts.pages_restored),
+        forking_us: (count(&counts.born_ns).saturating_sub(forked_ns) / 1000) as u32,
+        restore_us: start.elapsed().as_micros() as u32,
+    };
+    log::info!("restored pid {root} in {:?}, {:?} since the fork", start.elapsed(), forked.elapsed());
+    if let Err(e) = operator.stage(Stage::PostResume, Some(root), None) {
+        // The tasks run: nothing is to be undone any more.
+        log::warn!("post-resume: {e}");
+    }
+    Ok(RestoreOutcome { pid: root, stats })
+}
+
+/// From the root's birth to the commit point.
+fn drive(world: &World, watch: &mut Watch, root: i32, operator: &mut dyn Operator) -> Result<()> {
+    let traced_root = if world.root_is_sibling {
+        let tracee = Tracee::seize(root, resume::is_confined(world, 0))
+            .map_err(|e| Error::os(Phase::Fork, "task", "ptrace PTRACE_SEIZE", e).pid(root))?;
+        *watch = Watch::new(world, root, Some(tracee));
+        let counts = world.control.counts();
+        counts.root_traced.store(1, Ordering::SeqCst);
+        crate::sys::control::SharedControl::wake(&counts.root_traced);
+        Some(tracee)
+    } else {
+        None
+    };
+    operator.stage(Stage::SetupNamespaces, Some(root), None)?;
+    operator.stage(Stage::PostSetupNamespaces, Some(root), None)?;
+    let control = world.control.get();
+    watch.wait(world, Phase::Memory, &control.ready, operator)?;
+    let traced = Traced::seize(world, traced_root)?;
+    traced.finish(world);
+    watch.wait(world, Phase::Threads, &control.done, operator)?;
+    operator.stage(Stage::PostRestore, Some(root), None)?;
+    operator.check_cancelled(Phase::Resume)?;
+    let ready = traced.stop(world)?;
+    operator.stage(Stage::PreResume, Some(root), None)?;
+    ready.let_go(world)
+}
+
+/// Tasks whose parent dies during a restore become children of this process, so that a failed restore can wait for their
+/// end.
+struct Orphans {
+    was_adopting: bool,
+}
+
+impl Orphans {
+    fn adopt() -> Orphans {
+        let was_adopting = rustix::process::child_subreaper().is_ok_and(|v| v);
+        spawn::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).ok();
+        Orphans { was_adopting }
+    }
+}
+
+impl Drop for Orphans {
+    fn drop(&mut self) {
+        spawn::prctl(libc::PR_SET_CHILD_SUBREAPER, self.was_adopting.into()).ok();
+    }
 }

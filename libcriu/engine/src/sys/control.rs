@@ -1,31 +1,61 @@
 //! The page that the coordinator of a restore shares with the tasks: stages, a bell, and the first failure.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use criu_pie::abi::restorer::{Control, FAILURE_TEXT_BYTES};
 
 use super::mapping::Mapped;
 
-/// Bytes of the shared mapping: `Control`, in whole pages.
-pub const CONTROL_BYTES: u64 = (size_of::<Control>() as u64).next_multiple_of(4096);
+/// What one task tells the coordinator beside the counters of `Control`.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Slot {
+    /// 1 once the task exists.
+    pub born: AtomicU32,
+    /// 1 once it is in its final session and process group.
+    pub grouped: AtomicU32,
+    /// The restorer's region: address and bytes.
+    pub region: AtomicU64,
+    pub region_len: AtomicU64,
+}
 
-/// The coordinator's (and, inherited, every task's) view of the control page.
+/// Numbers for the statistics, added up by all tasks.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Counts {
+    pub pages_compared: AtomicU64,
+    pub pages_skipped_cow: AtomicU64,
+    pub pages_restored: AtomicU64,
+    /// Tasks that exist; woken when all do.
+    pub born: AtomicU32,
+    /// 1 once the coordinator traces the root: from then on it dies with the coordinator.
+    pub root_traced: AtomicU32,
+    /// When the last task was born, in nanoseconds of CLOCK_MONOTONIC.
+    pub born_ns: AtomicU64,
+}
+
+/// The coordinator's (and, inherited, every task's) view of the shared pages: `Control`, then `Counts`, then the slots.
 #[derive(Debug)]
 pub struct SharedControl {
     mapped: Mapped,
+    tasks: usize,
 }
 
+const COUNTS_AT: u64 = (size_of::<Control>() as u64).next_multiple_of(64);
+const SLOTS_AT: u64 = COUNTS_AT + 64;
+
 impl SharedControl {
-    pub fn new() -> io::Result<SharedControl> {
+    pub fn new(tasks: usize) -> io::Result<SharedControl> {
+        let len = (SLOTS_AT + (tasks * size_of::<Slot>()) as u64).next_multiple_of(4096);
         let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), CONTROL_BYTES as usize, prot, flags, -1, 0) };
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), len as usize, prot, flags, -1, 0) };
         if at == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(SharedControl { mapped: Mapped::inherited(at as u64, CONTROL_BYTES) })
+        Ok(SharedControl { mapped: Mapped::inherited(at as u64, len), tasks })
     }
 
     /// The mapping, to be shown again inside the restorer's region.
@@ -37,6 +67,17 @@ impl SharedControl {
     pub fn get(&self) -> &Control {
         // SAFETY: mapped for the life of `self`, zero-filled at first, which is a valid `Control` (atomics only).
         unsafe { &*(self.mapped.start() as *const Control) }
+    }
+
+    pub fn counts(&self) -> &Counts {
+        // SAFETY: inside the mapping, behind `Control`; zeroes are a valid value.
+        unsafe { &*((self.mapped.start() + COUNTS_AT) as *const Counts) }
+    }
+
+    /// One for each task, in the checkpoint's order.
+    pub fn slots(&self) -> &[Slot] {
+        // SAFETY: `new` made the mapping long enough for `tasks` of them; zeroes are a valid value.
+        unsafe { std::slice::from_raw_parts((self.mapped.start() + SLOTS_AT) as *const Slot, self.tasks) }
     }
 
     /// Waits until `word` is no longer `value`, is woken, or the time is over.
@@ -80,6 +121,6 @@ impl SharedControl {
 impl Drop for SharedControl {
     fn drop(&mut self) {
         // SAFETY: the mapping was made by `new` and references to it borrow `self`.
-        unsafe { libc::munmap(self.mapped.start() as *mut libc::c_void, CONTROL_BYTES as usize) };
+        unsafe { libc::munmap(self.mapped.start() as *mut libc::c_void, self.mapped.len() as usize) };
     }
 }

@@ -82,9 +82,13 @@ impl Mapped {
     /// Copies into it from a file: each part is (address, bytes), parts stand back to back in the file from `offset` on.
     ///
     /// # Errors
-    /// UnexpectedEof when the file is shorter; EINVAL when a part leaves every one of `targets`.
+    /// UnexpectedEof when the file is shorter; EINVAL when a part leaves every one of `targets` (sorted by address).
     pub fn read_parts(targets: &[Mapped], file: &File, mut offset: u64, parts: &[(u64, u64)]) -> io::Result<()> {
-        if !parts.iter().all(|&(a, n)| targets.iter().any(|t| t.covers(a, n))) {
+        let covered = |&(a, n): &(u64, u64)| {
+            let i = targets.partition_point(|t| t.start <= a);
+            i > 0 && targets[i - 1].covers(a, n)
+        };
+        if !parts.iter().all(covered) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         let mut vec: Vec<libc::iovec> = parts

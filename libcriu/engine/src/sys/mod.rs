@@ -4,6 +4,11 @@ pub(crate) mod descriptor;
 pub mod kcmp;
 pub mod memory;
 pub mod pagemap;
+pub mod arena;
+pub mod control;
+pub mod cpu;
+pub mod enter;
+pub mod mapping;
 pub mod peer;
 pub mod probe;
 pub mod process;
@@ -12,3 +17,5 @@ pub mod ptrace;
 pub mod task;
 #[cfg(test)]
 pub(crate) mod trial;
+pub mod spawn;
+pub mod tracee;

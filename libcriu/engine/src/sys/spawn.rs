@@ -148,3 +148,40 @@ pub fn own_rseq() -> Option<(u64, u32, u32)> {
         Some((pointer.wrapping_add_signed(*offset as i64), (*size).max(32), SIGNATURE))
     }
 }
+
+/// Creates a segment of shared anonymous memory: its mapping, and the file behind it.
+///
+/// # Errors
+/// EPERM without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN, which /proc/PID/map_files asks for.
+pub fn shared_segment(len: u64, flags: i32) -> io::Result<(super::mapping::Mapped, std::fs::File)> {
+    let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, flags | libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), len as usize, prot, flags, -1, 0) };
+    if at == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    let at = at as u64;
+    // Neighbouring segments of the kernel's choice are never merged: each has a file of its own.
+    let path = format!("/proc/self/map_files/{at:x}-{:x}", at + len.next_multiple_of(4096));
+    let file = std::fs::File::options().read(true).write(true).open(path)?;
+    Ok((super::mapping::Mapped::inherited(at, len), file))
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+pub fn monotonic_ns() -> u64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}
+
+/// Takes a descriptor over that was given away by its number.
+pub fn own_descriptor(fd: std::os::fd::RawFd) -> std::os::fd::OwnedFd {
+    use std::os::fd::FromRawFd;
+    // SAFETY: callers pass numbers that they let go of themselves (`into_raw_fd`) and that stayed open.
+    unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }
+}
+
+/// Reaps the child (or traced process) `pid` if it is dead.
+pub fn reap_if_dead(pid: i32) {
+    // SAFETY: no status is asked for.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL | libc::WNOHANG) };
+}

@@ -77,6 +77,19 @@ impl Tracee {
         }
     }
 
+    /// Lets it go on from every stop there is now, without the signals.
+    pub fn swallow_stops(self) {
+        let mut status = 0;
+        // SAFETY: the status is a live local.
+        while unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL | libc::WNOHANG) } == self.tid
+            && libc::WIFSTOPPED(status)
+        {
+            if request(libc::PTRACE_CONT, self.tid, 0, 0).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Makes the stopped thread execute one system call by the `syscall` instruction at `instruction` and stops it at the
     /// call's end, before it goes on in user space: so the call may unmap the instruction itself.
     pub fn call_at(self, instruction: u64, nr: u64, args: [u64; 6]) -> io::Result<i64> {

@@ -2,6 +2,7 @@
 
 mod copy;
 mod dump;
+pub mod restore;
 mod scan;
 
 pub use copy::{Chunk, Source};

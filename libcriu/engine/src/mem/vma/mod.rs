@@ -4,6 +4,8 @@
 //! in `shmid` the name of their contents: `pagemap-shmem-SHMID.img`.
 
 mod dump;
+pub mod placement;
+pub mod restore;
 
 pub use dump::{AreaKind, Classified, classify, entry};
 
@@ -55,3 +57,6 @@ pub const ADVICE: &[([u8; 2], i32)] = &[
 ];
 
 pub const PAGE_BYTES: u64 = 4096;
+
+/// Where user space ends with four-level page tables: the last page is never used.
+pub const USER_END: u64 = 0x7fff_ffff_f000;

@@ -1,6 +1,7 @@
 //! Registers of a thread: general ones, x87, SSE and every further component of the xsave area.
 
 mod dump;
+pub mod restore;
 mod xsave;
 
 pub use dump::{fpregs, gpregs, tls_slots};

@@ -5,6 +5,7 @@
 //! stands on the leader alone, its filters with TSYNC.
 
 mod dump;
+pub mod restore;
 
 pub use dump::{Chain, Filters, ThreadSeccomp, read};
 

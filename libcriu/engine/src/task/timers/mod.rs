@@ -1,5 +1,6 @@
 //! Timers of a process: the three interval timers (setitimer) and POSIX timers (timer_create).
 
 mod dump;
+pub mod restore;
 
 pub use dump::{itimer, posix, unsupported_clock};

@@ -1,0 +1,170 @@
+//! Decides how a task gets its vDSO.
+
+use std::ops::Range;
+
+use crate::mem::vma::placement::OwnMapping;
+use crate::mem::vma::restore::Layout;
+
+/// The vDSO of the running kernel, as this process has it.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// vvar, vvar_vclock and the code, each its own mapping, in the order of addresses.
+    pub parts: Vec<Range<u64>>,
+    pub code: Range<u64>,
+}
+
+/// What is done about a task's vDSO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The task has none.
+    Nothing,
+    /// All parts move by this displacement.
+    Move { displacement: i64 },
+    /// These bytes are put at the image's address; the running kernel's stays beside, its code at a place that is free.
+    Patch { functions: Vec<(u64, u64)> },
+}
+
+impl Own {
+    pub fn find(mappings: &[OwnMapping]) -> Option<Own> {
+        let code = mappings.iter().find(|m| m.name == "[vdso]")?.range.clone();
+        let parts = mappings.iter().filter(|m| m.name == "[vdso]" || m.name.starts_with("[vvar")).map(|m| m.range.clone());
+        Some(Own { parts: parts.collect(), code })
+    }
+
+    /// From the first part's start to the last one's end.
+    pub fn span(&self) -> Range<u64> {
+        let start = self.parts.iter().map(|p| p.start).min().unwrap_or(self.code.start);
+        start..self.parts.iter().map(|p| p.end).max().unwrap_or(self.code.end)
+    }
+}
+
+/// Compares the image's vDSO (`theirs`: its code, from the pages image) with the running kernel's (`ours`).
+///
+/// # Errors
+/// In words: the contents were not saved, or a function of the image's is unknown here.
+pub fn choose(layout: &Layout, own: &Own, theirs: &[u8], ours: &[u8]) -> Result<Choice, String> {
+    let Some(code) = &layout.vdso else { return Ok(Choice::Nothing) };
+    let displacement = code.start.wrapping_sub(own.code.start) as i64;
+    let vvar_start = layout.vvar.iter().map(|r| r.start).min();
+    let vvar_end = layout.vvar.iter().map(|r| r.end).max();
+    let same_shape = code.end - code.start == own.code.end - own.code.start
+        && vvar_start == Some(own.span().start.wrapping_add_signed(displacement))
+        && vvar_end == Some(code.start);
+    if theirs.is_empty() {
+        return Err("the contents of its vDSO were not saved".into());
+    }
+    if same_shape && theirs == ours {
+        return Ok(Choice::Move { displacement });
+    }
+    let (old, new) = (functions(theirs), functions(ours));
+    let mut patches = Vec::new();
+    for (name, at) in &old {
+        let target = new.iter().find(|(n, _)| n == name);
+        let (_, target) = target.ok_or_else(|| format!("this kernel's vDSO has no {name}"))?;
+        patches.push((*at, *target));
+    }
+    if patches.is_empty() {
+        return Err("its vDSO has no functions that could be found".into());
+    }
+    Ok(Choice::Patch { functions: patches })
+}
+
+/// The image's code with a jump at each function: `target` offsets count from `base`, where the running kernel's code will
+/// be.
+pub fn patched(theirs: &[u8], functions: &[(u64, u64)], base: u64) -> Vec<u8> {
+    let mut bytes = theirs.to_vec();
+    for &(at, target) in functions {
+        // movabs rax, target; jmp rax
+        let mut jump = [0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0];
+        jump[2..10].copy_from_slice(&base.wrapping_add(target).to_le_bytes());
+        if let Some(place) = usize::try_from(at).ok().and_then(|at| bytes.get_mut(at..at + jump.len())) {
+            place.copy_from_slice(&jump);
+        }
+    }
+    bytes
+}
+
+fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
+    let mut word = [0; 8];
+    word[..len].copy_from_slice(bytes.get(at..at.checked_add(len)?)?);
+    Some(u64::from_le_bytes(word))
+}
+
+/// The functions that an ELF image exports, by their long names: (name, offset).
+fn functions(elf: &[u8]) -> Vec<(String, u64)> {
+    const DYNSYM: u64 = 11;
+    const FUNCTION: u64 = 2;
+    let mut found = Vec::new();
+    let read = |at: usize, len: usize| number(elf, at, len);
+    let (Some(table), Some(count)) = (read(40, 8), read(60, 2)) else { return found };
+    let section = |i: u64| usize::try_from(table.checked_add(i.checked_mul(64)?)?).ok();
+    for i in 0..count {
+        let Some(s) = section(i) else { break };
+        if s.checked_add(64).is_none() || read(s + 4, 4) != Some(DYNSYM) {
+            continue;
+        }
+        let (Some(at), Some(size), Some(link)) = (read(s + 24, 8), read(s + 32, 8), read(s + 40, 4)) else { continue };
+        let Some(names) = section(link).and_then(|n| read(n.checked_add(24)?, 8)) else { continue };
+        for symbol in (at..at.saturating_add(size.min(elf.len() as u64))).step_by(24) {
+            let Ok(symbol) = usize::try_from(symbol) else { break };
+            let (Some(name), Some(info), Some(value)) = (read(symbol, 4), read(symbol + 4, 1), read(symbol + 8, 8)) else {
+                break;
+            };
+            let text = names.checked_add(name).and_then(|at| usize::try_from(at).ok()).and_then(|at| elf.get(at..));
+            let text = text.and_then(|t| t.split(|&b| b == 0).next()).map(String::from_utf8_lossy);
+            if let Some(text) = text.filter(|t| info & 15 == FUNCTION && t.starts_with("__vdso_")) {
+                found.push((text.into_owned(), value));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mem::vma::placement::own_mappings;
+    use crate::sys::mapping::Mapped;
+
+    fn own() -> (Own, Vec<u8>) {
+        let own = Own::find(&own_mappings().unwrap()).expect("this kernel maps a vDSO");
+        let len = own.code.end - own.code.start;
+        let bytes = Mapped::inherited(own.code.start, len).bytes(len as usize);
+        (own, bytes)
+    }
+
+    fn layout(at: u64, own: &Own) -> Layout {
+        let vvar = own.code.start - own.span().start;
+        let code = own.code.end - own.code.start;
+        Layout { vdso: Some(at..at + code), vvar: std::iter::once(at - vvar..at).collect(), ..Layout::default() }
+    }
+
+    #[test]
+    fn the_same_build_moves() {
+        let (own, bytes) = own();
+        let l = layout(0x7f00_0000_0000, &own);
+        let displacement = 0x7f00_0000_0000_u64.wrapping_sub(own.code.start) as i64;
+        assert_eq!(choose(&l, &own, &bytes, &bytes), Ok(Choice::Move { displacement }));
+    }
+
+    #[test]
+    fn another_build_is_patched() {
+        let (own, bytes) = own();
+        let mut other = bytes.clone();
+        *other.last_mut().unwrap() ^= 1;
+        let Ok(Choice::Patch { functions }) = choose(&layout(0x7f00_0000_0000, &own), &own, &other, &bytes) else {
+            panic!("not patched");
+        };
+        assert!(functions.len() >= 4);
+        let (at, target) = functions[0];
+        let code = patched(&other, &functions, 0x1000);
+        assert_eq!(code[at as usize..at as usize + 2], [0x48, 0xb8]);
+        assert_eq!(code[at as usize + 2..at as usize + 10], (0x1000 + target).to_le_bytes());
+    }
+
+    #[test]
+    fn garbage_has_no_functions() {
+        assert_eq!(functions(&[0xff; 8192]), Vec::new());
+        assert_eq!(functions(&[]), Vec::new());
+    }
+}

@@ -1,0 +1,248 @@
+//! Reads the areas of a task from its mm image and checks them.
+
+use std::ops::Range;
+
+use criu_images::messages::{MmEntry, VmaEntry};
+
+use super::{PAGE_BYTES, USER_END, status};
+use crate::file::FileId;
+
+/// What an area shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    Anonymous,
+    /// Anonymous memory shared by everybody who maps the segment `shmid`.
+    SharedAnonymous { shmid: u64 },
+    /// A file, opened with `flags` for the mapping.
+    File { id: FileId, flags: i32, shared: bool },
+}
+
+/// One area, in whole pages inside user space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Area {
+    pub start: u64,
+    pub end: u64,
+    /// Offset into the file or segment, in bytes.
+    pub offset: u64,
+    pub prot: i32,
+    /// MAP_* flags for mmap, without sharing, placement and MAP_ANONYMOUS.
+    pub flags: i32,
+    pub backing: Backing,
+    /// Bit n: madvise with advice n.
+    pub advice: u64,
+    pub locked: bool,
+    pub lock_on_fault: bool,
+}
+
+impl Area {
+    pub fn len(&self) -> u64 {
+        self.end - self.start
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.end == self.start
+    }
+
+    /// Pages that are the task's own: contents come from the pagemap.
+    pub fn is_private(&self) -> bool {
+        matches!(self.backing, Backing::Anonymous | Backing::File { shared: false, .. })
+    }
+
+    /// Could the memory of `parent` at the same place be inherited for this area? Then unchanged pages stay shared.
+    pub fn inherits(&self, parent: &Area) -> bool {
+        let shape = |a: &Area| (a.start, a.end, a.offset, a.flags, a.is_private());
+        let same_backing = match (self.backing, parent.backing) {
+            (Backing::Anonymous, Backing::Anonymous) => true,
+            (Backing::File { id: a, .. }, Backing::File { id: b, .. }) => a == b,
+            _ => false,
+        };
+        shape(self) == shape(parent) && self.is_private() && same_backing
+    }
+
+    /// For messages: `7f12a000-7f12b000`.
+    pub fn name(&self) -> String {
+        format!("mapping {:#x}-{:#x}", self.start, self.end)
+    }
+}
+
+/// The areas of one task.
+#[derive(Debug, Default)]
+pub struct Layout {
+    /// Sorted, without overlaps.
+    pub areas: Vec<Area>,
+    /// Guard regions inside areas.
+    pub guards: Vec<Range<u64>>,
+    pub vdso: Option<Range<u64>>,
+    /// vvar and, where the kernel has it, vvar_vclock behind it.
+    pub vvar: Vec<Range<u64>>,
+    /// Areas of kinds that are not restored, by start and name.
+    pub unsupported: Vec<(u64, &'static str)>,
+}
+
+const UNSUPPORTED: &[(u32, &str)] = &[
+    (status::SYSVIPC, "System V shared memory"),
+    (status::SOCKET, "the ring of a packet socket"),
+    (status::AIORING, "an AIO ring"),
+    (status::SHADOW_STACK, "a shadow stack"),
+    (status::UPROBES, "a uprobes area"),
+    (status::PLUGIN, "an area that a plugin saved"),
+];
+
+impl Layout {
+    /// # Errors
+    /// What is wrong with the image, in words.
+    pub fn new(mm: &MmEntry) -> Result<Layout, String> {
+        let mut layout = Layout::default();
+        for v in &mm.vmas {
+            if v.status & status::VSYSCALL != 0 {
+                // Not a mapping of the task's: the kernel shows it to everybody.
+                continue;
+            }
+            let range = range(v)?;
+            if let Some(&(_, name)) = UNSUPPORTED.iter().find(|(bit, _)| v.status & bit != 0) {
+                layout.unsupported.push((v.start, name));
+            } else if v.status & status::GUARD != 0 {
+                layout.guards.push(range);
+            } else if v.status & status::VDSO != 0 {
+                if layout.vdso.replace(range).is_some() {
+                    return Err("two vDSO areas".into());
+                }
+            } else if v.status & status::VVAR != 0 {
+                layout.vvar.push(range);
+            } else {
+                layout.areas.push(area(v, &range)?);
+            }
+        }
+        layout.areas.sort_by_key(|a| a.start);
+        layout.check_overlaps()?;
+        Ok(layout)
+    }
+
+    fn check_overlaps(&self) -> Result<(), String> {
+        let mut all = self.occupied();
+        all.sort_by_key(|r| r.start);
+        match all.windows(2).find(|w| w[0].end > w[1].start) {
+            Some(w) => Err(format!("areas {:#x}-{:#x} and {:#x}-{:#x} overlap", w[0].start, w[0].end, w[1].start, w[1].end)),
+            None => Ok(()),
+        }
+    }
+
+    /// Every range that something will stand at.
+    pub fn occupied(&self) -> Vec<Range<u64>> {
+        let areas = self.areas.iter().map(|a| a.start..a.end);
+        areas.chain(self.vdso.clone()).chain(self.vvar.iter().cloned()).collect()
+    }
+
+    /// The index of the area that holds `address`.
+    pub fn find(&self, address: u64) -> Option<usize> {
+        let i = self.areas.partition_point(|a| a.end <= address);
+        self.areas.get(i).filter(|a| a.start <= address).map(|_| i)
+    }
+
+    /// Is the address inside the vDSO?
+    pub fn in_vdso(&self, address: u64) -> bool {
+        self.vdso.as_ref().is_some_and(|r| r.contains(&address))
+    }
+}
+
+fn range(v: &VmaEntry) -> Result<Range<u64>, String> {
+    let sound = v.start % PAGE_BYTES == 0 && v.end % PAGE_BYTES == 0 && v.start < v.end && v.start >= PAGE_BYTES && v.end <= USER_END;
+    if sound { Ok(v.start..v.end) } else { Err(format!("area {:#x}-{:#x} is impossible", v.start, v.end)) }
+}
+
+fn area(v: &VmaEntry, range: &Range<u64>) -> Result<Area, String> {
+    let bad = |why: &str| Err(format!("area {:#x}-{:#x}: {why}", v.start, v.end));
+    let file = |shared| -> Result<Backing, String> {
+        match FileId::try_from(v.shmid) {
+            Ok(id) if id != 0 => {
+                // Images from before `fdflags` say it by the mapping's protection.
+                let writes = shared && v.prot & libc::PROT_WRITE as u32 != 0;
+                let flags = v.fdflags.map_or(if writes { libc::O_RDWR } else { libc::O_RDONLY }, |f| f as i32);
+                Ok(Backing::File { id, flags, shared })
+            }
+            _ => Err(format!("area {:#x}-{:#x}: no file {:#x}", v.start, v.end, v.shmid)),
+        }
+    };
+    let backing = match v.status & (status::FILE_PRIVATE | status::FILE_SHARED | status::ANON_SHARED | status::ANON_PRIVATE) {
+        status::FILE_PRIVATE => file(false)?,
+        status::FILE_SHARED => file(true)?,
+        status::ANON_SHARED => Backing::SharedAnonymous { shmid: v.shmid },
+        status::ANON_PRIVATE => Backing::Anonymous,
+        s => return bad(&format!("of no known kind (status {s:#x})")),
+    };
+    let offset = if backing == Backing::Anonymous { 0 } else { v.pgoff };
+    if offset % PAGE_BYTES != 0 || offset.checked_add(v.end - v.start).is_none_or(|e| e > i64::MAX as u64) {
+        return bad(&format!("offset {offset:#x} is impossible"));
+    }
+    let allowed_prot = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+    if v.prot as i32 & !allowed_prot != 0 {
+        return bad(&format!("protection {:#x} is unknown", v.prot));
+    }
+    let advice = v.madv.unwrap_or(0);
+    let known_advice = super::ADVICE.iter().fold(0, |bits, (_, a)| bits | 1_u64 << a);
+    if advice & !known_advice != 0 {
+        return bad(&format!("advice {:#x} is unknown", advice & !known_advice));
+    }
+    let placement = libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE | libc::MAP_SHARED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let known = libc::MAP_GROWSDOWN
+        | libc::MAP_NORESERVE | libc::MAP_STACK | libc::MAP_HUGETLB
+        | libc::MAP_LOCKED | libc::MAP_DROPPABLE
+        | 0x3f << libc::MAP_HUGE_SHIFT;
+    let mut flags = v.flags as i32 & !placement;
+    if v.flags & super::flags::DROPPABLE != 0 {
+        // The kernel has no combination of both: droppable is a type of its own.
+        flags |= libc::MAP_DROPPABLE;
+    }
+    if flags & !known != 0 {
+        return bad(&format!("flags {:#x} are unknown", flags & !known));
+    }
+    Ok(Area {
+        start: range.start,
+        end: range.end,
+        offset,
+        prot: v.prot as i32,
+        flags: flags & !libc::MAP_LOCKED,
+        backing,
+        advice,
+        locked: flags & libc::MAP_LOCKED != 0,
+        lock_on_fault: v.lock_on_fault(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vma(start: u64, end: u64) -> VmaEntry {
+        VmaEntry { start, end, prot: 3, flags: 0x22, status: 1 | status::ANON_PRIVATE, fd: -1, ..VmaEntry::default() }
+    }
+
+    fn layout(vmas: Vec<VmaEntry>) -> Result<Layout, String> {
+        Layout::new(&MmEntry { vmas, ..MmEntry::default() })
+    }
+
+    #[test]
+    fn finds_the_area_of_an_address() {
+        let l = layout(vec![vma(0x3000, 0x5000), vma(0x1000, 0x2000)]).unwrap();
+        assert_eq!(l.find(0x1fff), Some(0));
+        assert_eq!(l.find(0x2000), None);
+        assert_eq!(l.find(0x4000), Some(1));
+        assert_eq!(l.find(0x5000), None);
+    }
+
+    #[test]
+    fn refuses_impossible_areas() {
+        for (start, end) in [(0, 0x1000), (0x1000, 0x1000), (0x2000, 0x1000), (0x1001, 0x2000), (0x1000, u64::MAX & !0xfff)] {
+            assert!(layout(vec![vma(start, end)]).is_err(), "{start:#x}-{end:#x}");
+        }
+        assert!(layout(vec![vma(0x1000, 0x3000), vma(0x2000, 0x4000)]).unwrap_err().contains("overlap"));
+        let offset = VmaEntry { status: status::FILE_PRIVATE, shmid: 1, pgoff: 0x800, ..vma(0x1000, 0x2000) };
+        assert!(layout(vec![offset]).is_err());
+    }
+
+    #[test]
+    fn names_kinds_that_are_not_restored() {
+        let ring = VmaEntry { status: status::AIORING | status::ANON_SHARED, ..vma(0x1000, 0x2000) };
+        assert_eq!(layout(vec![ring]).unwrap().unsupported, vec![(0x1000, "an AIO ring")]);
+    }
+}

@@ -1,0 +1,234 @@
+//! Check: everything that would make the restore fail, found before anything is created, and everything that can be
+//! prepared from the images alone.
+
+use criu_images::messages::{InventoryEntry, TaskKobjIdsEntry};
+use criu_pie::abi::restorer::{Creds, IntervalTimer, Limit, PosixTimer, SigInfo, SignalAction};
+
+use super::checkpoint::{Alive, Checkpoint, Task, Thread};
+use super::kin::Kin;
+use crate::error::{Blocker, Error, Phase, Result};
+use crate::mem::vdso::restore::{Choice, Own, choose};
+use crate::mem::vma::placement::own_mappings;
+use crate::options::Options;
+use crate::sys::mapping::Mapped;
+use crate::task::{creds, limits, regs, seccomp, signals, timers};
+
+/// A checkpoint that can be restored here.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub checkpoint: Checkpoint,
+    /// For each task what its images come to; `None` for the dead.
+    pub prepared: Vec<Option<Prepared>>,
+    pub kin: Kin,
+    /// The running kernel's vDSO in this process.
+    pub vdso: Option<Own>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub actions: Vec<SignalAction>,
+    pub pending: Vec<SigInfo>,
+    pub itimers: Vec<IntervalTimer>,
+    pub timers: Vec<PosixTimer>,
+    pub limits: Vec<Limit>,
+    pub seccomp: seccomp::restore::Plan,
+    pub vdso: Choice,
+    pub threads: Vec<PreparedThread>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PreparedThread {
+    pub creds: Creds,
+    pub pending: Vec<SigInfo>,
+}
+
+/// What this process and kernel can do.
+struct Here {
+    last_cap: u32,
+    permitted: u64,
+    may_raise_limits: bool,
+    vdso: Option<Own>,
+    vdso_code: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// # Errors
+    /// All obstacles together; EEXIST when a pid is taken.
+    pub fn check(self, options: &Options) -> Result<Checked> {
+        let here = Here::find()?;
+        let mut blockers = Vec::new();
+        let mut prepared = Vec::with_capacity(self.tasks.len());
+        for task in &self.tasks {
+            let Some(alive) = task.alive() else {
+                prepared.push(None);
+                continue;
+            };
+            namespaces(task, alive, &self.inventory, &mut blockers);
+            areas(task, alive, &mut blockers);
+            let found = prepare(task, alive, &self, &here, &mut blockers);
+            prepared.push(found);
+        }
+        sharing(&self.tasks, &mut blockers);
+        let kin = Kin::plan(&self.tasks, options.msg.shell_job(), &mut blockers);
+        if !blockers.is_empty() {
+            return Err(Error::refused(Phase::Check, blockers));
+        }
+        pids_are_free(&self.tasks, &kin)?;
+        Ok(Checked { checkpoint: self, prepared, kin, vdso: here.vdso })
+    }
+}
+
+impl Here {
+    fn find() -> Result<Here> {
+        let mappings = own_mappings().map_err(|e| Error::os(Phase::Check, "/proc/self/maps", "read", e))?;
+        let vdso = Own::find(&mappings);
+        let vdso_code = vdso.as_ref().map_or(Vec::new(), |v| {
+            let len = v.code.end - v.code.start;
+            Mapped::inherited(v.code.start, len).bytes(len as usize)
+        });
+        Ok(Here {
+            last_cap: creds::restore::last_cap(),
+            permitted: creds::restore::own_permitted(),
+            may_raise_limits: creds::restore::may_raise_limits(),
+            vdso,
+            vdso_code,
+        })
+    }
+}
+
+type NamespaceId = fn(&TaskKobjIdsEntry) -> Option<u32>;
+
+const NAMESPACES: &[(&str, NamespaceId)] = &[
+    ("PID", |i| i.pid_ns_id),
+    ("network", |i| i.net_ns_id),
+    ("IPC", |i| i.ipc_ns_id),
+    ("UTS", |i| i.uts_ns_id),
+    ("mount", |i| i.mnt_ns_id),
+    ("user", |i| i.user_ns_id),
+    ("cgroup", |i| i.cgroup_ns_id),
+    ("time", |i| i.time_ns_id),
+];
+
+/// The inventory's ids are those of the dumping engine: a task with another one had a namespace of its own.
+fn namespaces(task: &Task, alive: &Alive, inventory: &InventoryEntry, blockers: &mut Vec<Blocker>) {
+    let Some(outside) = &inventory.root_ids else { return };
+    for (name, id) in NAMESPACES {
+        if let (Some(own), Some(out)) = (id(&alive.ids), id(outside)) {
+            if own != out {
+                let object = format!("{name} namespace");
+                blockers.push(Blocker::new(task.pid, object, "a namespace of the tree's own is not restored yet"));
+            }
+        }
+    }
+}
+
+fn areas(task: &Task, alive: &Alive, blockers: &mut Vec<Blocker>) {
+    for (start, what) in &alive.layout.unsupported {
+        blockers.push(Blocker::new(task.pid, format!("mapping at {start:#x}"), format!("{what} is not restored yet")));
+    }
+}
+
+/// Address spaces, descriptor tables, signal handlers and directories that two processes share.
+fn sharing(tasks: &[Task], blockers: &mut Vec<Blocker>) {
+    let kinds: [(&str, fn(&TaskKobjIdsEntry) -> u32); 4] = [
+        ("address space", |i| i.vm_id),
+        ("descriptor table", |i| i.files_id),
+        ("root, current directory and umask", |i| i.fs_id),
+        ("signal handlers", |i| i.sighand_id),
+    ];
+    for (name, id) in kinds {
+        let mut seen = std::collections::HashMap::new();
+        for (task, alive) in tasks.iter().filter_map(|t| Some((t, t.alive()?))) {
+            if let Some(other) = seen.insert(id(&alive.ids), task.pid) {
+                let why = format!("sharing it with pid {other} is not restored yet");
+                blockers.push(Blocker::new(task.pid, name, why));
+            }
+        }
+    }
+}
+
+fn prepare(task: &Task, alive: &Alive, cp: &Checkpoint, here: &Here, blockers: &mut Vec<Blocker>) -> Option<Prepared> {
+    let mut block = |object: &str, cause: String| blockers.push(Blocker::new(task.pid, object, cause));
+    let mut threads = Vec::new();
+    for t in &alive.threads {
+        match thread(t, here) {
+            Ok(p) => threads.push(p),
+            Err((object, cause)) => block(&format!("thread {}: {object}", t.tid), cause),
+        }
+    }
+    let tc = &task.core;
+    let has_thread = |tid| alive.threads.iter().any(|t| t.tid == tid);
+    let timers = tc.timers.as_ref();
+    let vdso = vdso(alive, here);
+    let in_patched_code = matches!(vdso, Ok(Choice::Patch { .. }))
+        && alive.threads.iter().any(|t| alive.layout.in_vdso(t.info.gpregs.ip));
+    if in_patched_code {
+        block("vDSO", "a thread is inside the vDSO, and this kernel has another one".into());
+    }
+    let mut or_block = Or { block: &mut block };
+    Some(Prepared {
+        actions: or_block.take("signal actions", signals::restore::actions(tc))?,
+        pending: or_block.take("pending signals", signals::restore::pending(tc.signals_s.as_ref()))?,
+        itimers: or_block.take("timers", timers::restore::itimers(timers))?,
+        timers: or_block.take("timers", timers::restore::posix(timers, has_thread))?,
+        limits: or_block.take("limits", limits::restore::limits(task.pid, tc, here.may_raise_limits))?,
+        seccomp: or_block.take("seccomp", seccomp::restore::Plan::new(tc, &alive.threads, &cp.filters))?,
+        vdso: or_block.take("vDSO", vdso)?,
+        threads,
+    })
+}
+
+/// Turns what is wrong into a blocker.
+struct Or<'a> {
+    block: &'a mut dyn FnMut(&str, String),
+}
+
+impl Or<'_> {
+    fn take<T>(&mut self, object: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|cause| (self.block)(object, cause)).ok()
+    }
+}
+
+fn vdso(alive: &Alive, here: &Here) -> Result<Choice, String> {
+    let Some(own) = &here.vdso else {
+        return if alive.layout.vdso.is_some() { Err("this kernel maps none".into()) } else { Ok(Choice::Nothing) };
+    };
+    let theirs = alive.pages.read(&alive.pages.vdso).map_err(|e| e.to_string())?;
+    choose(&alive.layout, own, &theirs, &here.vdso_code)
+}
+
+const SCHED_DEADLINE: u32 = 6;
+
+fn thread(t: &Thread, here: &Here) -> Result<PreparedThread, (&'static str, String)> {
+    if let Some(why) = regs::restore::refusal(&t.info) {
+        return Err(("registers", why));
+    }
+    if t.core.sched_policy.is_some_and(|p| p == SCHED_DEADLINE || p > 7) {
+        return Err(("scheduling", "its policy cannot be restored".into()));
+    }
+    let entry = t.core.creds.as_ref().ok_or(("credentials", "they are not in its core image".to_owned()))?;
+    if entry.lsm_profile.as_deref().is_some_and(|p| !p.is_empty() && p != "unconfined") {
+        return Err(("security label", "it is not restored yet".into()));
+    }
+    let creds = creds::restore::creds(entry, here.last_cap, here.permitted).map_err(|e| ("credentials", e))?;
+    let pending = signals::restore::pending(t.core.signals_p.as_ref()).map_err(|e| ("pending signals", e))?;
+    Ok(PreparedThread { creds, pending })
+}
+
+fn pids_are_free(tasks: &[Task], kin: &Kin) -> Result<()> {
+    let threads = tasks.iter().filter_map(|t| t.alive()).flat_map(|a| a.threads.iter().map(|t| t.tid));
+    for pid in tasks.iter().map(|t| t.pid).chain(threads).chain(kin.lost_leaders()) {
+        // A signal 0 reaches processes and threads alike and does nothing.
+        let exists = !matches!(
+            rustix::process::Pid::from_raw(pid).map(rustix::process::test_kill_process),
+            Some(Err(rustix::io::Errno::SRCH))
+        );
+        if exists {
+            return Err(Error::new(Phase::Check, "pid", format!("the pid {pid} is taken"))
+                .pid(pid)
+                .errno(libc::EEXIST)
+                .hint("restore when it is free, or inside a pid namespace"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! A task's error on its way through the control page.
+
+use std::sync::atomic::Ordering;
+
+use criu_pie::abi::restorer::{Control, FAILURE_TEXT_BYTES, Step};
+
+use crate::error::{Error, Phase};
+
+const SEPARATOR: char = '\u{1f}';
+const PHASES: [Phase; 6] = [Phase::Fork, Phase::Files, Phase::Memory, Phase::Threads, Phase::Load, Phase::Check];
+
+/// As text for the control page.
+pub(crate) fn encode(e: &Error) -> String {
+    [e.phase.name(), &e.object, &e.cause, &e.hint].join(&SEPARATOR.to_string())
+}
+
+/// The failure that a task has written down.
+pub(crate) fn read(control: &Control) -> Error {
+    let f = &control.failure;
+    let pid = f.pid.load(Ordering::SeqCst) as i32;
+    let errno = f.errno.load(Ordering::SeqCst) as i32;
+    let step = f.step.load(Ordering::SeqCst);
+    if step != 0 {
+        let (tid, detail) = (f.tid.load(Ordering::SeqCst), f.detail.load(Ordering::SeqCst));
+        let cause = format!("cannot {} ({detail:#x}): {}", Step::text(step), std::io::Error::from_raw_os_error(errno));
+        return Error::new(Phase::Threads, format!("thread {tid}"), cause).pid(pid);
+    }
+    let len = (f.text_len.load(Ordering::SeqCst) as usize).min(FAILURE_TEXT_BYTES);
+    let bytes: Vec<u8> = f.text[..len].iter().map(|b| b.load(Ordering::Relaxed)).collect();
+    let text = String::from_utf8_lossy(&bytes);
+    let mut parts = text.splitn(4, SEPARATOR);
+    let mut next = || parts.next().unwrap_or_default().to_owned();
+    let (phase, object, cause, hint) = (next(), next(), next(), next());
+    let phase = PHASES.into_iter().find(|p| p.name() == phase).unwrap_or(Phase::Fork);
+    Error::new(phase, object, cause).pid(pid).hint(hint).errno(errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::control::SharedControl;
+
+    #[test]
+    fn arrives_as_it_was() {
+        let control = SharedControl::new(1).unwrap();
+        let e = Error::new(Phase::Files, "fd 7", "open: gone").hint("look").errno(2);
+        control.fail(12, e.errno, &encode(&e));
+        control.fail(13, 0, "the second is not kept");
+        assert_eq!(control.get().failed.load(Ordering::SeqCst), 2);
+        let read = read(control.get());
+        assert_eq!(read.to_string(), "pid 12 fd 7: open: gone; look");
+        assert_eq!((read.phase, read.errno), (Phase::Files, 2));
+    }
+}

@@ -1,0 +1,324 @@
+//! The restorer's region in a task: its program, its arguments, the threads' stacks and the control pages, at a place that
+//! is free both now and in the restored layout; and the jump into it.
+
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use criu_images::messages::SeccompFilter;
+use criu_pie::RESTORER;
+use criu_pie::abi::restorer::{
+    Args, Filter, HAS_RSEQ, HAS_SAS, HAS_SCHED, MmMap, Move, Range, THREAD_STACK_BYTES, Thread,
+};
+
+use super::check::Prepared;
+use super::checkpoint::{self, Alive, Task};
+use super::memory::Memory;
+use super::world::World;
+use crate::error::{Error, Phase, Result};
+use crate::mem::vdso::restore::{Choice, patched};
+use crate::mem::vma::{PAGE_BYTES, USER_END};
+use crate::sys::arena::Arena;
+use crate::sys::enter::enter_restorer;
+use crate::sys::mapping::{Mapped, Source};
+use crate::sys::spawn;
+use crate::task::seccomp::restore::install_flags;
+
+/// Offset of a `syscall` instruction in the program, for the coordinator's last call in each task.
+pub(crate) fn syscall_offset() -> u64 {
+    RESTORER.bytes.windows(2).position(|w| w == [0x0f, 0x05]).unwrap_or(0) as u64
+}
+
+/// What the restorer does to the address space.
+struct Moves {
+    unmap: Vec<Range>,
+    moves: Vec<Move>,
+}
+
+/// Addresses of the region's parts.
+struct Plan {
+    start: u64,
+    data: u64,
+    stacks: u64,
+    control: u64,
+    end: u64,
+}
+
+/// Turns this process into the task.
+pub(crate) fn enter(
+    world: &World,
+    index: usize,
+    alive: &Alive,
+    mut memory: Memory,
+    exe: RawFd,
+) -> Result<std::convert::Infallible> {
+    let checked = world.checked.clone();
+    let task = &checked.checkpoint.tasks[index];
+    let failed = |call: &str, e| Error::os(Phase::Memory, "the restorer's region", call, e);
+    let no_room = || Error::new(Phase::Memory, "the restorer's region", "there is no room in the address space");
+    let prepared = checked.prepared[index].as_ref().ok_or_else(no_room)?;
+    set_process_flags(task, alive)?;
+
+    let (vdso_moves, vdso_extra) = place_vdso(world, alive, prepared, &mut memory)?;
+    let facts = Facts { world, index, task, alive, prepared, exe };
+    let threads = alive.threads.len() as u64;
+    // The tables' size does not depend on where they stand, except for the ranges to unmap: one more than is kept.
+    let ranges = memory.placed.len() * 2 + 32;
+    let draft = facts.arena(&Plan::at(0, 0, threads, 0), &Moves { unmap: vec![Range::default(); ranges], moves: vec![Move::default(); ranges] });
+    let data_len = (draft.0.bytes().len() as u64).next_multiple_of(PAGE_BYTES);
+    let control = world.control.mapped();
+    let len = Plan::at(0, data_len, threads, control.len()).end;
+    let plan = Plan::at(memory.space.find(len, 0).ok_or_else(no_room)?, data_len, threads, control.len());
+
+    let mut keep: Vec<(u64, u64)> = memory.placed.iter().map(|p| (p.mapped.start(), p.mapped.len())).collect();
+    keep.extend(vdso_extra.iter().map(|m| (m.start(), m.len())));
+    keep.push((plan.start, plan.end - plan.start));
+    if let (Some(own), true) = (&checked.vdso, prepared.vdso != Choice::Nothing) {
+        keep.extend(own.parts.iter().map(|p| (p.start, p.end - p.start)));
+    }
+    let mut moves = vdso_moves;
+    let temporary = alive.layout.areas.iter().zip(&memory.placed).filter(|(a, p)| a.start != p.mapped.start());
+    moves.extend(temporary.map(|(a, p)| Move { from: p.mapped.start(), to: a.start, len: a.len() }));
+    if let (Some(extra), Some(at)) = (vdso_extra.filter(|m| Some(m.start()) != alive.layout.vdso.as_ref().map(|v| v.start)), &alive.layout.vdso) {
+        moves.push(Move { from: extra.start(), to: at.start, len: extra.len() });
+    }
+    let moves = Moves { unmap: complement(keep), moves };
+
+    let (arena, args) = facts.arena(&plan, &moves);
+    let read_write = libc::PROT_READ | libc::PROT_WRITE;
+    let map = |start, end, prot| Mapped::map(start, end - start, prot, libc::MAP_PRIVATE, Source::Anonymous);
+    let code = map(plan.start, plan.data, read_write).map_err(|e| failed("mmap", e))?;
+    code.fill(&RESTORER.at(plan.start)).map_err(|e| failed("mmap", e))?;
+    code.protect(libc::PROT_READ | libc::PROT_EXEC).map_err(|e| failed("mprotect", e))?;
+    let data = map(plan.data, plan.control, read_write).map_err(|e| failed("mmap", e))?;
+    data.fill(arena.bytes()).map_err(|e| failed("mmap", e))?;
+    let shared = map(plan.control, plan.end, libc::PROT_NONE).map_err(|e| failed("mmap", e))?;
+    shared.show_shared(control, 0).map_err(|e| failed("mremap", e))?;
+    if let Some(mdwe) = task.core.mdwe.filter(|m| *m != 0) {
+        // From here on nothing can be made executable.
+        spawn::prctl(libc::PR_SET_MDWE, mdwe.into())
+            .map_err(|e| Error::os(Phase::Threads, "memory-deny-write-execute", "prctl", e))?;
+    }
+    let slot = &world.control.slots()[index];
+    slot.region.store(plan.start, Ordering::SeqCst);
+    slot.region_len.store(plan.end - plan.start, Ordering::SeqCst);
+    let stack_top = plan.stacks + THREAD_STACK_BYTES;
+    // SAFETY: the program stands at `plan.start` with its relocations, the first stack is mapped below `stack_top`, and
+    // `args` is where `arena` has put the arguments.
+    unsafe { enter_restorer(plan.start + RESTORER.entry as u64, stack_top, args) }
+}
+
+impl Plan {
+    fn at(start: u64, data_len: u64, threads: u64, control_len: u64) -> Plan {
+        let data = start + (RESTORER.bytes.len() as u64).next_multiple_of(PAGE_BYTES);
+        let stacks = data + data_len;
+        let control = stacks + threads * THREAD_STACK_BYTES;
+        Plan { start, data, stacks, control, end: control + control_len }
+    }
+}
+
+/// Flags of the process and its address space that a prctl of its own sets.
+fn set_process_flags(task: &Task, alive: &Alive) -> Result<()> {
+    let set = |what: &'static str, option: i32, value: u64| {
+        spawn::prctl(option, value).map(drop).map_err(|e| Error::os(Phase::Threads, what, "prctl", e))
+    };
+    set("subreaper flag", libc::PR_SET_CHILD_SUBREAPER, task.core.child_subreaper().into())?;
+    set("huge page setting", libc::PR_SET_THP_DISABLE, alive.mm.thp_disabled().into())?;
+    for bit in (0..32).filter(|b| task.core.membarrier_registration_mask() >> b & 1 == 1) {
+        spawn::membarrier(1 << bit).map_err(|e| Error::os(Phase::Threads, "membarrier", "membarrier", e))?;
+    }
+    Ok(())
+}
+
+/// Moves of the vDSO's parts, and the patched copy of the image's vDSO when there has to be one.
+fn place_vdso(world: &World, alive: &Alive, prepared: &Prepared, memory: &mut Memory) -> Result<(Vec<Move>, Option<Mapped>)> {
+    let failed = |call: &str, e| Error::os(Phase::Memory, "vDSO", call, e);
+    let no_room = || Error::new(Phase::Memory, "vDSO", "there is no room for it in the address space");
+    let (Some(own), false) = (&world.checked.vdso, prepared.vdso == Choice::Nothing) else { return Ok((Vec::new(), None)) };
+    let span = own.span();
+    let shift = |by: u64| {
+        own.parts.iter().map(move |p| Move { from: p.start, to: p.start.wrapping_add(by), len: p.end - p.start })
+    };
+    match &prepared.vdso {
+        Choice::Nothing => Ok((Vec::new(), None)),
+        Choice::Move { displacement: 0 } => Ok((Vec::new(), None)),
+        Choice::Move { displacement } => {
+            let by = *displacement as u64;
+            if displacement.unsigned_abs() >= span.end - span.start {
+                return Ok((shift(by).collect(), None));
+            }
+            // It would overlap itself: by way of another place.
+            let away = memory.space.find(span.end - span.start, span.start).ok_or_else(no_room)?.wrapping_sub(span.start);
+            let back = shift(away).map(|m| Move { from: m.to, to: m.from.wrapping_add(by), len: m.len });
+            Ok((shift(away).chain(back).collect(), None))
+        }
+        Choice::Patch { functions } => {
+            let Some(place) = alive.layout.vdso.clone() else { return Ok((Vec::new(), None)) };
+            let away = memory.space.find(span.end - span.start, span.start).ok_or_else(no_room)?.wrapping_sub(span.start);
+            let theirs = alive.pages.read(&alive.pages.vdso)?;
+            let bytes = patched(&theirs, functions, own.code.start.wrapping_add(away));
+            let len = place.end - place.start;
+            let at = memory.space.find(len, place.start).ok_or_else(no_room)?;
+            let copy = Mapped::map(at, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE, Source::Anonymous)
+                .map_err(|e| failed("mmap", e))?;
+            copy.fill(&bytes).map_err(|e| failed("mmap", e))?;
+            copy.protect(libc::PROT_READ | libc::PROT_EXEC).map_err(|e| failed("mprotect", e))?;
+            Ok((shift(away).collect(), Some(copy)))
+        }
+    }
+}
+
+/// Everything in user space but what is kept.
+fn complement(mut keep: Vec<(u64, u64)>) -> Vec<Range> {
+    keep.sort_unstable();
+    let (mut gaps, mut at) = (Vec::new(), 0);
+    for (start, len) in keep {
+        if start > at {
+            gaps.push(Range { start: at, len: start - at });
+        }
+        at = at.max(start + len);
+    }
+    if at < USER_END {
+        gaps.push(Range { start: at, len: USER_END - at });
+    }
+    gaps
+}
+
+struct Facts<'a> {
+    world: &'a World,
+    index: usize,
+    task: &'a Task,
+    alive: &'a Alive,
+    prepared: &'a Prepared,
+    exe: RawFd,
+}
+
+impl Facts<'_> {
+    /// The arguments and their tables, for their place in the region; and the arguments' address.
+    fn arena(&self, plan: &Plan, moves: &Moves) -> (Arena, u64) {
+        let mut arena = Arena::new(plan.data);
+        let rseq = spawn::own_rseq().unwrap_or_default();
+        let threads: Vec<Thread> = (0..self.alive.threads.len()).map(|i| self.thread(&mut arena, plan, i)).collect();
+        let filters = self.filters(&mut arena);
+        let p = self.prepared;
+        let args = Args {
+            control: plan.control,
+            task: self.index as u32,
+            arrived: AtomicU32::new(0),
+            prefix_done: AtomicU32::new(0),
+            pid: self.task.pid,
+            unmap: arena.push(&moves.unmap),
+            moves: arena.push(&moves.moves),
+            mm_map: self.mm_map(&mut arena),
+            close: arena.push(&[self.exe]),
+            threads: arena.push(&threads),
+            actions: arena.push(&p.actions),
+            itimers: arena.push(&p.itimers),
+            timers: arena.push(&p.timers),
+            pending: arena.push(&p.pending),
+            limits: arena.push(&p.limits),
+            filters: arena.push(&filters),
+            prefix: arena.push(&p.seccomp.prefix),
+            old_rseq: rseq.0,
+            old_rseq_size: rseq.1,
+            old_rseq_signature: rseq.2,
+            personality: self.task.core.personality,
+            dumpable: self.alive.mm.dumpable.map_or(1, |d| d as u32),
+        };
+        let at = arena.push_args(&args);
+        (arena, at)
+    }
+
+    fn mm_map(&self, arena: &mut Arena) -> MmMap {
+        let mm = &self.alive.mm;
+        let auxv = arena.push(&mm.mm_saved_auxv);
+        MmMap {
+            start_code: mm.mm_start_code,
+            end_code: mm.mm_end_code,
+            start_data: mm.mm_start_data,
+            end_data: mm.mm_end_data,
+            start_brk: mm.mm_start_brk,
+            brk: mm.mm_brk,
+            start_stack: mm.mm_start_stack,
+            arg_start: mm.mm_arg_start,
+            arg_end: mm.mm_arg_end,
+            env_start: mm.mm_env_start,
+            env_end: mm.mm_env_end,
+            auxv: auxv.address,
+            auxv_size: (mm.mm_saved_auxv.len() * 8) as u32,
+            exe_fd: self.exe,
+        }
+    }
+
+    fn filters(&self, arena: &mut Arena) -> Vec<Filter> {
+        if !self.prepared.seccomp.is_needed() {
+            return Vec::new();
+        }
+        let filter = |f: &SeccompFilter| {
+            let mut instructions = arena.push(f.filter.as_slice());
+            instructions.count = f.filter.len() as u64 / 8;
+            Filter { flags: install_flags(f).into(), instructions }
+        };
+        self.world.checked.checkpoint.filters.iter().map(filter).collect()
+    }
+
+    fn thread(&self, arena: &mut Arena, plan: &Plan, i: usize) -> Thread {
+        let checkpoint::Thread { tid, info, core } = &self.alive.threads[i];
+        let prepared = &self.prepared.threads[i];
+        let (mode, chain) = &self.prepared.seccomp.threads[i];
+        let mut creds = prepared.creds;
+        creds.groups = arena.push(&core.creds.as_ref().map_or(&[][..], |c| &c.groups));
+        let sas = core.sas.as_ref();
+        let rseq = core.rseq_entry.as_ref().filter(|r| r.rseq_abi_pointer != 0);
+        let comm = core.comm.as_deref().unwrap_or(&self.task.core.comm);
+        let mut name = [0; 16];
+        let len = comm.len().min(15);
+        name[..len].copy_from_slice(&comm.as_bytes()[..len]);
+        let mut present = 0;
+        present |= if rseq.is_some() { HAS_RSEQ } else { 0 };
+        present |= if core.sched_policy.is_some() { HAS_SCHED } else { 0 };
+        present |= if sas.is_some() { HAS_SAS } else { 0 };
+        Thread {
+            tid: *tid,
+            present,
+            stack_top: plan.stacks + (i as u64 + 1) * THREAD_STACK_BYTES,
+            clear_tid: info.clear_tid_addr,
+            robust_list: core.futex_rla,
+            robust_len: core.futex_rla_len.into(),
+            // Being on it is told by the stack pointer, not by a flag.
+            sas: sas.map_or([0; 3], |s| [s.ss_sp, u64::from(s.ss_flags) & !1, s.ss_size]),
+            rseq: rseq.map_or(0, |r| r.rseq_abi_pointer),
+            rseq_size: rseq.map_or(0, |r| r.rseq_abi_size),
+            rseq_signature: rseq.map_or(0, |r| r.signature),
+            rseq_cs: rseq.map_or(0, |r| r.rseq_cs_pointer()),
+            comm: name,
+            sched_policy: core.sched_policy(),
+            sched_nice: core.sched_nice(),
+            sched_priority: core.sched_prio(),
+            pdeath_signal: core.pdeath_sig(),
+            timer_slack_ns: core.timer_slack_ns(),
+            no_new_privs: core.creds.as_ref().map_or(0, |c| c.no_new_privs()),
+            seccomp_mode: *mode,
+            chain: arena.push(chain),
+            pending: arena.push(&prepared.pending),
+            creds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_complement_is_what_is_not_kept() {
+        let gaps = complement(vec![(0x5000, 0x1000), (0x1000, 0x2000), (0x3000, 0x1000)]);
+        let range = |start, end| Range { start, len: end - start };
+        assert_eq!(gaps, vec![range(0, 0x1000), range(0x4000, 0x5000), range(0x6000, USER_END)]);
+    }
+
+    #[test]
+    fn the_program_has_a_syscall_instruction() {
+        let at = syscall_offset() as usize;
+        assert_eq!(RESTORER.bytes[at..at + 2], [0x0f, 0x05]);
+    }
+}

@@ -1,0 +1,155 @@
+//! Resume: every thread waits in the restorer, traced. It gets its final registers, the restorer goes, and then, in one
+//! go, all tasks are let live without the coordinator: the commit point.
+
+use std::sync::atomic::Ordering;
+
+use super::checkpoint::{Alive, Task};
+use super::region;
+use super::watch::Watch;
+use super::world::World;
+use crate::error::{Error, Phase, Result};
+use crate::sys::control::SharedControl;
+use crate::sys::tracee::Tracee;
+use crate::task::{regs, signals};
+use criu_pie::abi::restorer::GO_FINISH;
+
+/// All threads of all living tasks, traced and running in the restorer.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    /// One for each living task: its index, its threads (the leader first), whether filters are suspended.
+    tasks: Vec<(usize, Vec<Tracee>, bool)>,
+}
+
+/// As `Traced`, stopped for good and with their final registers.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    traced: Traced,
+}
+
+fn failed(pid: i32, tid: i32, call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |e| Error::os(Phase::Resume, format!("thread {tid}"), call, e).pid(pid)
+}
+
+impl Traced {
+    /// Traces every thread. `root` is already traced when it is the coordinator's sibling.
+    pub fn seize(world: &World, root: Option<Tracee>) -> Result<Traced> {
+        let mut tasks = Vec::new();
+        for (index, task, alive) in living(world) {
+            let suspend = is_confined(world, index);
+            let mut threads = Vec::with_capacity(alive.threads.len());
+            for t in &alive.threads {
+                let tracee = match root.filter(|r| r.tid == t.tid) {
+                    Some(tracee) => tracee,
+                    None => Tracee::seize(t.tid, suspend).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SEIZE"))?,
+                };
+                threads.push(tracee);
+            }
+            tasks.push((index, threads, suspend));
+        }
+        Ok(Traced { tasks })
+    }
+
+    /// Lets the threads put credentials, filters and signals in place.
+    pub fn finish(&self, world: &World) {
+        let control = world.control.get();
+        control.go.store(GO_FINISH, Ordering::SeqCst);
+        SharedControl::wake(&control.go);
+    }
+
+    /// Stops every thread, gives it its final state, and removes the restorer from every task.
+    pub fn stop(self, world: &World) -> Result<Ready> {
+        let all = || self.tasks.iter().flat_map(|(i, threads, _)| threads.iter().map(move |t| (pid(world, *i), *t)));
+        for (pid, t) in all() {
+            t.interrupt().map_err(failed(pid, t.tid, "ptrace PTRACE_INTERRUPT"))?;
+        }
+        for (pid, t) in all() {
+            t.wait_stopped().map_err(failed(pid, t.tid, "waitpid"))?;
+        }
+        for (index, threads, _) in &self.tasks {
+            let task = &world.checked.checkpoint.tasks[*index];
+            let Some(alive) = task.alive() else { continue };
+            remove_restorer(world, *index, task, threads)?;
+            give_state(task, alive, threads)?;
+        }
+        Ok(Ready { traced: self })
+    }
+}
+
+impl Ready {
+    /// The commit point, then every task runs.
+    pub fn let_go(self, world: &World) -> Result<()> {
+        let tasks = &self.traced.tasks;
+        // One thread that dies with the coordinator takes its process along: the leaders go last, so that all of the tree
+        // becomes free as nearly at once as can be.
+        for (index, threads, suspend) in tasks {
+            for t in threads.iter().skip(1) {
+                t.lift_exit_kill(*suspend).map_err(failed(pid(world, *index), t.tid, "ptrace PTRACE_SETOPTIONS"))?;
+            }
+        }
+        for (index, threads, suspend) in tasks {
+            if let Some(t) = threads.first() {
+                t.lift_exit_kill(*suspend).map_err(failed(pid(world, *index), t.tid, "ptrace PTRACE_SETOPTIONS"))?;
+            }
+        }
+        for (index, threads, _) in tasks {
+            let task = &world.checked.checkpoint.tasks[*index];
+            if task.alive().is_some_and(|a| a.stopped.is_some()) {
+                if let Some(p) = rustix::process::Pid::from_raw(task.pid) {
+                    rustix::process::kill_process(p, rustix::process::Signal::STOP)
+                        .map_err(|e| Error::os(Phase::Resume, "task", "kill SIGSTOP", e).pid(task.pid))?;
+                }
+            }
+            for t in threads {
+                // Past the commit point: a thread that is gone was killed by somebody else.
+                if let Err(e) = t.detach() {
+                    log::warn!("pid {} thread {}: ptrace PTRACE_DETACH: {e}", task.pid, t.tid);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn living(world: &World) -> impl Iterator<Item = (usize, &Task, &Alive)> {
+    let tasks = &world.checked.checkpoint.tasks;
+    tasks.iter().enumerate().filter_map(|(i, t)| Some((i, t, t.alive()?)))
+}
+
+fn pid(world: &World, index: usize) -> i32 {
+    world.checked.checkpoint.tasks[index].pid
+}
+
+/// Do filters of this task have to be suspended?
+pub(crate) fn is_confined(world: &World, index: usize) -> bool {
+    world.checked.prepared[index].as_ref().is_some_and(|p| p.seccomp.is_needed())
+}
+
+fn remove_restorer(world: &World, index: usize, task: &Task, threads: &[Tracee]) -> Result<()> {
+    const SYS_MUNMAP: u64 = libc::SYS_munmap as u64;
+    let Some(&leader) = threads.first() else { return Ok(()) };
+    let slot = &world.control.slots()[index];
+    let (start, len) = (slot.region.load(Ordering::SeqCst), slot.region_len.load(Ordering::SeqCst));
+    let instruction = start + region::syscall_offset();
+    let ret = leader
+        .call_at(instruction, SYS_MUNMAP, [start, len, 0, 0, 0, 0])
+        .map_err(failed(task.pid, leader.tid, "remote munmap"))?;
+    if ret != 0 {
+        let e = std::io::Error::from_raw_os_error((-ret) as i32);
+        return Err(failed(task.pid, leader.tid, "remote munmap")(e));
+    }
+    Ok(())
+}
+
+fn give_state(task: &Task, alive: &Alive, threads: &[Tracee]) -> Result<()> {
+    for (i, (t, image)) in threads.iter().zip(&alive.threads).enumerate() {
+        let len = t.xstate().map_err(failed(task.pid, t.tid, "ptrace PTRACE_GETREGSET"))?.len();
+        let state = regs::restore::xstate(&image.info.fpregs, len)
+            .map_err(|why| Error::new(Phase::Resume, format!("thread {}", t.tid), why).pid(task.pid))?;
+        t.set_xstate(&state).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SETREGSET"))?;
+        let regs = regs::restore::registers(&image.info);
+        t.set_registers(&regs).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SETREGS"))?;
+        let mask = signals::restore::mask(&task.core, &image.core, i == 0);
+        t.set_signal_mask(mask).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SETSIGMASK"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,358 @@
+//! One task's way from its fork to the restorer, in the task's own process: session, memory, children, group, files, then
+//! the jump. Whatever fails is written to the control page, and the coordinator takes everything down.
+
+use std::fs;
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::checkpoint::{Alive, Body, Checkpoint, Task};
+use super::kin::{Group, Session};
+use super::memory::{Inheritance, Memory};
+use super::region;
+use super::world::World;
+use crate::error::{Error, Phase, Result};
+use crate::sys::control::SharedControl;
+use crate::sys::spawn;
+
+/// Starts the task `index` as a child of this process. Returns in this process only.
+pub(crate) fn fork(world: &mut World, index: usize, inheritance: Option<&Inheritance<'_>>) -> Result<i32> {
+    let checked = world.checked.clone();
+    let task = &checked.checkpoint.tasks[index];
+    let as_sibling = index == 0 && world.root_is_sibling;
+    let parent = std::process::id() as i32;
+    match spawn::fork_as(task.pid, as_sibling) {
+        Ok(0) => run(world, index, parent, inheritance),
+        Ok(pid) => Ok(pid),
+        Err(e) => Err(fork_failed(task.pid, e)),
+    }
+}
+
+fn fork_failed(pid: i32, e: std::io::Error) -> Error {
+    let errno = e.raw_os_error().unwrap_or(0);
+    let error = Error::os(Phase::Fork, "task", "clone3", e).pid(pid);
+    match errno {
+        libc::EEXIST => error.errno(errno).hint("the pid is taken: restore when it is free, or inside a pid namespace"),
+        libc::EINVAL => error.hint("the pid is beyond this pid namespace's pid_max"),
+        libc::EPERM => error.hint("choosing pids needs CAP_CHECKPOINT_RESTORE"),
+        _ => error,
+    }
+}
+
+fn run(world: &mut World, index: usize, parent: i32, inheritance: Option<&Inheritance<'_>>) -> ! {
+    let checked = world.checked.clone();
+    let task = &checked.checkpoint.tasks[index];
+    let result = match &task.body {
+        Body::Dead { status } => live_to_die(world, index, parent, *status),
+        Body::Alive(alive) => become_task(world, index, parent, alive, inheritance),
+    };
+    let Err(e) = result;
+    fail(&world.control, task.pid, e)
+}
+
+/// Says why and ends.
+fn fail(control: &SharedControl, pid: i32, e: Error) -> ! {
+    control.fail(pid, e.errno, &super::failure::encode(&e));
+    spawn::exit_now(1)
+}
+
+/// Ties this process's life to its parent's.
+fn live_with_parent(world: &World, index: usize, parent: i32) -> Result<()> {
+    let counts = world.control.counts();
+    if index == 0 && world.root_is_sibling {
+        while counts.root_traced.load(Ordering::SeqCst) == 0 {
+            if fs::metadata(format!("/proc/{}", world.coordinator)).is_err() {
+                spawn::exit_now(1);
+            }
+            SharedControl::wait(&counts.root_traced, 0, Duration::from_millis(100));
+        }
+        return Ok(());
+    }
+    spawn::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64)
+        .map_err(|e| Error::os(Phase::Fork, "task", "prctl PR_SET_PDEATHSIG", e))?;
+    // It may have died before.
+    if rustix::process::getppid().map(|p| p.as_raw_nonzero().get()) != Some(parent) {
+        spawn::exit_now(1);
+    }
+    Ok(())
+}
+
+/// Counts this task in; the last one wakes those who wait for all.
+fn born(world: &World, index: usize) {
+    let counts = world.control.counts();
+    world.control.slots()[index].born.store(1, Ordering::SeqCst);
+    if counts.born.fetch_add(1, Ordering::SeqCst) as usize + 1 == world.control.slots().len() {
+        counts.born_ns.store(spawn::monotonic_ns(), Ordering::SeqCst);
+        SharedControl::wake(&counts.born);
+    }
+}
+
+/// Waits until every task of the tree exists.
+fn wait_for_all(world: &World) {
+    let counts = world.control.counts();
+    let all = world.control.slots().len() as u32;
+    loop {
+        let now = counts.born.load(Ordering::SeqCst);
+        if now == all {
+            return;
+        }
+        SharedControl::wait(&counts.born, now, Duration::from_secs(1));
+    }
+}
+
+/// A zombie: lives just long enough to be in its session and group.
+fn live_to_die(world: &mut World, index: usize, parent: i32, status: i32) -> Result<std::convert::Infallible> {
+    let checked = world.checked.clone();
+    let task = &checked.checkpoint.tasks[index];
+    live_with_parent(world, index, parent)?;
+    enter_session(world, index)?;
+    set_comm(&task.core.comm);
+    born(world, index);
+    enter_group(world, index)?;
+    let signal = status & 0x7f;
+    if signal != 0 { spawn::die_by(signal) } else { spawn::exit_now(status >> 8 & 0xff) }
+}
+
+fn become_task(
+    world: &mut World,
+    index: usize,
+    parent: i32,
+    alive: &Alive,
+    inheritance: Option<&Inheritance<'_>>,
+) -> Result<std::convert::Infallible> {
+    let checked = world.checked.clone();
+    let (checkpoint, kin) = (&checked.checkpoint, &checked.kin);
+    let task = &checkpoint.tasks[index];
+    live_with_parent(world, index, parent)?;
+    let is_early = |&&c: &&usize| kin.sessions[c] == Session::BeforeParentLeads;
+    for &child in task.children.iter().filter(is_early) {
+        fork(world, child, None)?;
+    }
+    enter_session(world, index)?;
+    born(world, index);
+    let mut memory = Memory::build(world, alive, inheritance)?;
+    let for_children = Inheritance { areas: &alive.layout.areas, pages: &alive.pages, placed: &memory.placed };
+    for &child in task.children.iter().filter(|c| !is_early(c)) {
+        fork_child(world, child, &for_children)?;
+    }
+    memory.settle(alive)?;
+    enter_group(world, index)?;
+    bury(checkpoint, task)?;
+    wait_for_all(world);
+    write_own_proc_files(task)?;
+    let exe = install_files(world, alive)?;
+    region::enter(world, index, alive, memory, exe)
+}
+
+fn fork_child(world: &mut World, child: usize, inheritance: &Inheritance<'_>) -> Result<()> {
+    let Session::Lost { leader } = world.checked.kin.sessions[child] else {
+        return fork(world, child, Some(inheritance)).map(drop);
+    };
+    // The child is to become this process's when the leader ends.
+    spawn::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(|e| Error::os(Phase::Fork, "session", "prctl", e))?;
+    match spawn::fork_as(leader, false) {
+        Ok(0) => {
+            let outcome = rustix::process::setsid()
+                .map_err(|e| Error::os(Phase::Fork, "session", "setsid", e))
+                .and_then(|_| fork(world, child, Some(inheritance)));
+            match outcome {
+                // Until the child is ready to be left.
+                Ok(_) => while world.control.slots()[child].grouped.load(Ordering::SeqCst) == 0 {
+                    SharedControl::wait(&world.control.slots()[child].grouped, 0, Duration::from_secs(1));
+                },
+                Err(e) => fail(&world.control, leader, e),
+            }
+            spawn::exit_now(0)
+        }
+        Ok(pid) => {
+            spawn::reap(pid);
+            Ok(())
+        }
+        Err(e) => Err(fork_failed(leader, e)),
+    }
+}
+
+fn enter_session(world: &World, index: usize) -> Result<()> {
+    if world.checked.kin.sessions[index] == Session::Lead {
+        rustix::process::setsid().map_err(|e| Error::os(Phase::Fork, "session", "setsid", e))?;
+    }
+    if world.checked.kin.groups[index] == Group::Lead && world.checked.kin.sessions[index] != Session::Lead {
+        set_group(0).map_err(|e| Error::os(Phase::Fork, "process group", "setpgid", e))?;
+    }
+    let is_lost = matches!(world.checked.kin.sessions[index], Session::Lost { .. });
+    if matches!(world.checked.kin.groups[index], Group::Lead | Group::Inherit) && !is_lost {
+        grouped(world, index);
+    }
+    Ok(())
+}
+
+fn set_group(group: i32) -> std::io::Result<()> {
+    Ok(rustix::process::setpgid(None, rustix::process::Pid::from_raw(group))?)
+}
+
+fn grouped(world: &World, index: usize) {
+    let slot = &world.control.slots()[index];
+    slot.grouped.store(1, Ordering::SeqCst);
+    SharedControl::wake(&slot.grouped);
+}
+
+fn enter_group(world: &World, index: usize) -> Result<()> {
+    let task = &world.checked.checkpoint.tasks[index];
+    let wait_for = |other: usize| {
+        let slot = &world.control.slots()[other];
+        while slot.grouped.load(Ordering::SeqCst) == 0 {
+            SharedControl::wait(&slot.grouped, 0, Duration::from_secs(1));
+        }
+    };
+    let there = || rustix::process::getpgrp().as_raw_nonzero().get() == task.pgid;
+    let join = |group: i32| {
+        if there() { Ok(()) } else { set_group(group) }.map_err(|e| Error::os(Phase::Fork, "process group", "setpgid", e))
+    };
+    match world.checked.kin.groups[index] {
+        Group::Lead | Group::Inherit => {}
+        Group::Join { leader } => {
+            wait_for(leader);
+            join(task.pgid)?;
+        }
+        Group::JoinMember { member, group } => {
+            wait_for(member);
+            join(group)?;
+        }
+        Group::Lost { .. } if there() => {}
+        Group::Lost { leader } => make_lost_group(leader)?,
+    }
+    match world.checked.kin.sessions[index] {
+        Session::Lost { leader } => detach_from_lost_leader(world, index, leader),
+        _ => {
+            grouped(world, index);
+            Ok(())
+        }
+    }
+}
+
+/// A short-lived child with the pid of the leader that is gone makes the group.
+fn make_lost_group(leader: i32) -> Result<()> {
+    let failed = |call: &str, e: std::io::Error| Error::os(Phase::Fork, format!("process group {leader}"), call, e);
+    match spawn::fork_as(leader, false) {
+        Ok(0) => loop {
+            // Ended by its parent, or with it.
+            spawn::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).ok();
+            std::thread::sleep(Duration::from_secs(1));
+        },
+        Ok(pid) => {
+            let child = rustix::process::Pid::from_raw(pid);
+            let result = rustix::process::setpgid(child, child).and_then(|()| rustix::process::setpgid(None, child));
+            if let Some(child) = child {
+                rustix::process::kill_process(child, rustix::process::Signal::KILL).ok();
+            }
+            spawn::reap(pid);
+            result.map_err(|e| failed("setpgid", e.into()))
+        }
+        Err(e) => Err(fork_failed(leader, e)),
+    }
+}
+
+/// A child of a leader that ends now gets the parent it had; it must not die with the leader.
+fn detach_from_lost_leader(world: &World, index: usize, leader: i32) -> Result<()> {
+    let checked = &world.checked;
+    let parent = checked.checkpoint.tasks[index].parent.map_or(0, |p| checked.checkpoint.tasks[p].pid);
+    spawn::prctl(libc::PR_SET_PDEATHSIG, 0).map_err(|e| Error::os(Phase::Fork, "task", "prctl PR_SET_PDEATHSIG", e))?;
+    grouped(world, index);
+    let current = || rustix::process::getppid().map_or(0, |p| p.as_raw_nonzero().get());
+    while current() == leader {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    if current() != parent {
+        return Err(Error::new(Phase::Fork, "task", format!("its parent became {} instead of {parent}", current())));
+    }
+    spawn::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64)
+        .map_err(|e| Error::os(Phase::Fork, "task", "prctl PR_SET_PDEATHSIG", e))
+        .map(drop)
+}
+
+/// Waits for the children that are to be dead; their SIGCHLD was delivered before the dump.
+fn bury(checkpoint: &Checkpoint, task: &Task) -> Result<()> {
+    for &c in &task.children {
+        let child = &checkpoint.tasks[c];
+        if matches!(child.body, Body::Dead { .. }) {
+            spawn::wait_dead(child.pid).map_err(|e| Error::os(Phase::Fork, "zombie", "waitid", e).pid(child.pid))?;
+        }
+    }
+    spawn::forget_sigchld();
+    Ok(())
+}
+
+fn set_comm(comm: &str) {
+    // A zombie's name is for human readers only.
+    if let Ok(name) = std::ffi::CString::new(comm) {
+        rustix::thread::set_name(&name).ok();
+    }
+}
+
+/// What is set by writing to /proc: while the task still sees it.
+fn write_own_proc_files(task: &Task) -> Result<()> {
+    let tc = &task.core;
+    if let Some(adj) = tc.oom_score_adj {
+        write_unless_equal("/proc/self/oom_score_adj", &adj.to_string())?;
+    }
+    if let Some(uid) = tc.loginuid {
+        write_unless_equal("/proc/self/loginuid", &uid.to_string())?;
+    }
+    if let Some(filter) = tc.coredump_filter {
+        write_unless_equal("/proc/self/coredump_filter", &format!("{filter:08x}"))?;
+    }
+    Ok(())
+}
+
+fn write_unless_equal(path: &str, value: &str) -> Result<()> {
+    match fs::read_to_string(path) {
+        // The kernel was built without it, so the task cannot have had one that matters.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Ok(now) if now.trim() == value => return Ok(()),
+        _ => {}
+    }
+    let value = if path.ends_with("coredump_filter") { format!("0x{value}") } else { value.to_owned() };
+    fs::write(path, value).map_err(|e| Error::os(Phase::Files, path, "write", e))
+}
+
+/// Opens what the task holds without descriptors, then puts its descriptors in place. Returns the executable, at a number
+/// that nobody wants.
+fn install_files(world: &mut World, alive: &Alive) -> Result<RawFd> {
+    let exe = world.files.open(alive.mm.exe_file_id, None).map_err(|mut e| {
+        e.object = format!("executable ({})", e.object);
+        e
+    })?;
+    let cwd = directory(world, alive.fs.cwd_id, "current directory")?;
+    let root = directory(world, alive.fs.root_id, "root directory")?;
+    // The log's descriptor goes, too: nothing may be written to whatever takes its number.
+    log::set_max_level(log::LevelFilter::Off);
+    // From here on they are numbers, moved when a descriptor of the task wants theirs.
+    let mut keep = [exe, cwd, root].map(OwnedFd::into_raw_fd);
+    world.files.install(alive.ids.files_id, &mut keep)?;
+    let [exe, cwd, root] = keep;
+    let (cwd, root) = (spawn::own_descriptor(cwd), spawn::own_descriptor(root));
+    enter_directories(alive, &cwd, &root)?;
+    Ok(exe)
+}
+
+fn directory(world: &mut World, id: u32, what: &str) -> Result<OwnedFd> {
+    world.files.open(id, None).map_err(|mut e| {
+        e.object = format!("{what} ({})", e.object);
+        e
+    })
+}
+
+fn enter_directories(alive: &Alive, cwd: &OwnedFd, root: &OwnedFd) -> Result<()> {
+    let failed = |what: &'static str, call: &'static str| move |e: rustix::io::Errno| Error::os(Phase::Files, what, call, e);
+    let stat = rustix::fs::fstat(root.as_fd()).map_err(failed("root directory", "fstat"))?;
+    let now = rustix::fs::stat("/").map_err(failed("root directory", "stat"))?;
+    if (stat.st_dev, stat.st_ino) != (now.st_dev, now.st_ino) {
+        rustix::process::fchdir(root).map_err(failed("root directory", "fchdir"))?;
+        rustix::process::chroot(".").map_err(failed("root directory", "chroot"))?;
+    }
+    rustix::process::fchdir(cwd).map_err(failed("current directory", "fchdir"))?;
+    if let Some(umask) = alive.fs.umask {
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! The coordinator's side while tasks build themselves: it waits for them, notices at once when one fails or dies, and
+//! takes everything down when the restore cannot succeed.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, test_kill_process};
+
+use super::failure;
+use super::world::World;
+use crate::error::{Error, Phase, Result};
+use crate::progress::Operator;
+use crate::sys::control::SharedControl;
+use crate::sys::spawn;
+use crate::sys::tracee::Tracee;
+
+/// How often the coordinator looks for tasks that died without a word.
+const GLANCE: Duration = Duration::from_millis(20);
+/// How long killed tasks may take to be gone.
+const TAKE_DOWN: Duration = Duration::from_secs(10);
+
+/// What the coordinator knows about living tasks.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// One for each task, once it was seen.
+    pidfds: Vec<Option<OwnedFd>>,
+    root: i32,
+    /// The root, traced from its start, when it is not this process's child.
+    traced_root: Option<Tracee>,
+}
+
+impl Watch {
+    pub fn new(world: &World, root: i32, traced_root: Option<Tracee>) -> Watch {
+        Watch { pidfds: world.control.slots().iter().map(|_| None).collect(), root, traced_root }
+    }
+
+    /// Waits until `counter` has reached the number of living tasks.
+    ///
+    /// # Errors
+    /// The first failure of a task, a task's death, or the operator's will.
+    pub fn wait(
+        &mut self,
+        world: &World,
+        phase: Phase,
+        counter: &AtomicU32,
+        operator: &mut dyn Operator,
+    ) -> Result<()> {
+        let control = world.control.get();
+        let expected = control.expected.load(Ordering::SeqCst);
+        loop {
+            let bell = control.bell.load(Ordering::SeqCst);
+            if control.failed.load(Ordering::SeqCst) == 2 {
+                return Err(failure::read(control));
+            }
+            let reached = counter.load(Ordering::SeqCst);
+            if reached >= expected {
+                return Ok(());
+            }
+            let before = Instant::now();
+            SharedControl::wait(&control.bell, bell, GLANCE);
+            if before.elapsed() >= GLANCE {
+                operator.progress(phase, reached.into(), expected.into());
+                operator.check_cancelled(phase)?;
+                self.let_traced_root_go_on();
+                self.look(world)?;
+            }
+        }
+    }
+
+    /// Fails when a task that should live is dead.
+    fn look(&mut self, world: &World) -> Result<()> {
+        let tasks = &world.checked.checkpoint.tasks;
+        for (i, slot) in world.control.slots().iter().enumerate() {
+            if tasks[i].alive().is_none() || slot.born.load(Ordering::SeqCst) == 0 {
+                continue;
+            }
+            if self.pidfds[i].is_none() {
+                let pid = Pid::from_raw(tasks[i].pid);
+                self.pidfds[i] = pid.and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok());
+            }
+            let is_dead = match &self.pidfds[i] {
+                None => true,
+                Some(fd) => {
+                    let mut fds = [PollFd::new(fd, PollFlags::IN)];
+                    poll(&mut fds, Some(&rustix::time::Timespec::default())).is_ok_and(|n| n > 0)
+                }
+            };
+            if is_dead {
+                let control = world.control.get();
+                if control.failed.load(Ordering::SeqCst) == 2 {
+                    return Err(failure::read(control));
+                }
+                return Err(Error::new(Phase::Fork, "task", "it died while it was being restored").pid(tasks[i].pid));
+            }
+        }
+        // The root itself may have died before it said anything.
+        if Pid::from_raw(self.root).is_none_or(|p| test_kill_process(p).is_err()) {
+            return Err(Error::new(Phase::Fork, "task", "it died while it was being restored").pid(self.root));
+        }
+        Ok(())
+    }
+
+    /// Signals stop a traced process; none means anything to a task under construction.
+    fn let_traced_root_go_on(&self) {
+        if let Some(root) = self.traced_root {
+            root.swallow_stops();
+        }
+    }
+
+    /// Kills every task and waits until they are gone. The coordinator has become the parent of orphans before.
+    pub fn take_down(&self, world: &World) {
+        let slots = world.control.slots();
+        let tasks = &world.checked.checkpoint.tasks;
+        let born = || tasks.iter().zip(slots).filter(|(_, s)| s.born.load(Ordering::SeqCst) != 0).map(|(t, _)| t.pid);
+        let pids = || std::iter::once(self.root).chain(born()).filter_map(Pid::from_raw);
+        let until = Instant::now() + TAKE_DOWN;
+        loop {
+            let mut left = false;
+            for pid in pids() {
+                if kill_process(pid, Signal::KILL).is_ok() {
+                    left = true;
+                    spawn::reap_if_dead(pid.as_raw_nonzero().get());
+                }
+            }
+            if !left || Instant::now() > until {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

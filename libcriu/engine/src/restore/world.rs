@@ -1,0 +1,61 @@
+//! What the coordinator prepares and every task inherits by being forked.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use criu_images::ImageDir;
+
+use super::check::Checked;
+use crate::error::{Error, Phase, Result};
+use crate::file::RestoreFiles;
+use crate::mem::shmem;
+use crate::mem::vma::restore::Backing;
+use crate::sys::control::SharedControl;
+use crate::sys::mapping::Mapped;
+use crate::sys::spawn;
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub checked: std::rc::Rc<Checked>,
+    pub control: SharedControl,
+    pub files: RestoreFiles,
+    /// Shared anonymous segments by their number.
+    pub segments: HashMap<u64, Mapped>,
+    pub coordinator: i32,
+    /// The root is started as the coordinator's sibling, so that it dies with the coordinator only once it is traced.
+    pub root_is_sibling: bool,
+}
+
+impl World {
+    pub fn new(images: &ImageDir, checked: Checked, files: RestoreFiles, root_is_sibling: bool) -> Result<World> {
+        let control = SharedControl::new(checked.checkpoint.tasks.len())
+            .map_err(|e| Error::os(Phase::Plan, "control pages", "mmap", e))?;
+        let segments = segments(images, &checked)?;
+        let coordinator = std::process::id() as i32;
+        Ok(World { checked: std::rc::Rc::new(checked), control, files, segments, coordinator, root_is_sibling })
+    }
+}
+
+/// Creates the segments that areas show, each as long as the furthest area reaches, and fills them.
+fn segments(images: &ImageDir, checked: &Checked) -> Result<HashMap<u64, Mapped>> {
+    let mut lengths: HashMap<u64, (u64, i32)> = HashMap::new();
+    for area in checked.checkpoint.tasks.iter().filter_map(|t| t.alive()).flat_map(|a| &a.layout.areas) {
+        if let Backing::SharedAnonymous { shmid } = area.backing {
+            let len = lengths.entry(shmid).or_insert((0, area.flags));
+            len.0 = len.0.max(area.offset + area.len());
+        }
+    }
+    let mut segments = HashMap::new();
+    for (shmid, (len, flags)) in lengths {
+        let object = format!("shared memory segment {shmid}");
+        let (segment, fd) = spawn::shared_segment(len, flags & !libc::MAP_GROWSDOWN)
+            .map_err(|e| Error::os(Phase::Memory, &object, "mmap", e))?;
+        fill(images, shmid, fd.as_fd(), len)?;
+        segments.insert(shmid, segment);
+    }
+    Ok(segments)
+}
+
+fn fill(images: &ImageDir, shmid: u64, fd: BorrowedFd<'_>, len: u64) -> Result<()> {
+    shmem::fill(images, shmid, fd, len)
+}

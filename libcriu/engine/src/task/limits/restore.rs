@@ -1,0 +1,56 @@
+//! Resource limits from an image, as far as this process may set them.
+
+use criu_images::messages::TaskCoreEntry;
+use criu_pie::abi::restorer::Limit;
+use rustix::process::{Resource, Rlimit, getrlimit};
+
+/// In the order of the kernel's numbers.
+const RESOURCES: [(Resource, &str); 16] = [
+    (Resource::Cpu, "cpu"),
+    (Resource::Fsize, "fsize"),
+    (Resource::Data, "data"),
+    (Resource::Stack, "stack"),
+    (Resource::Core, "core"),
+    (Resource::Rss, "rss"),
+    (Resource::Nproc, "nproc"),
+    (Resource::Nofile, "nofile"),
+    (Resource::Memlock, "memlock"),
+    (Resource::As, "as"),
+    (Resource::Locks, "locks"),
+    (Resource::Sigpending, "sigpending"),
+    (Resource::Msgqueue, "msgqueue"),
+    (Resource::Nice, "nice"),
+    (Resource::Rtprio, "rtprio"),
+    (Resource::Rttime, "rttime"),
+];
+
+/// The limits to set. Only CAP_SYS_RESOURCE raises a maximum: without it one that is lower here stays as it is, which the
+/// log tells; the task could not have used more on this machine.
+///
+/// # Errors
+/// In words: more limits than there are, or a current one above its maximum.
+pub fn limits(pid: i32, tc: &TaskCoreEntry, may_raise: bool) -> Result<Vec<Limit>, String> {
+    let entries = tc.rlimits.as_ref().map_or(&[][..], |r| &r.rlimits);
+    if entries.len() > RESOURCES.len() {
+        return Err(format!("{} resource limits", entries.len()));
+    }
+    let mut limits = Vec::new();
+    for (number, (e, (resource, name))) in entries.iter().zip(RESOURCES).enumerate() {
+        if e.cur > e.max {
+            return Err(format!("the limit {name} is {} of at most {}", e.cur, e.max));
+        }
+        let own = own(getrlimit(resource));
+        let mut limit = Limit { resource: number as u64, current: e.cur, maximum: e.max };
+        if limit.maximum > own && !may_raise {
+            log::warn!("pid {pid} limit {name}: the maximum {} cannot be raised above {own} without CAP_SYS_RESOURCE", e.max);
+            limit.maximum = own;
+            limit.current = limit.current.min(own);
+        }
+        limits.push(limit);
+    }
+    Ok(limits)
+}
+
+fn own(limit: Rlimit) -> u64 {
+    limit.maximum.unwrap_or(u64::MAX)
+}

@@ -1,0 +1,152 @@
+//! Builds the register sets of a thread from its image.
+
+use criu_images::messages::{ThreadInfoX86, UserX86FpregsEntry, UserX86RegsMode, UserX86XsaveEntry};
+use libc::user_regs_struct;
+
+use crate::sys::cpu;
+
+/// Bytes of the legacy area (fxsave) and of the header behind it.
+const LEGACY: usize = 512;
+const HEADER: usize = 64;
+
+const COMPONENT_NAMES: &[(u32, &str)] = &[
+    (2, "AVX"),
+    (3, "MPX"),
+    (4, "MPX"),
+    (5, "AVX-512 (opmask)"),
+    (6, "AVX-512 (ZMM_Hi256)"),
+    (7, "AVX-512 (Hi16_ZMM)"),
+    (9, "protection keys"),
+    (11, "shadow stacks"),
+    (17, "AMX (tile configuration)"),
+    (18, "AMX (tile data)"),
+    (19, "APX"),
+];
+
+/// The name of an xsave component.
+pub fn component_name(number: u32) -> String {
+    let known = COMPONENT_NAMES.iter().find(|(n, _)| *n == number);
+    known.map_or_else(|| format!("xsave component {number}"), |(_, name)| (*name).to_owned())
+}
+
+/// Why the state cannot be restored on this machine; `None` when it can.
+pub fn refusal(info: &ThreadInfoX86) -> Option<String> {
+    if info.gpregs.mode() != UserX86RegsMode::Native {
+        return Some("it ran 32-bit code".into());
+    }
+    if info.tls.iter().any(|d| d.usable) {
+        return Some("it has 32-bit TLS segments".into());
+    }
+    let xsave = info.fpregs.xsave.as_ref()?;
+    if xsave.cet.as_ref().is_some_and(|c| c.cet != 0 || c.ssp != 0) {
+        return Some("it used a shadow stack".into());
+    }
+    let missing = xsave.xstate_bv & !cpu::xstate_enabled();
+    if missing != 0 {
+        return Some(format!("this processor lacks {}", component_name(missing.trailing_zeros())));
+    }
+    xstate(&info.fpregs, 0).err()
+}
+
+/// The general registers. No system call is to be restarted: images hold registers from which a thread goes on by itself.
+pub fn registers(info: &ThreadInfoX86) -> user_regs_struct {
+    let r = &info.gpregs;
+    user_regs_struct {
+        r15: r.r15,
+        r14: r.r14,
+        r13: r.r13,
+        r12: r.r12,
+        rbp: r.bp,
+        rbx: r.bx,
+        r11: r.r11,
+        r10: r.r10,
+        r9: r.r9,
+        r8: r.r8,
+        rax: r.ax,
+        rcx: r.cx,
+        rdx: r.dx,
+        rsi: r.si,
+        rdi: r.di,
+        orig_rax: u64::MAX,
+        rip: r.ip,
+        cs: r.cs,
+        eflags: r.flags,
+        rsp: r.sp,
+        ss: r.ss,
+        fs_base: r.fs_base,
+        gs_base: r.gs_base,
+        ds: r.ds,
+        es: r.es,
+        fs: r.fs,
+        gs: r.gs,
+    }
+}
+
+/// The extended state in the standard form, at least `len` bytes long.
+///
+/// # Errors
+/// In words: a component is announced but not there, or has another size than this processor's.
+pub fn xstate(f: &UserX86FpregsEntry, len: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = vec![0; len.max(LEGACY + HEADER)];
+    put(&mut bytes, 0, &(f.cwd as u16).to_le_bytes());
+    put(&mut bytes, 2, &(f.swd as u16).to_le_bytes());
+    put(&mut bytes, 4, &(f.twd as u16).to_le_bytes());
+    put(&mut bytes, 6, &(f.fop as u16).to_le_bytes());
+    put(&mut bytes, 8, &f.rip.to_le_bytes());
+    put(&mut bytes, 16, &f.rdp.to_le_bytes());
+    put(&mut bytes, 24, &f.mxcsr.to_le_bytes());
+    put(&mut bytes, 28, &f.mxcsr_mask.to_le_bytes());
+    let (st, xmm) = (words(&f.st_space), words(&f.xmm_space));
+    if st.len() > 128 || xmm.len() > 256 {
+        return Err("its x87 or SSE registers are too many".into());
+    }
+    put(&mut bytes, 32, &st);
+    put(&mut bytes, 160, &xmm);
+    let Some(x) = &f.xsave else {
+        // An image from before xsave: x87 and SSE are in use.
+        put(&mut bytes, LEGACY, &3_u64.to_le_bytes());
+        return Ok(bytes);
+    };
+    put(&mut bytes, LEGACY, &x.xstate_bv.to_le_bytes());
+    for number in (2..63).filter(|n| x.xstate_bv >> n & 1 == 1) {
+        let name = component_name(number);
+        let place = cpu::xstate_component(number).ok_or_else(|| format!("this processor lacks {name}"))?;
+        let data = component(x, number).filter(|d| !d.is_empty());
+        let data = data.ok_or_else(|| format!("its state of {name} is not in the image"))?;
+        // The protection key register is 4 bytes in an area of 8.
+        if data.len() != place.len && !(number == 9 && data.len() < place.len) {
+            return Err(format!("its state of {name} has {} bytes, this processor's {}", data.len(), place.len));
+        }
+        put(&mut bytes, place.offset, &data);
+    }
+    Ok(bytes)
+}
+
+fn component(x: &UserX86XsaveEntry, number: u32) -> Option<Vec<u8>> {
+    Some(match number {
+        2 => words(&x.ymmh_space),
+        3 => longs(&x.bndreg_state),
+        4 => longs(&x.bndcsr_state),
+        5 => longs(&x.opmask_reg),
+        6 => longs(&x.zmm_upper),
+        7 => longs(&x.hi16_zmm),
+        9 => words(&x.pkru),
+        n => x.components.iter().find(|c| c.number == n)?.data.clone(),
+    })
+}
+
+fn words(values: &[u32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+fn longs(values: &[u64]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+fn put(bytes: &mut Vec<u8>, at: usize, data: &[u8]) {
+    // Offsets are this processor's own, far below the size of any area.
+    if bytes.len() < at + data.len() {
+        bytes.resize(at + data.len(), 0);
+    }
+    bytes[at..at + data.len()].copy_from_slice(data);
+}

@@ -1,0 +1,50 @@
+//! Signal actions, masks and pending signals from an image.
+
+use criu_images::messages::{SaEntry, SignalQueueEntry, TaskCoreEntry, ThreadCoreEntry};
+use criu_pie::abi::restorer::{SigInfo, SignalAction};
+
+/// Signals run from 1 to this.
+const LAST: i32 = 64;
+const SA_RESTORER: u64 = 0x0400_0000;
+
+/// The actions of signals 1 to 64 without SIGKILL and SIGSTOP, in the order of the image.
+///
+/// # Errors
+/// In words.
+pub fn actions(tc: &TaskCoreEntry) -> Result<Vec<SignalAction>, String> {
+    let signals = (1..=LAST).filter(|s| ![libc::SIGKILL, libc::SIGSTOP].contains(s));
+    if tc.sigactions.len() > LAST as usize - 2 {
+        return Err(format!("{} signal actions", tc.sigactions.len()));
+    }
+    signals.zip(&tc.sigactions).map(|(signo, e)| action(signo, e)).collect()
+}
+
+fn action(signo: i32, e: &SaEntry) -> Result<SignalAction, String> {
+    if e.compat_sigaction() {
+        return Err(format!("the action of signal {signo} is that of a 32-bit task"));
+    }
+    // Without the flag the restorer is not looked at.
+    let restorer = if e.flags & SA_RESTORER != 0 { e.restorer } else { 0 };
+    Ok(SignalAction { signo: signo as u64, handler: e.sigaction, flags: e.flags, restorer, mask: e.mask })
+}
+
+/// Pending signals with all that is known about each, in their order.
+///
+/// # Errors
+/// In words.
+pub fn pending(queue: Option<&SignalQueueEntry>) -> Result<Vec<SigInfo>, String> {
+    let signals = queue.map_or(&[][..], |q| &q.signals);
+    signals.iter().map(|s| info(&s.siginfo)).collect()
+}
+
+fn info(bytes: &[u8]) -> Result<SigInfo, String> {
+    let whole: [u8; 128] = bytes.try_into().map_err(|_| format!("a pending signal of {} bytes", bytes.len()))?;
+    let signo = i32::from_le_bytes([whole[0], whole[1], whole[2], whole[3]]);
+    if (1..=LAST).contains(&signo) { Ok(SigInfo(whole)) } else { Err(format!("a pending signal {signo}")) }
+}
+
+/// The mask a thread is to have. The leader's is the task's, where its own is not there.
+pub fn mask(tc: &TaskCoreEntry, thread: &ThreadCoreEntry, leader: bool) -> u64 {
+    let own = if leader { Some(tc.blk_sigset) } else { None };
+    own.or(thread.blk_sigset).unwrap_or(tc.blk_sigset)
+}
