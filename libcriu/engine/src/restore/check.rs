@@ -130,7 +130,8 @@ fn areas(task: &Task, alive: &Alive, blockers: &mut Vec<Blocker>) {
 
 /// Address spaces, descriptor tables, signal handlers and directories that two processes share.
 fn sharing(tasks: &[Task], blockers: &mut Vec<Blocker>) {
-    let kinds: [(&str, fn(&TaskKobjIdsEntry) -> u32); 4] = [
+    type Id = fn(&TaskKobjIdsEntry) -> u32;
+    let kinds: [(&str, Id); 4] = [
         ("address space", |i| i.vm_id),
         ("descriptor table", |i| i.files_id),
         ("root, current directory and umask", |i| i.fs_id),

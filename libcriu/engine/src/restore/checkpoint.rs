@@ -35,7 +35,9 @@ pub(crate) struct Task {
 #[derive(Debug)]
 pub(crate) enum Body {
     /// A zombie, with the raw status its parent will get.
-    Dead { status: i32 },
+    Dead {
+        status: i32,
+    },
     Alive(Box<Alive>),
 }
 

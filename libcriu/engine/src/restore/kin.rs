@@ -25,11 +25,18 @@ pub(crate) enum Group {
     Inherit,
     Lead,
     /// The leader is this task of the tree.
-    Join { leader: usize },
+    Join {
+        leader: usize,
+    },
     /// The leader is gone: a short-lived process with that pid makes the group for this, its first member.
-    Lost { leader: i32 },
+    Lost {
+        leader: i32,
+    },
     /// As `Join`, a member that came first being there.
-    JoinMember { member: usize, group: i32 },
+    JoinMember {
+        member: usize,
+        group: i32,
+    },
 }
 
 #[derive(Debug)]
@@ -60,12 +67,20 @@ impl Kin {
                     Session::FromParent
                 }
             };
-            born.push(t.parent.map_or(tasks[0].sid, |p| if session == Session::BeforeParentLeads { born[p] } else { tasks[p].sid }));
+            born.push(
+                t.parent.map_or(tasks[0].sid, |p| {
+                    if session == Session::BeforeParentLeads { born[p] } else { tasks[p].sid }
+                }),
+            );
             kin.sessions.push(session);
             let group = group(tasks, i, shell_job, &kin.groups);
             if let Group::Join { leader } = group {
                 if tasks[leader].sid != t.sid {
-                    blockers.push(Blocker::new(t.pid, "process group", format!("its group {} is in another session", t.pgid)));
+                    blockers.push(Blocker::new(
+                        t.pid,
+                        "process group",
+                        format!("its group {} is in another session", t.pgid),
+                    ));
                 }
             }
             kin.groups.push(group);

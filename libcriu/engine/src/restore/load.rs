@@ -99,9 +99,8 @@ fn task(images: &ImageDir, e: &PstreeEntry, parent: Option<usize>) -> Result<Tas
     let body = match core_tc.task_state {
         STATE_DEAD | STATE_ZOMBIE => Body::Dead { status: core_tc.exit_code as i32 },
         STATE_ALIVE | STATE_STOPPED => {
-            let leader = leader.ok_or_else(|| {
-                corrupt(Kind::Core.file_name(e.pid.into()), "a living task without registers")
-            })?;
+            let leader =
+                leader.ok_or_else(|| corrupt(Kind::Core.file_name(e.pid.into()), "a living task without registers"))?;
             Body::Alive(Box::new(alive(images, e, &core_tc, leader)?))
         }
         s => return Err(corrupt(Kind::Core.file_name(e.pid.into()), format!("task state {s} is unknown"))),

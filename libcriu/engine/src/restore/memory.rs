@@ -11,7 +11,7 @@ use super::world::World;
 use crate::error::{Error, Phase, Result};
 use crate::file::FileId;
 use crate::mem::pages::restore::{Placed, Run};
-use crate::mem::vma::placement::{OwnMapping, Space, own_mappings};
+use crate::mem::vma::placement::{Space, own_mappings};
 use crate::mem::vma::restore::{Area, Backing};
 use crate::mem::vma::{ADVICE, PAGE_BYTES};
 use crate::sys::mapping::{Mapped, Source, unmap_inherited};
@@ -41,7 +41,7 @@ pub(crate) struct Inheritance<'a> {
 pub(crate) struct Memory {
     /// One for each area of the layout.
     pub placed: Vec<PlacedArea>,
-    pub own: Vec<OwnMapping>,
+
     /// Taken now or in the final layout: where nothing temporary may go.
     pub space: Space,
 }
@@ -82,7 +82,7 @@ impl Memory {
             }
         }
         let placed: Vec<PlacedArea> = placed.into_iter().flatten().collect();
-        let memory = Memory { placed, own, space };
+        let memory = Memory { placed, space };
         memory.fill(world, alive, inheritance)?;
         Ok(memory)
     }
@@ -211,9 +211,10 @@ fn map(world: &mut World, open: &mut Open, area: &Area, at: u64, fills: bool) ->
             Mapped::map(at, area.len(), prot, kind | area.flags, source).map(placed).map_err(failed(area, "mmap"))
         }
         Backing::SharedAnonymous { shmid } => {
-            let segment = world.segments.get(&shmid).copied().ok_or_else(|| {
-                Error::new(Phase::Memory, area.name(), format!("there is no shared segment {shmid}"))
-            })?;
+            let segment =
+                world.segments.get(&shmid).copied().ok_or_else(|| {
+                    Error::new(Phase::Memory, area.name(), format!("there is no shared segment {shmid}"))
+                })?;
             let mapped = Mapped::map(at, area.len(), libc::PROT_NONE, libc::MAP_PRIVATE, Source::Anonymous)
                 .map_err(failed(area, "mmap"))?;
             mapped.show_shared(&segment, area.offset).map_err(failed(area, "mremap"))?;

@@ -135,7 +135,7 @@ struct Orphans {
 
 impl Orphans {
     fn adopt() -> Orphans {
-        let was_adopting = rustix::process::child_subreaper().is_ok_and(|v| v);
+        let was_adopting = rustix::process::child_subreaper().is_ok_and(|v| v.is_some());
         spawn::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).ok();
         Orphans { was_adopting }
     }

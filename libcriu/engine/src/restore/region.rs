@@ -63,7 +63,10 @@ pub(crate) fn enter(
     let threads = alive.threads.len() as u64;
     // The tables' size does not depend on where they stand, except for the ranges to unmap: one more than is kept.
     let ranges = memory.placed.len() * 2 + 32;
-    let draft = facts.arena(&Plan::at(0, 0, threads, 0), &Moves { unmap: vec![Range::default(); ranges], moves: vec![Move::default(); ranges] });
+    let draft = facts.arena(
+        &Plan::at(0, 0, threads, 0),
+        &Moves { unmap: vec![Range::default(); ranges], moves: vec![Move::default(); ranges] },
+    );
     let data_len = (draft.0.bytes().len() as u64).next_multiple_of(PAGE_BYTES);
     let control = world.control.mapped();
     let len = Plan::at(0, data_len, threads, control.len()).end;
@@ -78,7 +81,9 @@ pub(crate) fn enter(
     let mut moves = vdso_moves;
     let temporary = alive.layout.areas.iter().zip(&memory.placed).filter(|(a, p)| a.start != p.mapped.start());
     moves.extend(temporary.map(|(a, p)| Move { from: p.mapped.start(), to: a.start, len: a.len() }));
-    if let (Some(extra), Some(at)) = (vdso_extra.filter(|m| Some(m.start()) != alive.layout.vdso.as_ref().map(|v| v.start)), &alive.layout.vdso) {
+    if let (Some(extra), Some(at)) =
+        (vdso_extra.filter(|m| Some(m.start()) != alive.layout.vdso.as_ref().map(|v| v.start)), &alive.layout.vdso)
+    {
         moves.push(Move { from: extra.start(), to: at.start, len: extra.len() });
     }
     let moves = Moves { unmap: complement(keep), moves };
@@ -130,10 +135,17 @@ fn set_process_flags(task: &Task, alive: &Alive) -> Result<()> {
 }
 
 /// Moves of the vDSO's parts, and the patched copy of the image's vDSO when there has to be one.
-fn place_vdso(world: &World, alive: &Alive, prepared: &Prepared, memory: &mut Memory) -> Result<(Vec<Move>, Option<Mapped>)> {
+fn place_vdso(
+    world: &World,
+    alive: &Alive,
+    prepared: &Prepared,
+    memory: &mut Memory,
+) -> Result<(Vec<Move>, Option<Mapped>)> {
     let failed = |call: &str, e| Error::os(Phase::Memory, "vDSO", call, e);
     let no_room = || Error::new(Phase::Memory, "vDSO", "there is no room for it in the address space");
-    let (Some(own), false) = (&world.checked.vdso, prepared.vdso == Choice::Nothing) else { return Ok((Vec::new(), None)) };
+    let (Some(own), false) = (&world.checked.vdso, prepared.vdso == Choice::Nothing) else {
+        return Ok((Vec::new(), None));
+    };
     let span = own.span();
     let shift = |by: u64| {
         own.parts.iter().map(move |p| Move { from: p.start, to: p.start.wrapping_add(by), len: p.end - p.start })
@@ -147,15 +159,16 @@ fn place_vdso(world: &World, alive: &Alive, prepared: &Prepared, memory: &mut Me
                 return Ok((shift(by).collect(), None));
             }
             // It would overlap itself: by way of another place.
-            let away = memory.space.find(span.end - span.start, span.start).ok_or_else(no_room)?.wrapping_sub(span.start);
+            let away =
+                memory.space.find(span.end - span.start, span.start).ok_or_else(no_room)?.wrapping_sub(span.start);
             let back = shift(away).map(|m| Move { from: m.to, to: m.from.wrapping_add(by), len: m.len });
             Ok((shift(away).chain(back).collect(), None))
         }
-        Choice::Patch { functions } => {
+        Choice::Patch { code, functions } => {
             let Some(place) = alive.layout.vdso.clone() else { return Ok((Vec::new(), None)) };
-            let away = memory.space.find(span.end - span.start, span.start).ok_or_else(no_room)?.wrapping_sub(span.start);
-            let theirs = alive.pages.read(&alive.pages.vdso)?;
-            let bytes = patched(&theirs, functions, own.code.start.wrapping_add(away));
+            let away =
+                memory.space.find(span.end - span.start, span.start).ok_or_else(no_room)?.wrapping_sub(span.start);
+            let bytes = patched(code, functions, own.code.start.wrapping_add(away));
             let len = place.end - place.start;
             let at = memory.space.find(len, place.start).ok_or_else(no_room)?;
             let copy = Mapped::map(at, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE, Source::Anonymous)
@@ -266,7 +279,7 @@ impl Facts<'_> {
         let prepared = &self.prepared.threads[i];
         let (mode, chain) = &self.prepared.seccomp.threads[i];
         let mut creds = prepared.creds;
-        creds.groups = arena.push(&core.creds.as_ref().map_or(&[][..], |c| &c.groups));
+        creds.groups = arena.push(core.creds.as_ref().map_or(&[][..], |c| &c.groups));
         let sas = core.sas.as_ref();
         let rseq = core.rseq_entry.as_ref().filter(|r| r.rseq_abi_pointer != 0);
         let comm = core.comm.as_deref().unwrap_or(&self.task.core.comm);

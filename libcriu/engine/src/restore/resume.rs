@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use super::checkpoint::{Alive, Task};
 use super::region;
-use super::watch::Watch;
 use super::world::World;
 use crate::error::{Error, Phase, Result};
 use crate::sys::control::SharedControl;
@@ -130,9 +129,11 @@ fn remove_restorer(world: &World, index: usize, task: &Task, threads: &[Tracee])
     let slot = &world.control.slots()[index];
     let (start, len) = (slot.region.load(Ordering::SeqCst), slot.region_len.load(Ordering::SeqCst));
     let instruction = start + region::syscall_offset();
-    let ret = leader
-        .call_at(instruction, SYS_MUNMAP, [start, len, 0, 0, 0, 0])
-        .map_err(failed(task.pid, leader.tid, "remote munmap"))?;
+    let ret = leader.call_at(instruction, SYS_MUNMAP, [start, len, 0, 0, 0, 0]).map_err(failed(
+        task.pid,
+        leader.tid,
+        "remote munmap",
+    ))?;
     if ret != 0 {
         let e = std::io::Error::from_raw_os_error((-ret) as i32);
         return Err(failed(task.pid, leader.tid, "remote munmap")(e));

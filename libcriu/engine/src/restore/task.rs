@@ -157,9 +157,11 @@ fn fork_child(world: &mut World, child: usize, inheritance: &Inheritance<'_>) ->
                 .and_then(|_| fork(world, child, Some(inheritance)));
             match outcome {
                 // Until the child is ready to be left.
-                Ok(_) => while world.control.slots()[child].grouped.load(Ordering::SeqCst) == 0 {
-                    SharedControl::wait(&world.control.slots()[child].grouped, 0, Duration::from_secs(1));
-                },
+                Ok(_) => {
+                    while world.control.slots()[child].grouped.load(Ordering::SeqCst) == 0 {
+                        SharedControl::wait(&world.control.slots()[child].grouped, 0, Duration::from_secs(1));
+                    }
+                }
                 Err(e) => fail(&world.control, leader, e),
             }
             spawn::exit_now(0)
@@ -206,7 +208,8 @@ fn enter_group(world: &World, index: usize) -> Result<()> {
     };
     let there = || rustix::process::getpgrp().as_raw_nonzero().get() == task.pgid;
     let join = |group: i32| {
-        if there() { Ok(()) } else { set_group(group) }.map_err(|e| Error::os(Phase::Fork, "process group", "setpgid", e))
+        if there() { Ok(()) } else { set_group(group) }
+            .map_err(|e| Error::os(Phase::Fork, "process group", "setpgid", e))
     };
     match world.checked.kin.groups[index] {
         Group::Lead | Group::Inherit => {}
@@ -343,7 +346,8 @@ fn directory(world: &mut World, id: u32, what: &str) -> Result<OwnedFd> {
 }
 
 fn enter_directories(alive: &Alive, cwd: &OwnedFd, root: &OwnedFd) -> Result<()> {
-    let failed = |what: &'static str, call: &'static str| move |e: rustix::io::Errno| Error::os(Phase::Files, what, call, e);
+    let failed =
+        |what: &'static str, call: &'static str| move |e: rustix::io::Errno| Error::os(Phase::Files, what, call, e);
     let stat = rustix::fs::fstat(root.as_fd()).map_err(failed("root directory", "fstat"))?;
     let now = rustix::fs::stat("/").map_err(failed("root directory", "stat"))?;
     if (stat.st_dev, stat.st_ino) != (now.st_dev, now.st_ino) {

@@ -28,7 +28,7 @@ unsafe fn xcr0() -> u64 {
 
 /// Where component `number` (2 and up) stands.
 pub fn xstate_component(number: u32) -> Option<Component> {
-    if number < 2 || number > 62 || xstate_enabled() >> number & 1 == 0 {
+    if !(2..=62).contains(&number) || xstate_enabled() >> number & 1 == 0 {
         return None;
     }
     let r = __cpuid_count(0xd, number);

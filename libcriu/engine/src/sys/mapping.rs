@@ -91,10 +91,8 @@ impl Mapped {
         if !parts.iter().all(covered) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
-        let mut vec: Vec<libc::iovec> = parts
-            .iter()
-            .map(|&(a, n)| libc::iovec { iov_base: a as *mut libc::c_void, iov_len: n as usize })
-            .collect();
+        let mut vec: Vec<libc::iovec> =
+            parts.iter().map(|&(a, n)| libc::iovec { iov_base: a as *mut libc::c_void, iov_len: n as usize }).collect();
         let mut first = 0;
         while first < vec.len() {
             let count = (vec.len() - first).min(1024);

@@ -30,9 +30,8 @@ impl Tracee {
     /// # References
     /// ptrace(2), PTRACE_SEIZE, PTRACE_O_EXITKILL (Linux 3.8).
     pub fn seize(tid: i32, suspend_seccomp: bool) -> io::Result<Tracee> {
-        let options = libc::PTRACE_O_EXITKILL
-            | libc::PTRACE_O_TRACESYSGOOD
-            | if suspend_seccomp { SUSPEND_SECCOMP } else { 0 };
+        let options =
+            libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD | if suspend_seccomp { SUSPEND_SECCOMP } else { 0 };
         request(libc::PTRACE_SEIZE, tid, 0, options as usize)?;
         Ok(Tracee { tid })
     }
@@ -68,7 +67,11 @@ impl Tracee {
             // SAFETY: the status is a live local.
             let ret = unsafe { libc::waitpid(self.tid, &raw mut status, libc::__WALL) };
             if ret == self.tid {
-                return if libc::WIFSTOPPED(status) { Ok(status) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) };
+                return if libc::WIFSTOPPED(status) {
+                    Ok(status)
+                } else {
+                    Err(io::Error::from_raw_os_error(libc::ESRCH))
+                };
             }
             let e = io::Error::last_os_error();
             if e.kind() != io::ErrorKind::Interrupted {

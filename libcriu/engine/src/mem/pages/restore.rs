@@ -136,7 +136,13 @@ impl PageSet {
             return fill_in_turn(file, work, targets).map_err(|e| self.failed(e));
         }
         let striped: Vec<Placed> = work.iter().flat_map(|p| stripes(*p)).collect();
-        let half = striped.iter().scan(0, |sum, p| { *sum += p.len; Some(*sum) }).position(|s| s >= total / 2);
+        let half = striped
+            .iter()
+            .scan(0, |sum, p| {
+                *sum += p.len;
+                Some(*sum)
+            })
+            .position(|s| s >= total / 2);
         let (a, b) = striped.split_at(half.map_or(striped.len(), |h| h + 1));
         let results = std::thread::scope(|s| {
             let other = s.spawn(|| fill_in_turn(file, b, targets));
@@ -160,7 +166,8 @@ impl PageSet {
                 let n = (p.len - at).min(COMPARE_BYTES);
                 let bytes = &mut buffer[..n as usize];
                 self.file()?.read_exact_at(bytes, p.offset + at).map_err(|e| self.failed(e))?;
-                differing += target.write_differing(p.address + at, bytes, PAGE_BYTES as usize).map_err(|e| self.failed(e))?;
+                differing +=
+                    target.write_differing(p.address + at, bytes, PAGE_BYTES as usize).map_err(|e| self.failed(e))?;
                 at += n;
             }
         }
@@ -198,7 +205,9 @@ fn fill_in_turn(file: &File, work: &[Placed], targets: &[Mapped]) -> io::Result<
     while i < work.len() {
         let first = work[i];
         let (mut end, mut parts) = (first.offset, Vec::new());
-        while let Some(p) = work.get(i).filter(|p| p.offset == end && (parts.is_empty() || end - first.offset < STRIPE_BYTES)) {
+        while let Some(p) =
+            work.get(i).filter(|p| p.offset == end && (parts.is_empty() || end - first.offset < STRIPE_BYTES))
+        {
             parts.push((p.address, p.len));
             end += p.len;
             i += 1;

@@ -20,14 +20,15 @@ pub enum Choice {
     Nothing,
     /// All parts move by this displacement.
     Move { displacement: i64 },
-    /// These bytes are put at the image's address; the running kernel's stays beside, its code at a place that is free.
-    Patch { functions: Vec<(u64, u64)> },
+    /// This code is put at the image's address; the running kernel's stays beside, its code at a place that is free.
+    Patch { code: Vec<u8>, functions: Vec<(u64, u64)> },
 }
 
 impl Own {
     pub fn find(mappings: &[OwnMapping]) -> Option<Own> {
         let code = mappings.iter().find(|m| m.name == "[vdso]")?.range.clone();
-        let parts = mappings.iter().filter(|m| m.name == "[vdso]" || m.name.starts_with("[vvar")).map(|m| m.range.clone());
+        let parts =
+            mappings.iter().filter(|m| m.name == "[vdso]" || m.name.starts_with("[vvar")).map(|m| m.range.clone());
         Some(Own { parts: parts.collect(), code })
     }
 
@@ -66,7 +67,7 @@ pub fn choose(layout: &Layout, own: &Own, theirs: &[u8], ours: &[u8]) -> Result<
     if patches.is_empty() {
         return Err("its vDSO has no functions that could be found".into());
     }
-    Ok(Choice::Patch { functions: patches })
+    Ok(Choice::Patch { code: theirs.to_vec(), functions: patches })
 }
 
 /// The image's code with a jump at each function: `target` offsets count from `base`, where the running kernel's code will
@@ -107,7 +108,8 @@ fn functions(elf: &[u8]) -> Vec<(String, u64)> {
         let Some(names) = section(link).and_then(|n| read(n.checked_add(24)?, 8)) else { continue };
         for symbol in (at..at.saturating_add(size.min(elf.len() as u64))).step_by(24) {
             let Ok(symbol) = usize::try_from(symbol) else { break };
-            let (Some(name), Some(info), Some(value)) = (read(symbol, 4), read(symbol + 4, 1), read(symbol + 8, 8)) else {
+            let (Some(name), Some(info), Some(value)) = (read(symbol, 4), read(symbol + 4, 1), read(symbol + 8, 8))
+            else {
                 break;
             };
             let text = names.checked_add(name).and_then(|at| usize::try_from(at).ok()).and_then(|at| elf.get(at..));
@@ -152,7 +154,7 @@ mod tests {
         let (own, bytes) = own();
         let mut other = bytes.clone();
         *other.last_mut().unwrap() ^= 1;
-        let Ok(Choice::Patch { functions }) = choose(&layout(0x7f00_0000_0000, &own), &own, &other, &bytes) else {
+        let Ok(Choice::Patch { functions, .. }) = choose(&layout(0x7f00_0000_0000, &own), &own, &other, &bytes) else {
             panic!("not patched");
         };
         assert!(functions.len() >= 4);

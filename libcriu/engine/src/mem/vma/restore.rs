@@ -12,9 +12,15 @@ use crate::file::FileId;
 pub enum Backing {
     Anonymous,
     /// Anonymous memory shared by everybody who maps the segment `shmid`.
-    SharedAnonymous { shmid: u64 },
+    SharedAnonymous {
+        shmid: u64,
+    },
     /// A file, opened with `flags` for the mapping.
-    File { id: FileId, flags: i32, shared: bool },
+    File {
+        id: FileId,
+        flags: i32,
+        shared: bool,
+    },
 }
 
 /// One area, in whole pages inside user space.
@@ -122,7 +128,9 @@ impl Layout {
         let mut all = self.occupied();
         all.sort_by_key(|r| r.start);
         match all.windows(2).find(|w| w[0].end > w[1].start) {
-            Some(w) => Err(format!("areas {:#x}-{:#x} and {:#x}-{:#x} overlap", w[0].start, w[0].end, w[1].start, w[1].end)),
+            Some(w) => {
+                Err(format!("areas {:#x}-{:#x} and {:#x}-{:#x} overlap", w[0].start, w[0].end, w[1].start, w[1].end))
+            }
             None => Ok(()),
         }
     }
@@ -146,7 +154,11 @@ impl Layout {
 }
 
 fn range(v: &VmaEntry) -> Result<Range<u64>, String> {
-    let sound = v.start % PAGE_BYTES == 0 && v.end % PAGE_BYTES == 0 && v.start < v.end && v.start >= PAGE_BYTES && v.end <= USER_END;
+    let sound = v.start % PAGE_BYTES == 0
+        && v.end % PAGE_BYTES == 0
+        && v.start < v.end
+        && v.start >= PAGE_BYTES
+        && v.end <= USER_END;
     if sound { Ok(v.start..v.end) } else { Err(format!("area {:#x}-{:#x} is impossible", v.start, v.end)) }
 }
 
@@ -163,13 +175,14 @@ fn area(v: &VmaEntry, range: &Range<u64>) -> Result<Area, String> {
             _ => Err(format!("area {:#x}-{:#x}: no file {:#x}", v.start, v.end, v.shmid)),
         }
     };
-    let backing = match v.status & (status::FILE_PRIVATE | status::FILE_SHARED | status::ANON_SHARED | status::ANON_PRIVATE) {
-        status::FILE_PRIVATE => file(false)?,
-        status::FILE_SHARED => file(true)?,
-        status::ANON_SHARED => Backing::SharedAnonymous { shmid: v.shmid },
-        status::ANON_PRIVATE => Backing::Anonymous,
-        s => return bad(&format!("of no known kind (status {s:#x})")),
-    };
+    let backing =
+        match v.status & (status::FILE_PRIVATE | status::FILE_SHARED | status::ANON_SHARED | status::ANON_PRIVATE) {
+            status::FILE_PRIVATE => file(false)?,
+            status::FILE_SHARED => file(true)?,
+            status::ANON_SHARED => Backing::SharedAnonymous { shmid: v.shmid },
+            status::ANON_PRIVATE => Backing::Anonymous,
+            s => return bad(&format!("of no known kind (status {s:#x})")),
+        };
     let offset = if backing == Backing::Anonymous { 0 } else { v.pgoff };
     if offset % PAGE_BYTES != 0 || offset.checked_add(v.end - v.start).is_none_or(|e| e > i64::MAX as u64) {
         return bad(&format!("offset {offset:#x} is impossible"));
@@ -183,10 +196,14 @@ fn area(v: &VmaEntry, range: &Range<u64>) -> Result<Area, String> {
     if advice & !known_advice != 0 {
         return bad(&format!("advice {:#x} is unknown", advice & !known_advice));
     }
-    let placement = libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE | libc::MAP_SHARED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let placement =
+        libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE | libc::MAP_SHARED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     let known = libc::MAP_GROWSDOWN
-        | libc::MAP_NORESERVE | libc::MAP_STACK | libc::MAP_HUGETLB
-        | libc::MAP_LOCKED | libc::MAP_DROPPABLE
+        | libc::MAP_NORESERVE
+        | libc::MAP_STACK
+        | libc::MAP_HUGETLB
+        | libc::MAP_LOCKED
+        | libc::MAP_DROPPABLE
         | 0x3f << libc::MAP_HUGE_SHIFT;
     let mut flags = v.flags as i32 & !placement;
     if v.flags & super::flags::DROPPABLE != 0 {
@@ -232,7 +249,9 @@ mod tests {
 
     #[test]
     fn refuses_impossible_areas() {
-        for (start, end) in [(0, 0x1000), (0x1000, 0x1000), (0x2000, 0x1000), (0x1001, 0x2000), (0x1000, u64::MAX & !0xfff)] {
+        for (start, end) in
+            [(0, 0x1000), (0x1000, 0x1000), (0x2000, 0x1000), (0x1001, 0x2000), (0x1000, u64::MAX & !0xfff)]
+        {
             assert!(layout(vec![vma(start, end)]).is_err(), "{start:#x}-{end:#x}");
         }
         assert!(layout(vec![vma(0x1000, 0x3000), vma(0x2000, 0x4000)]).unwrap_err().contains("overlap"));

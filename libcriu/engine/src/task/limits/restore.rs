@@ -42,7 +42,10 @@ pub fn limits(pid: i32, tc: &TaskCoreEntry, may_raise: bool) -> Result<Vec<Limit
         let own = own(getrlimit(resource));
         let mut limit = Limit { resource: number as u64, current: e.cur, maximum: e.max };
         if limit.maximum > own && !may_raise {
-            log::warn!("pid {pid} limit {name}: the maximum {} cannot be raised above {own} without CAP_SYS_RESOURCE", e.max);
+            log::warn!(
+                "pid {pid} limit {name}: the maximum {} cannot be raised above {own} without CAP_SYS_RESOURCE",
+                e.max
+            );
             limit.maximum = own;
             limit.current = limit.current.min(own);
         }

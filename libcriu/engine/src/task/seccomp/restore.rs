@@ -34,7 +34,7 @@ impl Plan {
 
     /// # Errors
     /// In words: what is wrong with the image, or a filter that cannot be restored.
-    pub fn new(tc: &TaskCoreEntry, threads: &[Thread], filters: &[SeccompFilter]) -> Result<Plan, String> {
+    pub(crate) fn new(tc: &TaskCoreEntry, threads: &[Thread], filters: &[SeccompFilter]) -> Result<Plan, String> {
         let mut all = Vec::with_capacity(threads.len());
         for t in threads {
             // Images from before per-thread filters say it once for the task.

@@ -21,13 +21,7 @@ fn itimer(which: u64, e: &ItimerEntry) -> Result<IntervalTimer, String> {
     if e.iusec >= MICROS || e.vusec >= MICROS || e.isec > LONGEST || e.vsec > LONGEST {
         return Err(format!("interval timer {which} has an impossible time"));
     }
-    Ok(IntervalTimer {
-        which,
-        interval_s: e.isec,
-        interval_us: e.iusec,
-        value_s: e.vsec,
-        value_us: e.vusec,
-    })
+    Ok(IntervalTimer { which, interval_s: e.isec, interval_us: e.iusec, value_s: e.vsec, value_us: e.vusec })
 }
 
 /// Sorted by id. `has_thread` tells whether a thread id is one of the task's.

@@ -1,0 +1,87 @@
+//! Restores of checkpoints, each in a pid namespace of its own (so that the pids in the images are free) with a /tmp of its
+//! own (where the programs look for their files).
+//!
+//! `restore [FILTER]` runs the cases whose name contains it. A case that cannot run here says why and is counted as skipped.
+
+mod arena;
+mod faults;
+mod golden;
+mod transposed;
+
+use std::process::ExitCode;
+
+/// How a case ended, when it did not fail.
+pub enum Outcome {
+    Passed,
+    Skipped(String),
+}
+
+pub type CaseResult = Result<Outcome, String>;
+
+struct Case {
+    name: &'static str,
+    run: fn() -> CaseResult,
+}
+
+const CASES: &[Case] = &[
+    Case { name: "golden_task", run: || golden::restores("task") },
+    Case { name: "golden_files", run: || golden::restores("files") },
+    Case { name: "golden_threads", run: || golden::restores("threads") },
+    Case { name: "golden_tree", run: || golden::restores("tree") },
+    Case { name: "golden_memory", run: || golden::restores("memory") },
+    Case { name: "transposed_task", run: || transposed::restores("task") },
+    Case { name: "transposed_files", run: || transposed::restores("files") },
+    Case { name: "transposed_threads", run: || transposed::restores("threads") },
+    Case { name: "transposed_tree", run: || transposed::restores("tree") },
+    Case { name: "transposed_memory", run: || transposed::restores("memory") },
+    Case { name: "restored_as_sibling", run: transposed::restores_as_sibling },
+    Case { name: "no_inventory", run: faults::no_inventory },
+    Case { name: "truncated_images", run: faults::truncated_images },
+    Case { name: "pid_taken", run: faults::pid_taken },
+    Case { name: "other_architecture", run: faults::other_architecture },
+    Case { name: "missing_file", run: faults::missing_file },
+    Case { name: "killed_engine", run: faults::killed_engine },
+    Case { name: "failing_callback", run: faults::failing_callback },
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, name] = args.as_slice() {
+        if flag == "--in-namespace" {
+            return in_namespace(name);
+        }
+    }
+    if args.iter().any(|a| a == "--list") {
+        CASES.iter().for_each(|c| println!("{}: test", c.name));
+        return ExitCode::SUCCESS;
+    }
+    let filter = args.iter().find(|a| !a.starts_with('-')).cloned().unwrap_or_default();
+    let mut failed = 0;
+    for case in CASES.iter().filter(|c| c.name.contains(&filter)) {
+        match arena::run_in_namespace(case.name) {
+            Ok(Outcome::Passed) => println!("test {} ... ok", case.name),
+            Ok(Outcome::Skipped(why)) => println!("test {} ... skipped: {why}", case.name),
+            Err(why) => {
+                println!("test {} ... FAILED: {why}", case.name);
+                failed += 1;
+            }
+        }
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The first process of the namespace: runs the case and tells how it ended by its output and exit code.
+fn in_namespace(name: &str) -> ExitCode {
+    let Some(case) = CASES.iter().find(|c| c.name == name) else { return ExitCode::FAILURE };
+    match arena::prepare().and_then(|()| (case.run)()) {
+        Ok(Outcome::Passed) => ExitCode::SUCCESS,
+        Ok(Outcome::Skipped(why)) => {
+            print!("{why}");
+            ExitCode::from(arena::SKIPPED)
+        }
+        Err(why) => {
+            print!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
