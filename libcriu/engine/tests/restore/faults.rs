@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criu_engine::Stage;
 use criu_images::messages::{CoreEntry, core_entry};
@@ -107,7 +107,12 @@ pub fn failing_callback() -> CaseResult {
 pub fn killed_engine() -> CaseResult {
     let images = transpose("threads")?;
     let (mut nothing, mut all) = (0, 0);
-    for delay in (0..60).map(|n| Duration::from_micros(n * 150)) {
+    // How long it takes when nobody disturbs it.
+    let start = Instant::now();
+    let pid = restore_in_worker(&images, false, Quiet::default())?;
+    let usual = start.elapsed();
+    kill_all(&[pid])?;
+    for delay in (0..60).map(|n| usual * n / 40) {
         let options = options(&images, false)?;
         let worker = fork(move || criu_engine::restore(&options, &mut Quiet::default()).is_ok())?;
         std::thread::sleep(delay);
@@ -127,13 +132,17 @@ pub fn killed_engine() -> CaseResult {
             return Err(format!("killed after {delay:?}: {left:?} are left"));
         }
         all += 1;
-        for pid in left.into_iter().filter_map(rustix::process::Pid::from_raw) {
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
-        }
-        nothing_is_left()?;
+        kill_all(&left)?;
     }
     if nothing == 0 || all == 0 {
         return Ok(Outcome::Skipped(format!("the moments did not fall on both sides: {nothing} before, {all} after")));
     }
     Ok(Outcome::Passed)
+}
+
+fn kill_all(pids: &[i32]) -> Result<(), String> {
+    for pid in pids.iter().filter_map(|&p| rustix::process::Pid::from_raw(p)) {
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+    }
+    nothing_is_left()
 }

@@ -2,14 +2,12 @@
 
 use criu_images::messages::{SeccompFilter, TaskCoreEntry};
 
+use super::flags;
+use super::mode::{FILTER, NONE, STRICT};
 use crate::restore::checkpoint::Thread;
 
-pub const NONE: u32 = 0;
-pub const STRICT: u32 = 1;
-pub const FILTER: u32 = 2;
-const FLAG_TSYNC: u32 = 1;
 /// Flags that change what a filter does; the others concern the act of installing it.
-const KEPT_FLAGS: u32 = 2 | 4;
+const KEPT_FLAGS: u32 = flags::LOG | flags::SPEC_ALLOW;
 /// SECCOMP_FILTER_FLAG_NEW_LISTENER: somebody outside decides.
 const FLAG_LISTENER: u32 = 8;
 /// The kernel's limit on one filter, in instructions.
@@ -49,7 +47,7 @@ impl Plan {
             });
         }
         let synchronized = all.first().is_some_and(|(_, chain)| {
-            chain.iter().any(|&i| filters.get(i as usize).is_some_and(|f| f.flags() & FLAG_TSYNC != 0))
+            chain.iter().any(|&i| filters.get(i as usize).is_some_and(|f| f.flags() & flags::TSYNC != 0))
         });
         if synchronized {
             let chain = all[0].1.clone();
