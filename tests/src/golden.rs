@@ -94,7 +94,9 @@ fn refused_for_cpu(lacking: &[&str], ok: bool, text: &str) -> Outcome {
     if !named {
         return Err(failed(format!("the CPU lacks {}, but the refusal does not say so: {text}", lacking.join(", "))));
     }
-    reap_all(Duration::from_secs(2))?;
+    if let Err(stop) = reap_all(Duration::from_secs(2)) {
+        return Err(stop);
+    }
     Err(Stop::Skipped(format!("refused by name, as it must be: this CPU lacks {}", lacking.join(", "))))
 }
 

@@ -1,7 +1,6 @@
 //! `criu check`: what the kernel offers, found by using it.
 
 mod features;
-mod probe;
 
 use std::fmt;
 

@@ -1,8 +1,7 @@
 //! Collects descriptors and links from outside, and writes them.
 
-use std::collections::{BTreeMap, HashMap};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::fd::{AsFd, OwnedFd};
 
 use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
 use criu_images::{ImageDir, Kind};
@@ -37,6 +36,10 @@ pub(crate) struct Collected {
     pub service_sk_ino: Option<u64>,
     pub entries: Vec<FileEntry>,
     pub tables: BTreeMap<u32, Table>,
+    /// Inode of every description, as fdinfo gives it.
+    pub inodes: HashMap<FileId, u64>,
+    /// Descriptors that were refused, as (engine's pid, number).
+    pub refused: HashSet<(i32, i32)>,
     pub ghosts: Ghosts,
     /// Every task whose files were collected, as (engine's pid, pid in its own namespace).
     pub tasks: HashMap<i32, i32>,
@@ -72,6 +75,8 @@ impl DumpFiles {
                 service_sk_ino: options.service_sk_ino,
                 entries: Vec::new(),
                 tables: BTreeMap::new(),
+                inodes: HashMap::new(),
+                refused: HashSet::new(),
                 ghosts: Ghosts::default(),
                 tasks: HashMap::new(),
                 last_id: 0,
@@ -110,10 +115,12 @@ impl DumpFiles {
                     id
                 }
             };
-            if let Some(id) = id {
-                let r#type = self.types.get(&id).copied().unwrap_or(FdTypes::Und) as i32;
-                fds.push(FdinfoEntry { id, flags: cloexec, r#type, fd: fd as u32, xattr_security_selinux: None });
-            }
+            let Some(id) = id else {
+                self.common.refused.insert((task.pid, fd));
+                continue;
+            };
+            let r#type = self.types.get(&id).copied().unwrap_or(FdTypes::Und) as i32;
+            fds.push(FdinfoEntry { id, flags: cloexec, r#type, fd: fd as u32, xattr_security_selinux: None });
         }
         self.common.tables.insert(files_id, Table { pid: task.pid, fds });
         Ok(())
@@ -192,6 +199,7 @@ impl DumpFiles {
         match kind.collect(seen, id, &mut self.common) {
             Ok(entry) => {
                 self.types.insert(id, entry.r#type());
+                self.common.inodes.insert(id, seen.info.ino);
                 self.common.entries.push(entry);
                 Ok(Some(id))
             }
@@ -272,13 +280,6 @@ fn pid_in_own_namespace(pid: i32) -> i32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let inner = status.lines().find_map(|l| l.strip_prefix("NSpid:"));
     inner.and_then(|l| l.split_whitespace().last()).and_then(|n| n.parse().ok()).unwrap_or(pid)
-}
-
-/// The text of a descriptor's link in this process.
-pub(crate) fn own_link(fd: BorrowedFd<'_>) -> std::io::Result<Vec<u8>> {
-    use std::os::fd::AsRawFd;
-    let path = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
-    Ok(path.as_os_str().as_bytes().to_vec())
 }
 
 /// Both directions hold as many descriptors as all tasks together; the soft limit is made for one program.

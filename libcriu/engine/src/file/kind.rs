@@ -9,7 +9,7 @@ use super::collect::Collected;
 use super::load::Plan;
 use super::object::Object;
 use super::seen::Seen;
-use super::{FileId, pipe, regular};
+use super::{FileId, epoll, eventfd, memfd, pipe, regular, signalfd, timerfd};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 
@@ -93,10 +93,15 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
     /// Lets go of descriptors that `prepare` made: the numbers are about to be the task's.
     fn close(&mut self) {}
 
-    /// Once, in a table that has it, when every descriptor of that table is at its number and every task exists.
-    fn attach(&mut self, _plan: &Plan, _entry: &FileEntry, _fd: RawFd, _files_id: u32) -> Result<()> {
+    /// In every table that has it (the `at`th), when every descriptor of that table is at its number and every task exists.
+    fn attach(&mut self, _plan: &Plan, _entry: &FileEntry, _fd: RawFd, _at: usize) -> Result<()> {
         Ok(())
     }
+}
+
+/// The part of an entry that its type promises.
+pub(crate) fn body<'a, T>(entry: &FileEntry, part: Option<&'a T>) -> Result<&'a T> {
+    part.ok_or_else(|| Error::new(Phase::Check, format!("file {}", entry.id), "its entry has no body"))
 }
 
 /// A kind of open file: the types of entry it has in `files.img`, and its two directions.
@@ -107,4 +112,5 @@ pub(crate) struct FileKind {
 }
 
 /// In the order in which they are asked.
-pub(crate) const KINDS: &[FileKind] = &[pipe::KIND, regular::KIND];
+pub(crate) const KINDS: &[FileKind] =
+    &[eventfd::KIND, epoll::KIND, timerfd::KIND, signalfd::KIND, memfd::KIND, pipe::KIND, regular::KIND];

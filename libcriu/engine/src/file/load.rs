@@ -34,11 +34,6 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The table with this id.
-    pub(crate) fn table(&self, files_id: u32) -> Option<&[FdinfoEntry]> {
-        self.tables.iter().find(|t| t.0 == files_id).map(|t| t.1.as_slice())
-    }
-
     /// A duplicate of the descriptor that `inherit_fd` gives for `key`.
     pub(crate) fn inherited(&self, key: &str) -> Result<Option<OwnedFd>> {
         let Some(&fd) = self.inherit.get(key) else { return Ok(None) };
@@ -191,16 +186,18 @@ impl RestoreFiles {
         self.attach(at, &fds)
     }
 
-    /// What is done once for a description, when it is at its number.
+    /// What is done with descriptions when they are at their numbers.
     fn attach(&mut self, at: usize, fds: &[FdinfoEntry]) -> Result<()> {
         let mut done = BTreeSet::new();
-        for fd in fds.iter().filter(|f| self.plan.first_user.get(&f.id) == Some(&at)) {
+        for fd in fds {
             if !done.insert(fd.id) {
                 continue;
             }
             let Some(entry) = self.plan.entries.get(&fd.id) else { continue };
-            self.kinds[kind_of(entry)?].attach(&self.plan, entry, fd.fd as RawFd, self.plan.tables[at].0)?;
-            if let Some((fown, flags)) = owner(&self.plan, entry) {
+            self.kinds[kind_of(entry)?].attach(&self.plan, entry, fd.fd as RawFd, at)?;
+            if self.plan.first_user.get(&fd.id) == Some(&at)
+                && let Some((fown, flags)) = owner(&self.plan, entry)
+            {
                 set_owner(fd.fd as RawFd, fown, flags)?;
             }
         }

@@ -19,9 +19,14 @@ mod object;
 mod path;
 mod seen;
 
+mod epoll;
+mod eventfd;
 mod ghost;
+mod memfd;
 mod pipe;
 mod regular;
+mod signalfd;
+mod timerfd;
 
 #[cfg(test)]
 mod tests;

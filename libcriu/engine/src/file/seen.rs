@@ -1,12 +1,13 @@
 //! A description met for the first time, with all that can be told from outside.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use criu_images::messages::FownEntry;
-use rustix::fs::Stat;
+use rustix::fs::{CWD, Mode, OFlags, Stat, openat};
 
 use super::DumpTask;
 use super::fdinfo::FdInfo;
+use super::kind::Unsaved;
 use super::path;
 
 /// What of an open file description can be seen without changing it. `dup` is a duplicate: offset and status flags are
@@ -39,6 +40,18 @@ impl Seen<'_> {
 
     pub(crate) fn is_o_path(&self) -> bool {
         self.info.flags & libc::O_PATH as u32 != 0
+    }
+
+    /// fdinfo does not say what it has to: a kernel older or newer than this knows.
+    pub(crate) fn no_line(&self, name: &str) -> Unsaved {
+        Unsaved::because(format!("fdinfo tells no valid \"{name}\""))
+    }
+
+    /// fdinfo as it is now.
+    pub(crate) fn info_again(&self) -> Result<FdInfo, Unsaved> {
+        let dir = openat(CWD, format!("/proc/{}/fdinfo", self.task.pid), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let dir = dir.map_err(|e| Unsaved::os(self, "open fdinfo", e))?;
+        FdInfo::read(dir.as_fd(), self.fd, &mut Vec::new()).map_err(|e| Unsaved::os(self, "fdinfo", e))
     }
 
     /// Whether the link says `anon_inode:NAME`.

@@ -152,6 +152,17 @@ pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// A signal descriptor for the signals of `mask` (bit n: signal n + 1).
+///
+/// # References
+/// signalfd(2), Linux 2.6.27
+pub(crate) fn signalfd(mask: u64, nonblock: bool) -> io::Result<OwnedFd> {
+    let flags = libc::SFD_CLOEXEC | if nonblock { libc::SFD_NONBLOCK } else { 0 };
+    // SAFETY: the kernel reads the 8 bytes of `mask`, as the size says.
+    let fd = check(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &mask, 8usize, flags) })?;
+    Ok(adopt(fd as RawFd))
+}
+
 /// Takes over a descriptor number.
 ///
 /// Preconditions: `fd` is open and no owner of it is left in this process.

@@ -10,11 +10,11 @@ pub mod cpu;
 pub mod enter;
 pub mod mapping;
 pub mod peer;
-pub mod probe;
 pub mod process;
 pub mod signal;
 pub mod ptrace;
 pub mod task;
+pub(crate) mod timerfd;
 #[cfg(test)]
 pub(crate) mod trial;
 pub mod spawn;

@@ -17,6 +17,7 @@ pub(crate) const REPORT_FD: RawFd = 901;
 
 /// Forks a process that runs `f`; a panic in it becomes the text of `Child::finish`.
 pub(crate) fn fork(f: impl FnOnce()) -> Child {
+    let parent = std::process::id() as i32;
     let (out, into) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe2");
     // SAFETY: the child only runs `f` and exits without returning; it uses no lock of other threads but the allocator's,
     // which the C library makes usable after fork.
@@ -26,6 +27,9 @@ pub(crate) fn fork(f: impl FnOnce()) -> Child {
             // SAFETY: integers only.
             unsafe {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                if libc::getppid() != parent {
+                    libc::_exit(0);
+                }
                 libc::dup3(into.as_raw_fd(), REPORT_FD, libc::O_CLOEXEC);
             }
             std::mem::forget((out, into));
@@ -85,20 +89,62 @@ pub(crate) fn put(fd: OwnedFd, number: RawFd) {
     assert!(unsafe { libc::dup2(fd.as_raw_fd(), number) } == number);
 }
 
-/// Forks a process within a trial that only sleeps.
+/// Forks a process within a trial that runs `f` and then only sleeps; answers when `f` has run.
 pub(crate) fn fork_sleeper(f: impl FnOnce()) -> i32 {
+    let parent = std::process::id() as i32;
+    let (ready, done) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe2");
     // SAFETY: as in `fork`.
     match unsafe { libc::fork() } {
         -1 => panic!("fork"),
         0 => {
-            // SAFETY: integers only.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            // SAFETY: integers only. The parent may be gone before the signal is asked for.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                if libc::getppid() != parent {
+                    libc::_exit(0);
+                }
+            }
             f();
+            drop((ready, done));
             loop {
                 // SAFETY: no arguments.
                 unsafe { libc::pause() };
             }
         }
-        pid => pid,
+        pid => {
+            drop(done);
+            let _ = rustix::io::read(&ready, &mut [0u8]);
+            pid
+        }
+    }
+}
+
+/// Forks a process that is nobody's child, holds what was open for two seconds and goes.
+pub(crate) fn fork_orphan() {
+    // SAFETY: as in `fork`; the middle process exits at once and is waited for.
+    unsafe {
+        match libc::fork() {
+            0 => {
+                if libc::fork() == 0 {
+                    libc::sleep(2);
+                }
+                libc::_exit(0)
+            }
+            middle => {
+                libc::waitpid(middle, std::ptr::null_mut(), 0);
+            }
+        }
+    }
+}
+
+/// Maps shared anonymous memory and writes `bytes` at an offset.
+pub(crate) fn shared_memory(size: usize, offset: usize, bytes: &[u8]) {
+    assert!(offset + bytes.len() <= size);
+    let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: a fresh mapping; the copy stays within it.
+    unsafe {
+        let at = libc::mmap(std::ptr::null_mut(), size, prot, flags, -1, 0);
+        assert!(at != libc::MAP_FAILED);
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), at.cast::<u8>().add(offset), bytes.len());
     }
 }

@@ -1,0 +1,103 @@
+//! memfd: inodes, seals, and contents through `mem::shmem`.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+
+use criu_images::messages::{FdTypes, FileEntry, MemfdFileEntry, MemfdInodeEntry};
+use criu_images::{ImageDir, Kind};
+use rustix::fs::{MemfdFlags, fcntl_get_seals, fstat, memfd_create};
+
+use crate::error::Result;
+use crate::file::FileId;
+use crate::file::collect::{Collected, image_path, saving};
+use crate::file::ghost::reopen;
+use crate::file::kind::{DumpKind, Unsaved};
+use crate::file::seen::Seen;
+use crate::mem::pages::PagesIds;
+use crate::mem::shmem;
+
+const MEMFD: &[u8] = b"/memfd:";
+const DELETED: &[u8] = b" (deleted)";
+
+#[derive(Debug)]
+pub(crate) struct Memfds {
+    /// Device of the kernel's own tmpfs.
+    dev: Option<u64>,
+    inodes: Vec<(MemfdInodeEntry, OwnedFd)>,
+    by_inode: HashMap<(u64, u64), u64>,
+}
+
+impl Default for Memfds {
+    fn default() -> Self {
+        let dev = memfd_create(c"", MemfdFlags::CLOEXEC).and_then(fstat).map(|s| s.st_dev).ok();
+        Memfds { dev, inodes: Vec::new(), by_inode: HashMap::new() }
+    }
+}
+
+impl DumpKind for Memfds {
+    fn claims(&self, seen: &Seen<'_>) -> bool {
+        let named = seen.link.starts_with(MEMFD) || seen.link == b"/dev/zero (deleted)";
+        named
+            && seen.file_type() == libc::S_IFREG
+            && (Some(seen.stat.st_dev) == self.dev || seen.link.starts_with(MEMFD))
+    }
+
+    fn collect(&mut self, seen: &Seen<'_>, id: FileId, _common: &mut Collected) -> Result<FileEntry, Unsaved> {
+        if Some(seen.stat.st_dev) != self.dev {
+            return Err(Unsaved::because("a memfd of huge pages cannot be saved"));
+        }
+        let key = (seen.stat.st_dev, seen.stat.st_ino);
+        let inode_id = match self.by_inode.get(&key) {
+            Some(&inode) => inode,
+            None => {
+                let inode = self.add(seen)?;
+                self.by_inode.insert(key, inode);
+                inode
+            }
+        };
+        let memfd = MemfdFileEntry {
+            id,
+            flags: seen.info.flags,
+            pos: seen.info.pos,
+            fown: seen.fown,
+            inode_id: inode_id as u32,
+        };
+        Ok(FileEntry { r#type: FdTypes::Memfd as i32, id, memfd: Some(memfd), ..FileEntry::default() })
+    }
+
+    fn save(&mut self, _common: &Collected, images: &ImageDir, ids: &mut PagesIds) -> Result<()> {
+        if self.inodes.is_empty() {
+            return Ok(());
+        }
+        let mut image = images.create(Kind::MemfdInode, 0).map_err(saving)?;
+        for (entry, file) in &self.inodes {
+            image.entry(entry).map_err(saving)?;
+            shmem::dump(images, u64::from(entry.shmid), file.as_fd(), entry.size, ids)?;
+        }
+        image.finish().map_err(saving)
+    }
+}
+
+impl Memfds {
+    fn add(&mut self, seen: &Seen<'_>) -> Result<u64, Unsaved> {
+        let name = seen.link.strip_suffix(DELETED).unwrap_or(&seen.link);
+        let name = image_path(name.strip_prefix(MEMFD).unwrap_or(name))?;
+        let file = reopen(seen).map_err(|e| Unsaved::os(seen, "open", e))?;
+        let seals = fcntl_get_seals(&file).map_err(|e| Unsaved::os(seen, "fcntl F_GET_SEALS", e))?;
+        let inode_id = self.inodes.len() as u64 + 1;
+        let entry = MemfdInodeEntry {
+            name,
+            uid: seen.stat.st_uid,
+            gid: seen.stat.st_gid,
+            size: seen.stat.st_size as u64,
+            // Inode numbers of this file system are small and its own.
+            shmid: seen.stat.st_ino as u32,
+            seals: seals.bits(),
+            inode_id,
+            hugetlb_flag: None,
+            mode: Some(seen.stat.st_mode),
+        };
+        self.inodes.push((entry, file));
+        Ok(inode_id)
+    }
+}

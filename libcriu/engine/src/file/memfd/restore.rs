@@ -1,0 +1,114 @@
+//! memfd: inodes are made and filled in the coordinator; descriptions are opened through /proc/self/fd.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use criu_images::messages::{FdTypes, FileEntry, MemfdFileEntry, MemfdInodeEntry};
+use criu_images::{ImageDir, Kind};
+use rustix::fs::{
+    CWD, Gid, MemfdFlags, Mode, OFlags, SealFlags, SeekFrom, Uid, fchmod, fchown, fcntl_add_seals, ftruncate,
+    memfd_create, openat, seek,
+};
+
+use crate::error::{Error, Phase, Result};
+use crate::file::kind::{RestoreKind, body};
+use crate::file::load::{Plan, loading};
+use crate::file::object::Object;
+use crate::mem::shmem;
+
+const OPEN_FLAGS: u32 =
+    (libc::O_ACCMODE | libc::O_APPEND | libc::O_NONBLOCK | libc::O_NOATIME | libc::O_DIRECT) as u32 | 0o100_000;
+
+#[derive(Debug, Default)]
+pub(crate) struct Memfds {
+    inodes: HashMap<u64, MemfdInodeEntry>,
+    made: HashMap<u64, OwnedFd>,
+}
+
+impl RestoreKind for Memfds {
+    fn load(&mut self, plan: &Plan, images: &ImageDir) -> Result<()> {
+        let wrong = |inode: &MemfdInodeEntry, why: String| Err(Error::new(Phase::Check, shown(inode), why));
+        for inode in images.read_all::<MemfdInodeEntry>(Kind::MemfdInode, 0).map_err(loading)? {
+            if inode.hugetlb_flag.is_some_and(|f| f != 0) {
+                return wrong(&inode, "memfds of huge pages cannot be restored yet".into());
+            }
+            if inode.size > i64::MAX as u64 {
+                return wrong(&inode, format!("{} is no size of a file", inode.size));
+            }
+            self.inodes.insert(inode.inode_id, inode);
+        }
+        for entry in plan.entries.values().filter(|e| e.r#type() == FdTypes::Memfd) {
+            let inode = body(entry, entry.memfd.as_ref())?.inode_id;
+            if !self.inodes.contains_key(&u64::from(inode)) {
+                return Err(Error::new(
+                    Phase::Check,
+                    format!("file {}", entry.id),
+                    format!("memfd.img has no inode {inode}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, plan: &mut Plan) -> Result<()> {
+        let used = plan.entries.values().filter_map(|e| e.memfd.as_ref()).map(|m| u64::from(m.inode_id));
+        for id in used.collect::<HashSet<_>>() {
+            if let Some(inode) = self.inodes.get(&id) {
+                self.made.insert(id, make(&plan.images, inode)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+        let open = |entry: &FileEntry| {
+            let memfd = body(entry, entry.memfd.as_ref())?;
+            let fd = self.reopen(memfd, memfd.flags)?;
+            if memfd.pos != 0 {
+                let object = || format!("file {} (memfd)", entry.id);
+                seek(&fd, SeekFrom::Start(memfd.pos)).map_err(|e| Error::os(Phase::Files, object(), "lseek", e))?;
+            }
+            Ok(fd)
+        };
+        members.iter().map(open).collect()
+    }
+
+    fn open_again(&mut self, _plan: &mut Plan, entry: &FileEntry, flags: u32) -> Result<OwnedFd> {
+        self.reopen(body(entry, entry.memfd.as_ref())?, flags)
+    }
+
+    fn close(&mut self) {
+        self.made.clear();
+    }
+}
+
+impl Memfds {
+    fn reopen(&self, memfd: &MemfdFileEntry, flags: u32) -> Result<OwnedFd> {
+        let object = || format!("file {} (memfd)", memfd.id);
+        let made = self.made.get(&u64::from(memfd.inode_id));
+        let made = made.ok_or_else(|| Error::new(Phase::Files, object(), "its inode was not made"))?;
+        let flags = OFlags::from_bits_retain(flags & OPEN_FLAGS) | OFlags::CLOEXEC;
+        openat(CWD, format!("/proc/self/fd/{}", made.as_raw_fd()), flags, Mode::empty())
+            .map_err(|e| Error::os(Phase::Files, object(), "open", e))
+    }
+}
+
+fn shown(inode: &MemfdInodeEntry) -> String {
+    format!("memfd {}", inode.name)
+}
+
+fn make(images: &ImageDir, inode: &MemfdInodeEntry) -> Result<OwnedFd> {
+    let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, shown(inode), call, e);
+    let fd = memfd_create(&*inode.name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+        .map_err(|e| failed("memfd_create", e))?;
+    ftruncate(&fd, inode.size).map_err(|e| failed("ftruncate", e))?;
+    shmem::fill(images, u64::from(inode.shmid), fd.as_fd(), inode.size)?;
+    fchown(&fd, Some(Uid::from_raw(inode.uid)), Some(Gid::from_raw(inode.gid))).map_err(|e| failed("fchown", e))?;
+    if let Some(mode) = inode.mode {
+        fchmod(&fd, Mode::from_raw_mode(mode & 0o7777)).map_err(|e| failed("fchmod", e))?;
+    }
+    if inode.seals != 0 {
+        fcntl_add_seals(&fd, SealFlags::from_bits_retain(inode.seals)).map_err(|e| failed("fcntl F_ADD_SEALS", e))?;
+    }
+    Ok(fd)
+}

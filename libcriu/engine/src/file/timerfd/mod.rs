@@ -1,0 +1,24 @@
+//! timerfd: clock, what is left, interval, and expirations not yet read.
+//!
+//! What is left at the dump is left after the restore. A timer set to an absolute time of a settable clock keeps that
+//! time instead, in a field of our own; CRIU's images, and CRIU with ours, count what was left from the restore on.
+
+mod dump;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+use criu_images::messages::FdTypes;
+
+use super::kind::FileKind;
+
+pub(crate) const KIND: FileKind =
+    FileKind { types: &[FdTypes::Timerfd], dump: || Box::new(dump::Timerfds), restore: || Box::new(restore::Timerfds) };
+
+pub(super) const ABSTIME: u32 = 1;
+pub(super) const NSEC: u64 = 1_000_000_000;
+
+/// Clocks that somebody may set: CLOCK_REALTIME, CLOCK_REALTIME_ALARM.
+pub(super) fn is_settable(clockid: u32) -> bool {
+    matches!(clockid, 0 | 8)
+}
