@@ -110,6 +110,11 @@ pub(crate) fn operate_recording(
     value
 }
 
+/// Records why a setting was refused, for this thread.
+pub(crate) fn complain(e: Error) {
+    LAST.set(Some(Arc::new(Record::failed(&e))));
+}
+
 /// The settings as they are now.
 pub(crate) fn snapshot(opts: &Opts) -> (Client, Called) {
     let settings = opts.settings().clone();

@@ -1,8 +1,27 @@
 use std::ffi::{c_char, c_int};
 
-use crate::ffi::text;
-use crate::state::{Target, set, try_set};
+use criu_client::{Code, Error};
+use criu_images::options::{Given, Settings, resolve};
+
+use crate::ffi::{optional_text, text};
+use crate::outcome::complain;
+use crate::state::{Target, configure, set, try_set};
 use crate::types::criu_opts;
+
+/// Sets any option by its name on the command line: "ghost-limit", "1M"; "tcp-close", NULL; "no-tcp-close", NULL. `value` is
+/// NULL for a switch. The same table of options stands behind the command line and the configuration files.
+///
+/// -ENOENT: there is no such option. -EINVAL: its value is wrong, or it concerns the command alone. criu_last_error says which.
+#[unsafe(no_mangle)]
+pub extern "C" fn criu_local_set_option(opts: *mut criu_opts, name: *const c_char, value: *const c_char) -> c_int {
+    set_option(Target::Local(opts), name, value)
+}
+
+/// As criu_local_set_option, with the global options.
+#[unsafe(no_mangle)]
+pub extern "C" fn criu_set_option(name: *const c_char, value: *const c_char) -> c_int {
+    set_option(Target::Global, name, value)
+}
 
 /// A descriptor that gets one zero byte when the engine is ready.
 #[unsafe(no_mangle)]
@@ -294,6 +313,33 @@ pub extern "C" fn criu_add_cg_dump_controller(name: *const c_char) -> c_int {
 pub extern "C" fn criu_add_cg_yard(path: *const c_char) -> c_int {
     try_set(Target::Global, |o| {
         o.cgroup_yard = Some(text(path)?);
+        Ok(())
+    })
+}
+
+fn set_option(target: Target, name: *const c_char, value: *const c_char) -> c_int {
+    let (name, value) = match (text(name), optional_text(value)) {
+        (Ok(name), Ok(value)) => (name, value),
+        (Err(e), _) | (_, Err(e)) => return e,
+    };
+    let refused = |errno: c_int, cause: String| {
+        complain(Error::new(Code::Argument, format!("option {name}"), cause).errno(errno));
+        Err(-errno)
+    };
+    configure(target, |settings| {
+        let (spec, given) = match resolve(&name, true) {
+            Ok(found) => found,
+            Err(e) => return refused(libc::ENOENT, e.to_string()),
+        };
+        let given = value.as_deref().map_or(given, Given::Value);
+        let mut changed = Settings { msg: settings.client.opts.clone(), ..Default::default() };
+        if let Err(cause) = spec.set(&mut changed, given) {
+            return refused(libc::EINVAL, cause);
+        }
+        if changed.command != Default::default() {
+            return refused(libc::EINVAL, "it concerns the criu command alone".into());
+        }
+        settings.client.opts = changed.msg;
         Ok(())
     })
 }

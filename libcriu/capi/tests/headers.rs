@@ -1,0 +1,56 @@
+//! The committed headers are those that the sources give. `UPDATE_HEADERS=1 cargo test -p criu-capi --test headers` writes
+//! them anew.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn here() -> PathBuf {
+    env!("CARGO_MANIFEST_DIR").into()
+}
+
+fn generated(config: &str, sources: &[&str]) -> String {
+    let config = cbindgen::Config::from_file(here().join("cbindgen").join(config)).expect("configuration");
+    let builder = sources.iter().fold(cbindgen::Builder::new().with_config(config), |builder, source| {
+        builder.with_src(here().join("src").join(source))
+    });
+    let mut text = Vec::new();
+    builder.generate().expect("sources that cbindgen understands").write(&mut text);
+    String::from_utf8(text).expect("text")
+}
+
+fn compare(header: &str, config: &str, sources: &[&str]) {
+    let text = generated(config, sources);
+    let path = Path::new(&here()).join("../../include/criu").join(header);
+    if env::var_os("UPDATE_HEADERS").is_some() {
+        fs::write(&path, &text).expect("the header can be written");
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    let differs = committed.lines().zip(text.lines()).position(|(a, b)| a != b);
+    assert!(
+        committed == text,
+        "include/criu/{header} is not what the sources give (first difference in line {:?}); \
+         UPDATE_HEADERS=1 cargo test -p criu-capi --test headers",
+        differs.map(|n| n + 1)
+    );
+}
+
+#[test]
+fn criu_h() {
+    let sources = [
+        "types.rs",
+        "options/lifetime.rs",
+        "options/basics.rs",
+        "options/files.rs",
+        "options/memory.rs",
+        "options/network.rs",
+        "options/mounts.rs",
+        "options/cgroups.rs",
+        "operations.rs",
+    ];
+    compare("criu.h", "criu.toml", &sources);
+}
+
+#[test]
+fn criu_ext_h() {
+    compare("criu-ext.h", "criu-ext.toml", &["ext/types.rs", "ext/report.rs", "ext/control.rs", "ext/options.rs"]);
+}
