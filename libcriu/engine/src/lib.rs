@@ -23,6 +23,7 @@ pub mod proc;
 pub mod pstree;
 pub mod restore;
 pub mod rpc;
+mod socket;
 pub mod script;
 pub mod stats;
 pub mod sys;

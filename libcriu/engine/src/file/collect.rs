@@ -13,7 +13,7 @@ use super::ghost::Ghosts;
 use super::identity::{Found, Identity};
 use super::kind::{DumpKind, KINDS, Unsaved};
 use super::seen::Seen;
-use super::{DumpTask, FileId, Link, path};
+use super::{DumpTask, FileId, Link, path, unsupported};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::options::Options;
@@ -184,6 +184,11 @@ impl DumpFiles {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn kcmp_calls(&self) -> u64 {
+        self.identity.calls()
+    }
+
     fn collect(&mut self, seen: &Seen<'_>, blockers: &mut Vec<Blocker>) -> Result<Option<FileId>> {
         let refuse = |cause: String, hint: String| Blocker::new(seen.task.pid, seen.object(), cause).hint(hint);
         if let Some(lock) = seen.info.lock() {
@@ -192,7 +197,8 @@ impl DumpFiles {
             return Ok(None);
         }
         let Some(kind) = self.kinds.iter_mut().find(|k| k.claims(seen)) else {
-            blockers.push(refuse("is of a kind that cannot be saved".into(), "close it before the dump".into()));
+            let (cause, hint) = unsupported::describe(seen);
+            blockers.push(refuse(cause, hint));
             return Ok(None);
         };
         let id = self.common.new_id();

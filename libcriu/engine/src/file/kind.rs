@@ -12,6 +12,7 @@ use super::seen::Seen;
 use super::{FileId, epoll, eventfd, memfd, pipe, regular, signalfd, timerfd};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
+use crate::socket::unix;
 
 /// Why a description did not become an entry.
 #[derive(Debug)]
@@ -113,4 +114,4 @@ pub(crate) struct FileKind {
 
 /// In the order in which they are asked.
 pub(crate) const KINDS: &[FileKind] =
-    &[eventfd::KIND, epoll::KIND, timerfd::KIND, signalfd::KIND, memfd::KIND, pipe::KIND, regular::KIND];
+    &[eventfd::KIND, epoll::KIND, timerfd::KIND, signalfd::KIND, memfd::KIND, unix::KIND, pipe::KIND, regular::KIND];

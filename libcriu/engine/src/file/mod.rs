@@ -18,6 +18,7 @@ mod load;
 mod object;
 mod path;
 mod seen;
+mod unsupported;
 
 mod epoll;
 mod eventfd;
@@ -29,10 +30,16 @@ mod signalfd;
 mod timerfd;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use collect::DumpFiles;
 pub use load::RestoreFiles;
+
+pub(crate) use collect::Collected;
+pub(crate) use kind::{DumpKind, FileKind, RestoreKind, Unsaved, body};
+pub(crate) use load::Plan;
+pub(crate) use object::Object;
+pub(crate) use seen::Seen;
 
 /// Identity of an open file description in `files.img`.
 pub type FileId = u32;

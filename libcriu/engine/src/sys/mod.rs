@@ -14,6 +14,7 @@ pub mod process;
 pub mod signal;
 pub mod ptrace;
 pub mod task;
+pub(crate) mod socket;
 pub(crate) mod timerfd;
 #[cfg(test)]
 pub(crate) mod trial;

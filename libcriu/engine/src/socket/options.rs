@@ -1,0 +1,129 @@
+//! Options of `SOL_SOCKET` that all sockets have.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use criu_images::messages::SkOptsEntry;
+
+use crate::sys::socket::{filter_length, linger, option, set_linger, set_option, set_timeout, timeout};
+
+const SO_PASSPIDFD: i32 = 76;
+const SO_PASSRIGHTS: i32 = 83;
+const SO_BUF_LOCK: i32 = 72;
+
+/// Options that are on or off, or have a number with 0 for the usual.
+struct Flag {
+    name: i32,
+    get: fn(&SkOptsEntry) -> Option<bool>,
+    put: fn(&mut SkOptsEntry, bool),
+}
+
+macro_rules! flag {
+    ($name:expr, $field:ident) => {
+        Flag { name: $name, get: |o| o.$field, put: |o, on| o.$field = Some(on) }
+    };
+}
+
+const FLAGS: &[Flag] = &[
+    flag!(libc::SO_REUSEADDR, reuseaddr),
+    flag!(libc::SO_DONTROUTE, so_dontroute),
+    flag!(libc::SO_NO_CHECK, so_no_check),
+    flag!(libc::SO_REUSEPORT, so_reuseport),
+    flag!(libc::SO_BROADCAST, so_broadcast),
+    flag!(libc::SO_KEEPALIVE, so_keepalive),
+    flag!(libc::SO_PASSCRED, so_passcred),
+    flag!(libc::SO_PASSSEC, so_passsec),
+];
+
+/// Reads the options; the text names one that images have no place for.
+pub(super) fn read(fd: BorrowedFd<'_>) -> io::Result<Result<SkOptsEntry, &'static str>> {
+    if optional(fd, SO_PASSPIDFD, 0)? != 0 {
+        return Ok(Err("SO_PASSPIDFD"));
+    }
+    if optional(fd, SO_PASSRIGHTS, 1)? != 1 {
+        return Ok(Err("SO_PASSRIGHTS switched off"));
+    }
+    match filter_length(fd) {
+        Ok(0) => {}
+        // EACCES: one made of eBPF, which cannot be read.
+        Err(e) if e.raw_os_error() != Some(libc::EACCES) => return Err(e),
+        _ => return Ok(Err("a socket filter")),
+    }
+    let (so_snd_tmo_sec, so_snd_tmo_usec) = timeout(fd, libc::SO_SNDTIMEO)?;
+    let (so_rcv_tmo_sec, so_rcv_tmo_usec) = timeout(fd, libc::SO_RCVTIMEO)?;
+    let mut opts = SkOptsEntry {
+        so_sndbuf: option(fd, libc::SO_SNDBUF)? as u32,
+        so_rcvbuf: option(fd, libc::SO_RCVBUF)? as u32,
+        so_snd_tmo_sec,
+        so_snd_tmo_usec,
+        so_rcv_tmo_sec,
+        so_rcv_tmo_usec,
+        so_priority: Some(option(fd, libc::SO_PRIORITY)? as u32),
+        so_rcvlowat: Some(option(fd, libc::SO_RCVLOWAT)? as u32),
+        so_oobinline: Some(option(fd, libc::SO_OOBINLINE)? as u32),
+        so_linger: linger(fd)?,
+        so_buf_lock: Some(optional(fd, SO_BUF_LOCK, 0)? as u32),
+        so_mark: Some(option(fd, libc::SO_MARK)? as u32).filter(|&m| m != 0),
+        so_peek_off: Some(optional(fd, libc::SO_PEEK_OFF, -1)?).filter(|&off| off >= 0),
+        ..SkOptsEntry::default()
+    };
+    for flag in FLAGS {
+        (flag.put)(&mut opts, optional(fd, flag.name, 0)? != 0);
+    }
+    Ok(Ok(opts))
+}
+
+/// Sets what differs from a fresh socket.
+pub(super) fn write(fd: BorrowedFd<'_>, opts: &SkOptsEntry) -> io::Result<()> {
+    buffer(fd, libc::SO_SNDBUF, libc::SO_SNDBUFFORCE, opts.so_sndbuf)?;
+    buffer(fd, libc::SO_RCVBUF, libc::SO_RCVBUFFORCE, opts.so_rcvbuf)?;
+    if let Some(lock) = opts.so_buf_lock
+        && optional(fd, SO_BUF_LOCK, 0)? as u32 != lock
+    {
+        set_option(fd, SO_BUF_LOCK, lock as i32)?;
+    }
+    let times = [
+        (libc::SO_SNDTIMEO, (opts.so_snd_tmo_sec, opts.so_snd_tmo_usec)),
+        (libc::SO_RCVTIMEO, (opts.so_rcv_tmo_sec, opts.so_rcv_tmo_usec)),
+    ];
+    for (name, time) in times.into_iter().filter(|t| t.1 != (0, 0)) {
+        set_timeout(fd, name, time)?;
+    }
+    for flag in FLAGS.iter().filter(|f| (f.get)(opts) == Some(true)) {
+        set_option(fd, flag.name, 1)?;
+    }
+    let numbers = [
+        (libc::SO_PRIORITY, opts.so_priority.filter(|&v| v != 0)),
+        (libc::SO_RCVLOWAT, opts.so_rcvlowat.filter(|&v| v != 1)),
+        (libc::SO_MARK, opts.so_mark.filter(|&v| v != 0)),
+        (libc::SO_OOBINLINE, opts.so_oobinline.filter(|&v| v != 0)),
+        (libc::SO_PEEK_OFF, opts.so_peek_off.map(|v| v as u32)),
+    ];
+    for (name, value) in numbers {
+        if let Some(value) = value {
+            set_option(fd, name, value as i32)?;
+        }
+    }
+    opts.so_linger.map_or(Ok(()), |seconds| set_linger(fd, seconds))
+}
+
+/// Sets the size of a buffer, as getsockopt tells it: the kernel doubles what is asked for.
+pub(super) fn buffer(fd: BorrowedFd<'_>, plain: i32, force: i32, size: u32) -> io::Result<()> {
+    if option(fd, plain)? as u32 == size {
+        return Ok(());
+    }
+    let half = (size / 2) as i32;
+    // The forced form needs CAP_NET_ADMIN; the plain one is bounded by sysctl.
+    if set_option(fd, force, half).is_err() {
+        set_option(fd, plain, half)?;
+    }
+    Ok(())
+}
+
+/// An option that this kernel or this family may lack.
+fn optional(fd: BorrowedFd<'_>, name: i32, usual: i32) -> io::Result<i32> {
+    match option(fd, name) {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP)) => Ok(usual),
+        other => other,
+    }
+}

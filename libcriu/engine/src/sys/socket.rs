@@ -1,0 +1,122 @@
+//! Socket options by number, and the list of unix sockets that only netlink tells.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+fn check(ret: i32) -> io::Result<()> {
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// An option of `SOL_SOCKET` whose value is an int.
+pub(crate) fn option(fd: BorrowedFd<'_>, name: i32) -> io::Result<i32> {
+    let mut value = 0i32;
+    get(fd, name, &mut value)?;
+    Ok(value)
+}
+
+pub(crate) fn set_option(fd: BorrowedFd<'_>, name: i32, value: i32) -> io::Result<()> {
+    set(fd, name, &value)
+}
+
+/// A timeout (`SO_RCVTIMEO`, `SO_SNDTIMEO`) as (seconds, microseconds).
+pub(crate) fn timeout(fd: BorrowedFd<'_>, name: i32) -> io::Result<(u64, u64)> {
+    let mut t = [0i64; 2];
+    get(fd, name, &mut t)?;
+    Ok((t[0] as u64, t[1] as u64))
+}
+
+pub(crate) fn set_timeout(fd: BorrowedFd<'_>, name: i32, (sec, usec): (u64, u64)) -> io::Result<()> {
+    set(fd, name, &[sec as i64, usec as i64])
+}
+
+/// `SO_LINGER`: seconds, when it is on.
+pub(crate) fn linger(fd: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+    let mut l = [0i32; 2];
+    get(fd, libc::SO_LINGER, &mut l)?;
+    Ok((l[0] != 0).then_some(l[1] as u32))
+}
+
+pub(crate) fn set_linger(fd: BorrowedFd<'_>, seconds: u32) -> io::Result<()> {
+    set(fd, libc::SO_LINGER, &[1, seconds as i32])
+}
+
+/// Types whose every bit pattern is a value and which have no padding.
+trait Plain: Copy {}
+impl Plain for i32 {}
+impl Plain for [i32; 2] {}
+impl Plain for [i64; 2] {}
+
+fn get<T: Plain>(fd: BorrowedFd<'_>, name: i32, value: &mut T) -> io::Result<()> {
+    let mut len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to `value`, which any bytes are valid for.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw mut *value).cast(), &mut len) })
+}
+
+fn set<T: Plain>(fd: BorrowedFd<'_>, name: i32, value: &T) -> io::Result<()> {
+    let len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes of `value`.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw const *value).cast(), len) })
+}
+
+/// How many instructions the attached classic filter has.
+pub(crate) fn filter_length(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut len: libc::socklen_t = 0;
+    // SAFETY: with no room nothing is written but the length.
+    check(unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_GET_FILTER, std::ptr::null_mut(), &mut len)
+    })?;
+    Ok(len)
+}
+
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+
+/// Asks for every unix socket of this network namespace; answers the payloads of the messages, which are
+/// `struct unix_diag_msg` and attributes.
+///
+/// # Errors
+/// ENOENT without CONFIG_UNIX_DIAG.
+///
+/// # References
+/// sock_diag(7), Linux 3.3
+pub(crate) fn unix_diag(show: u32, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    // SAFETY: integers only.
+    let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_SOCK_DIAG) };
+    check(fd)?;
+    // SAFETY: just made, nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut request = Vec::with_capacity(40);
+    request.extend(40u32.to_ne_bytes());
+    request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    request.extend(((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
+    request.extend([0u8; 8]);
+    // family, protocol, pad; all states; any inode; what to show; no cookie
+    request.extend([libc::AF_UNIX as u8, 0, 0, 0]);
+    for word in [u32::MAX, 0, show, u32::MAX, u32::MAX] {
+        request.extend(word.to_ne_bytes());
+    }
+    rustix::net::send(&fd, &request, rustix::net::SendFlags::empty())?;
+    let mut buf = vec![0u8; 256 << 10];
+    loop {
+        let (got, _) = rustix::net::recv(&fd, buf.as_mut_slice(), rustix::net::RecvFlags::empty())?;
+        let mut rest = &buf[..got];
+        while let Some((kind, body, after)) = message(rest) {
+            rest = after;
+            match i32::from(kind) {
+                libc::NLMSG_DONE => return Ok(()),
+                libc::NLMSG_ERROR => {
+                    let code = body.get(..4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
+                    return Err(io::Error::from_raw_os_error(-code));
+                }
+                _ => each(body),
+            }
+        }
+    }
+}
+
+/// Type, body and what follows.
+fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let len = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
+    let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
+    let body = bytes.get(16..len)?;
+    Some((kind, body, bytes.get(len.next_multiple_of(4)..).unwrap_or(&[])))
+}
