@@ -136,12 +136,12 @@ impl Collector<'_> {
             self.blockers.push(Blocker::new(pid, "address space", cause));
         }
         let task = DumpTask { pid, vpid: pid, pidfd: seized.pidfd() };
+        let mm = self.mm.collect(&task, dir, stat, &mut self.files, self.blockers)?;
         if first.files {
             self.files.collect_fds(&task, ids.files, self.blockers)?;
         }
         let cwd = self.files.collect_link(&task, Link::Cwd, self.blockers)?.unwrap_or(0);
         let root = self.files.collect_link(&task, Link::Root, self.blockers)?.unwrap_or(0);
-        let mm = self.mm.collect(&task, dir, stat, &mut self.files, self.blockers)?;
         let timers = posix_timers(dir).map_err(failed("reading /proc/PID/timers"))?;
         for t in &timers {
             if let Some(cause) = timers::unsupported_clock(t) {
@@ -157,7 +157,7 @@ impl Collector<'_> {
             ids,
             mm,
             identity: identity::read(dir).map_err(failed("reading /proc/PID"))?,
-            limits: limits::entry(pid).map_err(failed("prlimit"))?,
+            limits: limits::entry(dir).map_err(failed("reading /proc/PID/limits"))?,
             timers,
             pending,
             cwd,

@@ -1,6 +1,7 @@
 //! /proc: the files about one task, read from outside.
 
 mod auxv;
+mod limits;
 mod smaps;
 mod stat;
 mod status;
@@ -13,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 pub use auxv::auxv;
+pub use limits::limits;
 pub use smaps::{Area, areas};
 pub use stat::Stat;
 pub use status::Status;

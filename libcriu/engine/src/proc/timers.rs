@@ -17,7 +17,7 @@ pub struct PosixTimer {
     pub clock: i32,
 }
 
-/// Every POSIX timer of the process, in the kernel's order.
+/// Every POSIX timer of the process, by id.
 ///
 /// # Errors
 /// ENOENT in a kernel without CONFIG_CHECKPOINT_RESTORE.
@@ -60,6 +60,7 @@ fn parse(text: &str) -> Option<Vec<PosixTimer>> {
             _ => {}
         }
     }
+    timers.sort_unstable_by_key(|t| t.id);
     Some(timers)
 }
 

@@ -1,20 +1,6 @@
-//! What the kernel tells about another task to whoever may ask: limits, scheduling.
+//! What the kernel tells about another task to whoever may ask.
 
 use std::io;
-
-/// Soft and hard limit number `resource` of a process.
-///
-/// # Errors
-/// EINVAL for a resource the kernel does not know, EPERM for a process of someone else.
-///
-/// # References
-/// prlimit(2).
-pub fn rlimit(pid: i32, resource: u32) -> io::Result<(u64, u64)> {
-    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: with a null new limit the kernel only writes the old one to `limit`.
-    let r = unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, 0usize, &mut limit) };
-    if r < 0 { Err(io::Error::last_os_error()) } else { Ok((limit.rlim_cur, limit.rlim_max)) }
-}
 
 /// `struct sched_attr` as of Linux 3.14.
 #[repr(C)]

@@ -1,16 +1,14 @@
-//! Read by prlimit.
+//! Read from /proc.
 
 use std::io;
 
 use criu_images::messages::{RlimitEntry, TaskRlimitsEntry};
 
-use super::RESOURCES;
-use crate::sys::task::rlimit;
+use crate::proc::{ProcDir, limits};
 
 /// # Errors
-/// Those of prlimit(2).
-pub fn entry(pid: i32) -> io::Result<TaskRlimitsEntry> {
-    let rlimits =
-        (0..RESOURCES).map(|r| rlimit(pid, r).map(|(cur, max)| RlimitEntry { cur, max })).collect::<io::Result<_>>()?;
+/// Those of reading /proc.
+pub fn entry(dir: &ProcDir) -> io::Result<TaskRlimitsEntry> {
+    let rlimits = limits(dir)?.into_iter().map(|(cur, max)| RlimitEntry { cur, max }).collect();
     Ok(TaskRlimitsEntry { rlimits })
 }

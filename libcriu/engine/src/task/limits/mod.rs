@@ -4,6 +4,3 @@ mod dump;
 pub mod restore;
 
 pub use dump::entry;
-
-/// How many resources there are.
-pub const RESOURCES: u32 = 16;
