@@ -1,6 +1,8 @@
 //! Check: everything that would make the restore fail, found before anything is created, and everything that can be
 //! prepared from the images alone.
 
+use std::time::{Duration, Instant};
+
 use criu_images::messages::{InventoryEntry, TaskKobjIdsEntry};
 use criu_pie::abi::restorer::{Creds, IntervalTimer, Limit, PosixTimer, SigInfo, SignalAction};
 
@@ -216,20 +218,35 @@ fn thread(t: &Thread, here: &Here) -> Result<PreparedThread, (&'static str, Stri
     Ok(PreparedThread { creds, pending })
 }
 
+/// How long the pid of a dead task may stay taken until its parent has fetched its status: a restore often follows right
+/// behind the dump that killed the tree.
+const REAPED_WITHIN: Duration = Duration::from_secs(3);
+
 fn pids_are_free(tasks: &[Task], kin: &Kin) -> Result<()> {
     let threads = tasks.iter().filter_map(|t| t.alive()).flat_map(|a| a.threads.iter().map(|t| t.tid));
+    let until = Instant::now() + REAPED_WITHIN;
     for pid in tasks.iter().map(|t| t.pid).chain(threads).chain(kin.lost_leaders()) {
-        // A signal 0 reaches processes and threads alike and does nothing.
-        let exists = !matches!(
-            rustix::process::Pid::from_raw(pid).map(rustix::process::test_kill_process),
-            Some(Err(rustix::io::Errno::SRCH))
-        );
-        if exists {
-            return Err(Error::new(Phase::Check, "pid", format!("the pid {pid} is taken"))
-                .pid(pid)
-                .errno(libc::EEXIST)
-                .hint("restore when it is free, or inside a pid namespace"));
+        while is_taken(pid) {
+            if Instant::now() > until || !is_zombie(pid) {
+                return Err(Error::new(Phase::Check, "pid", format!("the pid {pid} is taken"))
+                    .pid(pid)
+                    .errno(libc::EEXIST)
+                    .hint("restore when it is free, or inside a pid namespace"));
+            }
+            std::thread::sleep(Duration::from_micros(500));
         }
     }
     Ok(())
+}
+
+fn is_taken(pid: i32) -> bool {
+    // A signal 0 reaches processes and threads alike and does nothing.
+    let answer = rustix::process::Pid::from_raw(pid).map(rustix::process::test_kill_process);
+    !matches!(answer, Some(Err(rustix::io::Errno::SRCH)))
+}
+
+fn is_zombie(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    // Gone between the two looks: the next one will tell.
+    stat.map_or(true, |s| s.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
 }
