@@ -4,7 +4,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait, waitpid};
 
 use crate::verdict::{Outcome, failed};
 
@@ -87,7 +87,7 @@ pub fn wait_for(pid: i32, patience: Duration) -> Outcome<WaitStatus> {
 pub fn reap_all(patience: Duration) -> Outcome {
     let end = Instant::now() + patience;
     loop {
-        match waitpid(None, WaitOptions::NOHANG) {
+        match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => {}
             Ok(None) if Instant::now() < end => sleep(Duration::from_millis(1)),
             Ok(None) => {
