@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod cpuinfo;
 mod dump;
 mod help;
 mod operator;
@@ -113,7 +114,8 @@ fn execute(words: &[String], settings: Settings) -> Result<u8, Failure> {
         Command::Check => check::check(settings),
         Command::Swrk => serve::swrk(settings, rest),
         Command::Service => serve::service(settings),
-        Command::PreDump | Command::PageServer | Command::LazyPages | Command::Dedup | Command::Cpuinfo => {
+        Command::Cpuinfo => cpuinfo::cpuinfo(&settings, rest),
+        Command::PreDump | Command::PageServer | Command::LazyPages | Command::Dedup => {
             Err(not_yet::request(name).into())
         }
     }

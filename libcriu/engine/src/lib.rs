@@ -13,6 +13,7 @@ pub use progress::{Operator, Stage};
 
 pub mod check;
 pub mod config;
+pub mod cpuinfo;
 pub mod dump;
 pub mod file;
 pub mod log;

@@ -14,6 +14,7 @@ pub mod service;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::os::fd::OwnedFd;
 

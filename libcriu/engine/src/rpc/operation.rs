@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use criu_images::ImageDir;
 use criu_images::messages::{
     CriuDumpResp, CriuFeatures, CriuLogLine, CriuOpts, CriuReq, CriuReqType, CriuResp, CriuRestoreResp, CriuVersion,
 };
@@ -18,7 +19,7 @@ use super::{Answer, Session, Transport, request, response};
 use crate::error::{Error, Phase, Result};
 use crate::log::Out;
 use crate::script::ActionScripts;
-use crate::{check, log as oplog, not_yet};
+use crate::{check, cpuinfo, log as oplog, not_yet};
 
 /// The default log of a request.
 const LOG_FILE: &str = "criu.log";
@@ -54,9 +55,8 @@ impl Session {
             CriuReqType::Restore => self.restore(request),
             CriuReqType::PreDump | CriuReqType::SinglePreDump => Err(not_yet::request("pre-dump")),
             CriuReqType::PageServer | CriuReqType::PageServerChld => Err(not_yet::request("page-server")),
-            CriuReqType::CpuinfoDump => Err(not_yet::request("cpuinfo dump")),
-            CriuReqType::CpuinfoCheck => Err(not_yet::request("cpuinfo check")),
-            CriuReqType::WaitPid => Err(not_yet::request("wait-pid")),
+            CriuReqType::CpuinfoDump | CriuReqType::CpuinfoCheck => self.cpuinfo(request, kind).map(Answer::from),
+            CriuReqType::WaitPid => self.wait_pid(&request).map(Answer::from),
             CriuReqType::Empty
             | CriuReqType::Notify
             | CriuReqType::Progress
@@ -125,6 +125,19 @@ impl Session {
         };
         let then = (!exec_cmd.is_empty()).then_some(ExecCommand { args: exec_cmd, init_pid: outcome.pid });
         Ok(Answer { response, then })
+    }
+
+    fn cpuinfo(&self, request: CriuReq, kind: CriuReqType) -> Result<CriuResp> {
+        let effective = self.effective(request.opts.unwrap_or(CriuOpts { images_dir_fd: -1, ..Default::default() }))?;
+        let (images, work) = request::directories(&effective.settings, self.peer)?;
+        self.start_log(&effective, work.as_fd())?;
+        let images = ImageDir::new(images);
+        if kind == CriuReqType::CpuinfoDump {
+            cpuinfo::dump(&images)?;
+        } else {
+            cpuinfo::check(&images, effective.settings.msg.cpu_cap)?;
+        }
+        Ok(response::success(kind as i32))
     }
 
     /// A request's options with config files before and behind them.
