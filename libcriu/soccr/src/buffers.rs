@@ -1,0 +1,41 @@
+//! Room for queues that are larger than a socket's buffers.
+
+use std::os::fd::BorrowedFd;
+
+use crate::Result;
+use crate::socket::{option, set_option};
+use crate::sys::{SO_BUF_LOCK, SO_RCVBUF, SO_RCVBUFFORCE, SO_SNDBUF, SO_SNDBUFFORCE};
+
+/// The buffer sizes a socket had; [`put_back`](Buffers::put_back) restores them and whether they were fixed by its owner.
+pub(crate) struct Buffers<'fd> {
+    fd: BorrowedFd<'fd>,
+    receive_bytes: i32,
+    send_bytes: i32,
+    /// `SO_BUF_LOCK`; kernels before 5.14 do not tell.
+    lock: Option<i32>,
+}
+
+impl<'fd> Buffers<'fd> {
+    /// Makes the buffers as large as they can be.
+    pub(crate) fn widen(fd: BorrowedFd<'fd>) -> Result<Self> {
+        let buffers = Buffers {
+            fd,
+            receive_bytes: option(fd, SO_RCVBUF, "getsockopt SO_RCVBUF")?,
+            send_bytes: option(fd, SO_SNDBUF, "getsockopt SO_SNDBUF")?,
+            lock: option(fd, SO_BUF_LOCK, "getsockopt SO_BUF_LOCK").ok(),
+        };
+        set_option(fd, SO_RCVBUFFORCE, i32::MAX / 2, "setsockopt SO_RCVBUFFORCE")?;
+        set_option(fd, SO_SNDBUFFORCE, i32::MAX / 2, "setsockopt SO_SNDBUFFORCE")?;
+        Ok(buffers)
+    }
+
+    pub(crate) fn put_back(self) -> Result<()> {
+        // The kernel doubles what it is given.
+        set_option(self.fd, SO_RCVBUFFORCE, self.receive_bytes / 2, "setsockopt SO_RCVBUFFORCE")?;
+        set_option(self.fd, SO_SNDBUFFORCE, self.send_bytes / 2, "setsockopt SO_SNDBUFFORCE")?;
+        match self.lock {
+            Some(lock) => set_option(self.fd, SO_BUF_LOCK, lock, "setsockopt SO_BUF_LOCK"),
+            None => Ok(()),
+        }
+    }
+}
