@@ -15,11 +15,12 @@ use crate::{Error, MARK, Result, State, socket};
 
 /// How long a packet may take over the loopback device.
 const PATIENCE: Duration = Duration::from_secs(2);
+const RETRANSMISSION: Duration = Duration::from_millis(100);
 
 /// Sends `segment` to the socket `fd` and waits until it is in state `want`.
 pub(crate) fn deliver(fd: BorrowedFd<'_>, segment: &Segment, want: State) -> Result<()> {
     let bound = BoundDevice::lift(fd, segment)?;
-    let result = send(segment).and_then(|()| wait(fd, want));
+    let result = until_reached(fd, segment, want);
     bound.put_back()?;
     result
 }
@@ -40,18 +41,28 @@ fn send(segment: &Segment) -> Result<()> {
     Ok(())
 }
 
-fn wait(fd: BorrowedFd<'_>, want: State) -> Result<()> {
+/// Sends again after a while, as a peer does. On a device that came up just now, the kernel installs the route to a local
+/// IPv6 address late, and the first segment leaves in search of another host.
+fn until_reached(fd: BorrowedFd<'_>, segment: &Segment, want: State) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        // Nearly always there already: loopback delivers before sendto returns.
-        let is = socket::state(fd)?;
-        if is == want {
-            return Ok(());
+        send(segment)?;
+        let again = Instant::now() + RETRANSMISSION;
+        loop {
+            // Nearly always there already: loopback delivers before sendto returns.
+            let is = socket::state(fd)?;
+            if is == want {
+                return Ok(());
+            }
+            let now = Instant::now();
+            if now > deadline {
+                return Err(Error::Stuck { is, want });
+            }
+            if now > again {
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(200));
         }
-        if Instant::now() > deadline {
-            return Err(Error::Stuck { is, want });
-        }
-        std::thread::sleep(Duration::from_micros(200));
     }
 }
 
