@@ -51,7 +51,8 @@ pub fn run(jobs: &[Job], layout: &Layout, at_once: usize) -> Summary {
 
 /// With `CRIU_TEST_KEEP` set, the files of failed tests stay.
 fn one(job: &Job, layout: &Layout) -> Verdict {
-    let folder = layout.room.join(job.name.replace('/', "."));
+    // No dot: what belongs to it stands beside it with another extension.
+    let folder = layout.room.join(job.name.replace(['/', '.'], "-"));
     let outcome = in_process(job, layout, &folder);
     let keep = std::env::var_os("CRIU_TEST_KEEP").is_some() && matches!(outcome, Err(Stop::Failed(_)));
     if !keep {
@@ -65,7 +66,7 @@ fn clear(folder: &Path) {
     let stem = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     for entry in folder.parent().map(fs::read_dir).into_iter().flatten().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name == stem || name.strip_prefix(&stem).is_some_and(|rest| rest.starts_with('.')) {
+        if name == stem || name.strip_prefix(&stem).is_some_and(|rest| rest.starts_with(['.', '-'])) {
             let path = entry.path();
             let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }

@@ -127,11 +127,10 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Over the API, the value that came back.
+    /// Over the API, errno after the call: what the engine answered.
     fn errno(&self, answer: &Answer, errno: i32) -> Outcome {
-        let wanted = format!("returned -{errno},");
-        if self.engine.route == Route::Api && !answer.output.contains(&wanted) {
-            return Err(failed(format!("the call did not return -{errno}: {}", answer.output.trim())));
+        if self.engine.route == Route::Api && !answer.output.contains(&format!(", errno {errno} ")) {
+            return Err(failed(format!("errno is not {errno} after the call: {}", answer.output.trim())));
         }
         Ok(())
     }

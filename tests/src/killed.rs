@@ -48,7 +48,12 @@ pub fn one(name: &str, layout: &Layout, folder: &Path) -> Outcome {
         // Spread over the whole operation, and at random within each part.
         let part = typical / MOMENTS as u32;
         let moment = part * n as u32 + part.mul_f64((random % 1000) as f64 / 1000.0);
-        let attempt = Attempt { subject, layout, folder: folder.with_extension(format!("{n}")), moment };
+        let attempt = Attempt {
+            subject,
+            layout,
+            folder: folder.with_file_name(format!("{}-{n}", folder.file_name().unwrap_or_default().to_string_lossy())),
+            moment,
+        };
         let outcome = if action == "dump" { attempt.dump() } else { attempt.restore() };
         kill_all();
         outcome.map_err(|stop| match stop {
@@ -62,7 +67,11 @@ pub fn one(name: &str, layout: &Layout, folder: &Path) -> Outcome {
 /// How long the operation takes when nobody disturbs it.
 fn typical(action: &str, subject: &Subject, layout: &Layout, folder: &Path) -> Outcome<Duration> {
     let engine = Engine { layout, route: Route::Command, patience: Duration::from_secs(60) };
-    let running = Running::start(subject, layout, &folder.with_extension("typical"))?;
+    let running = Running::start(
+        subject,
+        layout,
+        &folder.with_file_name(format!("{}-t", folder.file_name().unwrap_or_default().to_string_lossy())),
+    )?;
     running.await_ready()?;
     let images = running.images(1)?;
     let dump = engine.dump(running.pid, &images, &subject.dump_options)?;

@@ -28,6 +28,8 @@ const SUITES: [(&str, &str); 9] = [
 
 pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
     let start = Instant::now();
+    let staged_already = args.iter().any(|a| a == "--staged");
+    let args: Vec<String> = args.iter().filter(|a| *a != "--staged").cloned().collect();
     packages::install(packages::TESTS);
     let (names, filters): (Vec<String>, Vec<String>) =
         args.iter().cloned().partition(|a| SUITES.iter().any(|s| s.0 == a));
@@ -37,7 +39,7 @@ pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
     let wanted = |suite: &str| names.is_empty() || names.iter().any(|n| n == suite);
     let staged = ["c", "subjects", "golden", "kill", "input"].iter().any(|s| wanted(s));
     let layout = Layout::new(&workspace.root, &workspace.target);
-    let ready = !staged || prepare(workspace, &layout, &mut summary);
+    let ready = !staged || prepare(workspace, &layout, staged_already, &mut summary);
     for (name, what) in SUITES {
         let needs_stage = ["c", "subjects", "golden", "kill", "input"].contains(&name);
         if !wanted(name) || (needs_stage && !ready) {
@@ -69,10 +71,10 @@ fn one(name: &str, workspace: &Workspace, layout: &Layout, filters: &[String]) -
     }
 }
 
-/// Builds and installs what is tested, and the programs that test it.
-fn prepare(workspace: &Workspace, layout: &Layout, summary: &mut Summary) -> bool {
+/// Builds and installs what is tested (unless `staged`: what is there already), and the programs that test it.
+fn prepare(workspace: &Workspace, layout: &Layout, staged: bool, summary: &mut Summary) -> bool {
     println!("\n== building");
-    if let Err(e) = install::stage(workspace) {
+    if !staged && let Err(e) = install::stage(workspace) {
         summary.absorb(single("build and install", Err(failed(e))));
         return false;
     }
