@@ -1,5 +1,5 @@
 // Checkpoints a process into a directory, or brings one back from it: checkpoint dump PID DIR | checkpoint restore DIR
-#include <criu/criu.h>
+#include <criu.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

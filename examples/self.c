@@ -1,5 +1,5 @@
 // Checkpoints itself in the middle of its work: self DIR FILE. criu_dump() returns 1 in the restored process.
-#include <criu/criu.h>
+#include <criu.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
 // What: Java with a thread pool, timers, a garbage collector at work and compiled code.
 // Go: file
+// Copy: no
 // Needs: java javac
 // Seconds: 40
 import java.nio.file.*;

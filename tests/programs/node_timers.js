@@ -1,5 +1,6 @@
 // What: Node with timers, promises, worker pool file writes and a worker thread.
 // Go: file
+// Copy: no
 // Needs: node
 const fs = require("fs"), path = require("path"), { Worker } = require("worker_threads");
 const folder = process.argv[2], at = (name) => path.join(folder, name);

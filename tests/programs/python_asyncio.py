@@ -1,10 +1,12 @@
 # What: Python with asyncio (epoll, a socket pair, timers, a subprocess) and an sqlite database.
 # Go: file
+# Copy: no
 # Needs: python3
 import asyncio, os, sqlite3, sys
 
 folder = sys.argv[1]
-base = sqlite3.connect(os.path.join(folder, "base.sqlite"))
+# Without locks on the file: a lock held at the moment of a dump would be a test of locks.
+base = sqlite3.connect(f"file:{folder}/base.sqlite?vfs=unix-none", uri=True)
 memory = sqlite3.connect(":memory:")
 for db in (base, memory):
     db.execute("create table steps (n integer primary key, word text)")

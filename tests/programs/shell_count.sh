@@ -1,6 +1,7 @@
 #!/bin/sh
 # What: a shell that counts into a file, with a `sleep` child most of the time.
 # Go: file
+# Copy: no
 folder=$1
 n=0
 while [ ! -e "$folder/go" ]; do

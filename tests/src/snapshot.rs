@@ -161,8 +161,8 @@ impl Snapshot {
         for line in maps.lines() {
             let words: Vec<&str> = line.split_whitespace().collect();
             if let Some(flags) = line.strip_prefix("VmFlags: ") {
-                // sd: soft-dirty. nh, hg, mg and the like stay: they were asked for.
-                let kept: Vec<&str> = flags.split_whitespace().filter(|f| *f != "sd").collect();
+                // sd: soft-dirty; ac: how the kernel accounts it. What was asked for (nh, hg, mg ...) stays.
+                let kept: Vec<&str> = flags.split_whitespace().filter(|f| !["sd", "ac"].contains(f)).collect();
                 self.put(pid, &format!("vma {at} flags"), kept.join(" "));
             } else if words.first().is_some_and(|w| w.contains('-') && !w.ends_with(':')) && words.len() >= 5 {
                 at = words[0].to_string();

@@ -3,6 +3,7 @@
 // `--time` prints how long the call itself took, `time_us N`. The exit status is 0 when the call succeeded.
 #define _GNU_SOURCE
 #include <criu.h>
+#include <criu-ext.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -65,7 +66,9 @@ int main(int argc, char **argv) {
   int code = errno;
   long long took = now_us() - start;
   if (ret < 0) {
-    fprintf(stderr, "%s: returned %d, errno %d (%s)\n", argv[1], ret, code, strerror(code));
+    const struct criu_error *e = criu_local_last_error(o);
+    fprintf(stderr, "%s: returned %d, errno %d (%s): Error: %s\n", argv[1], ret, code, strerror(code), e ? e->message : "none");
+    for (size_t i = 0; i < criu_local_blocker_count(o); i++) fprintf(stderr, "Error: %s\n", criu_local_blocker(o, i)->message);
     return 1;
   }
   if (!strcmp(argv[1], "restore")) printf("pid %d\n", ret);

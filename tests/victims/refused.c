@@ -1,7 +1,7 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
 // Variants: tcp udp inotify fanotify traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_pipe external_socket aio secretmem netlink packet timens
-// Refused.tcp: inet | tcp
-// Refused.udp: inet | udp
+// Refused.tcp: ipv4 & stream
+// Refused.udp: ipv4 & datagram
 // Refused.inotify: inotify
 // Refused.fanotify: fanotify
 // Refused.traced: traced | ptrace
@@ -19,7 +19,7 @@
 // Refused.shm: sysv
 // Refused.lock: lock & file-locks
 // Refused.external_pipe: pipe
-// Refused.external_socket: unix & ext-unix-sk
+// Refused.external_socket: unix & peer
 // Refused.aio: aio
 // Refused.secretmem: secret
 // Refused.netlink: netlink

@@ -1,5 +1,5 @@
 // What: unix socket pairs with data: stream, datagram, seqpacket; half shut down; a closed peer; many; ends in two tasks.
-// Variants: stream dgram seqpacket shutdown closed options shared many
+// Variants: stream dgram seqpacket shutdown closed options passcred shared many
 #include "victim.h"
 static void victim(void) {
   int s[2], type = is("dgram") ? SOCK_DGRAM : is("seqpacket") ? SOCK_SEQPACKET : SOCK_STREAM, v = 0;
@@ -15,9 +15,17 @@ static void victim(void) {
   int size = 77777, on = 1, was = 0;
   struct timeval tv = {3, 500000}, got;
   if (is("options")) {
-    CHECK(setsockopt(s[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0 && setsockopt(s[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0);
+    CHECK(setsockopt(s[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size) == 0);
     CHECK(setsockopt(s[1], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv) == 0);
     CHECK(getsockopt(s[0], SOL_SOCKET, SO_SNDBUF, &was, &n) == 0);
+  }
+  if (is("passcred")) {
+    CHECK(read(s[0], b, 64) == 4 && read(s[1], b, 64) == 11);
+    CHECK(setsockopt(s[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0);
+    ready_and_wait();
+    CHECK(getsockopt(s[0], SOL_SOCKET, SO_PASSCRED, &v, &n) == 0 && v == 1);
+    CHECK(write(s[1], "x", 1) == 1 && read(s[0], b, 64) == 1);
+    return;
   }
   pid_t child = 0;
   if (is("shared")) {
@@ -54,7 +62,6 @@ static void victim(void) {
   if (!is("shutdown")) CHECK(write(s[0], "on", 2) == 2 && read(s[1], b, 64) == 2);
   if (is("options")) {
     CHECK(getsockopt(s[0], SOL_SOCKET, SO_SNDBUF, &v, &n) == 0 && v == was);
-    CHECK(getsockopt(s[0], SOL_SOCKET, SO_PASSCRED, &v, &n) == 0 && v == 1);
     n = sizeof got;
     CHECK(getsockopt(s[1], SOL_SOCKET, SO_RCVTIMEO, &got, &n) == 0 && got.tv_sec == 3 && got.tv_usec / 10000 == 50);
   }

@@ -53,8 +53,6 @@ impl Demo {
                     .args(["-O1", "-Wall", "-o"])
                     .arg(built.join(name))
                     .arg(workspace.root.join(format!("examples/{name}.c")))
-                    .arg("-I")
-                    .arg(stage.join("include"))
                     .args(flags.split_whitespace())
                     .arg(format!("-Wl,-rpath,{}", stage.join("lib").display())),
             )?;

@@ -1,4 +1,4 @@
-// What: the same without the option is refused, and the hint names the option.
+// What: a file whose name is gone while another hard link is left is refused, and the hint names the option.
 // Refused: link-remap
 #include "victim.h"
 static void victim(void) {
