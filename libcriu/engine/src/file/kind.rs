@@ -9,7 +9,7 @@ use super::collect::Collected;
 use super::load::Plan;
 use super::object::Object;
 use super::seen::Seen;
-use super::{FileId, epoll, eventfd, memfd, pipe, regular, signalfd, timerfd};
+use super::{FileId, epoll, eventfd, memfd, pipe, regular, signalfd, timerfd, tty};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::socket::unix;
@@ -113,5 +113,14 @@ pub(crate) struct FileKind {
 }
 
 /// In the order in which they are asked.
-pub(crate) const KINDS: &[FileKind] =
-    &[eventfd::KIND, epoll::KIND, timerfd::KIND, signalfd::KIND, memfd::KIND, unix::KIND, pipe::KIND, regular::KIND];
+pub(crate) const KINDS: &[FileKind] = &[
+    eventfd::KIND,
+    epoll::KIND,
+    timerfd::KIND,
+    signalfd::KIND,
+    memfd::KIND,
+    unix::KIND,
+    pipe::KIND,
+    tty::KIND,
+    regular::KIND,
+];

@@ -28,7 +28,10 @@ mod pipe;
 mod regular;
 mod signalfd;
 mod timerfd;
+mod tty;
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 pub(crate) mod tests;
 

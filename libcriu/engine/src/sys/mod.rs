@@ -18,5 +18,6 @@ pub(crate) mod socket;
 pub(crate) mod timerfd;
 #[cfg(test)]
 pub(crate) mod trial;
+pub(crate) mod tty;
 pub mod spawn;
 pub mod tracee;

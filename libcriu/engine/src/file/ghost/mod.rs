@@ -9,7 +9,7 @@
 mod dump;
 mod restore;
 
-pub(crate) use dump::{Ghosts, reopen};
+pub(crate) use dump::{Ghosts, kernel_dev, reopen};
 pub(crate) use restore::{GhostFiles, Remap, open_made};
 
 /// Chunks and raw contents are copied in pieces of this size.
