@@ -153,8 +153,11 @@ impl ImageDir {
         let written = self.create_named(kind, &part).and_then(|mut w| {
             w.entry(entry)?;
             w.finish()?;
-            rustix::fs::renameat(&self.fd, &part, &self.fd, &name)
-                .map_err(|e| ImageError::Io { file: name.clone(), call: "renameat", source: e.into() })
+            rustix::fs::renameat(&self.fd, &part, &self.fd, &name).map_err(|e| ImageError::Io {
+                file: name.clone(),
+                call: "renameat",
+                source: e.into(),
+            })
         });
         if written.is_err() {
             // What is wrong stands in the error; a part that was not even created is not there to be removed.

@@ -11,6 +11,9 @@ pub enum ImageError {
     Io { file: String, call: &'static str, source: io::Error },
     #[error("{file}: offset {offset}: {reason}")]
     Corrupt { file: String, offset: u64, reason: String },
+    /// Values of which no image can be made.
+    #[error("{what}: {reason}")]
+    Invalid { what: String, reason: String },
     #[error("{file}: missing")]
     Missing { file: String },
 }

@@ -1,8 +1,9 @@
-//! Image to JSON: one walk over the wire format, straight to text.
+//! Image to JSON: one walk over the wire format, straight to text or to whatever else takes the values.
 
 use std::io::{self, Write};
 
 use super::print::Printer;
+use super::sink::{Nothing, Sink};
 use super::{Form, extra_decode, quoted};
 use crate::error::{ImageError, Result};
 use crate::kind::{COMMON_MAGIC, Kind, SERVICE_MAGIC};
@@ -15,6 +16,15 @@ use crate::wire::{self, Cursor, Fault, MAX_DEPTH, Raw};
 pub(super) enum Stop {
     Fault(Fault),
     Write(io::Error),
+}
+
+impl Stop {
+    fn at(self, file: &str) -> ImageError {
+        match self {
+            Stop::Fault(Fault { offset, reason }) => ImageError::Corrupt { file: file.to_owned(), offset, reason },
+            Stop::Write(source) => ImageError::Io { file: file.to_owned(), call: "write", source },
+        }
+    }
 }
 
 impl From<Fault> for Stop {
@@ -43,32 +53,76 @@ pub(super) type Walk<T = ()> = std::result::Result<T, Stop>;
 pub fn decode(file: &str, image: &[u8], form: Form, out: &mut dyn Write) -> Result<()> {
     let mut printer = Printer::new(form, out);
     let walked = print_image(file, Cursor::new(image, 0), &mut printer).and_then(|()| Ok(printer.finish()?));
-    walked.map_err(|stop| match stop {
-        Stop::Fault(Fault { offset, reason }) => ImageError::Corrupt { file: file.to_owned(), offset, reason },
-        Stop::Write(source) => ImageError::Io { file: file.to_owned(), call: "write", source },
-    })
+    walked.map_err(|stop| stop.at(file))
 }
 
-fn print_image(file: &str, mut image: Cursor<'_>, p: &mut Printer<'_>) -> Walk {
+/// Hands the values of an image that is in memory to `sink`, as [`decode`] would print them.
+///
+/// # Errors
+///
+/// As [`decode`]; [`ImageError::Io`] when the sink fails.
+pub fn walk(file: &str, image: &[u8], sink: &mut impl Sink) -> Result<()> {
+    print_image(file, Cursor::new(image, 0), sink).map_err(|stop| stop.at(file))
+}
+
+/// Hands the values of one message in wire format to `sink`; with `hex`, numbers as the display option says.
+///
+/// # Errors
+///
+/// As [`walk`]; offsets count from the start of the message. A `name` that no message has is [`ImageError::Missing`].
+pub fn walk_message(name: &str, bytes: &[u8], hex: bool, sink: &mut impl Sink) -> Result<()> {
+    let message = Message::by_name(name).ok_or_else(|| ImageError::Missing { file: format!("message {name}") })?;
+    print_message(sink, message, Cursor::new(bytes, 0), hex, 0).map_err(|stop| stop.at(name))
+}
+
+/// The kind of an image in memory and how many entries it has.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn count(file: &str, image: &[u8]) -> Result<(Kind, u64)> {
+    let mut cursor = Cursor::new(image, 0);
+    let kind = read_magic(file, &mut cursor).map_err(|f| Stop::from(f).at(file))?;
+    let mut entries = 0;
+    print_entries(kind, &mut cursor, |layout, first, image| {
+        entries += 1;
+        print_entry(&mut Nothing, layout, first, image)
+    })
+    .map_err(|stop| stop.at(file))?;
+    Ok((kind, entries))
+}
+
+fn print_image(file: &str, mut image: Cursor<'_>, p: &mut impl Sink) -> Walk {
     let kind = read_magic(file, &mut image)?;
-    let layout = Layout::of(kind).ok_or_else(|| image.fault(format!("{kind} has no entries")))?;
     p.open(b'{');
     p.next(true)?;
     p.key("magic");
-    p.text("\"");
-    p.text(kind.name());
-    p.text("\"");
+    p.label(kind.name());
     p.next(false)?;
     p.key("entries");
     p.open(b'[');
+    let mut empty = true;
+    print_entries(kind, &mut image, |layout, first, image| {
+        empty = false;
+        p.next(first)?;
+        print_entry(p, layout, first, image)
+    })?;
+    p.close(b']', empty);
+    p.close(b'}', false);
+    Ok(())
+}
+
+fn print_entries<'a>(
+    kind: Kind,
+    image: &mut Cursor<'a>,
+    mut print: impl FnMut(&Layout, bool, &mut Cursor<'a>) -> Walk,
+) -> Walk {
+    let layout = Layout::of(kind).ok_or_else(|| image.fault(format!("{kind} has no entries")))?;
     let mut first = true;
     while !image.is_empty() {
-        p.next(first)?;
-        print_entry(p, &layout, first, &mut image)?;
+        print(&layout, first, image)?;
         first = false;
     }
-    p.close(b']', first);
-    p.close(b'}', false);
     Ok(())
 }
 
@@ -96,7 +150,7 @@ fn read_magic(file: &str, image: &mut Cursor<'_>) -> wire::Result<Kind> {
     Ok(kind.told_by_name(file))
 }
 
-fn print_entry(p: &mut Printer<'_>, layout: &Layout, first: bool, image: &mut Cursor<'_>) -> Walk {
+fn print_entry(p: &mut impl Sink, layout: &Layout, first: bool, image: &mut Cursor<'_>) -> Walk {
     let (message, payload) = layout.entry(first);
     let body = read_entry(image)?;
     p.open(b'{');
@@ -120,7 +174,7 @@ fn left(fault: &Fault) -> &str {
 
 /// Prints one message as an object.
 pub(super) fn print_message(
-    p: &mut Printer<'_>,
+    p: &mut impl Sink,
     message: &'static Message,
     body: Cursor<'_>,
     hex: bool,
@@ -134,7 +188,7 @@ pub(super) fn print_message(
 }
 
 fn print_fields(
-    p: &mut Printer<'_>,
+    p: &mut impl Sink,
     message: &'static Message,
     body: Cursor<'_>,
     hex: bool,
@@ -158,7 +212,7 @@ fn print_fields(
 
 /// Prints the fields of a message that has them in ascending order.
 fn print_run(
-    p: &mut Printer<'_>,
+    p: &mut impl Sink,
     message: &'static Message,
     mut body: Cursor<'_>,
     hex: bool,
@@ -186,7 +240,7 @@ fn print_run(
 
 /// Prints the field of this number where its values are scattered over the message.
 fn print_only(
-    p: &mut Printer<'_>,
+    p: &mut impl Sink,
     message: &'static Message,
     body: Cursor<'_>,
     number: u32,
@@ -230,7 +284,7 @@ fn least_number(mut body: Cursor<'_>, from: u32) -> wire::Result<Option<u32>> {
 
 /// Prints a list from the values of `number` in what follows, up to a greater number; answers where that is.
 fn print_list<'a>(
-    p: &mut Printer<'_>,
+    p: &mut impl Sink,
     field: &'static Field,
     mut from: Cursor<'a>,
     number: u32,
@@ -238,7 +292,7 @@ fn print_list<'a>(
     depth: usize,
     empty: &mut bool,
 ) -> Walk<Cursor<'a>> {
-    if matches!(field.show, Show::Ip) && p.pretty {
+    if matches!(field.show, Show::Ip) && p.pretty() {
         return print_address(p, field, from, number, empty);
     }
     let mut first = true;
@@ -281,7 +335,7 @@ fn print_list<'a>(
 
 /// One word is an IPv4 address, four are an IPv6 one; any other count is printed as numbers.
 fn print_address<'a>(
-    p: &mut Printer<'_>,
+    p: &mut impl Sink,
     field: &'static Field,
     mut from: Cursor<'a>,
     number: u32,
@@ -313,7 +367,7 @@ fn print_address<'a>(
     match address(&words) {
         Some(text) => {
             p.next(true)?;
-            p.text(&format!("\"{text}\""));
+            p.label(&text);
         }
         None => {
             for (i, word) in words.iter().enumerate() {
@@ -358,7 +412,7 @@ fn ipv6(groups: [u16; 8]) -> String {
 }
 
 fn print_value(
-    p: &mut Printer<'_>,
+    p: &mut impl Sink,
     field: &'static Field,
     raw: Raw<'_>,
     at: &Cursor<'_>,
@@ -382,32 +436,26 @@ fn print_value(
     match field.kind {
         Type::Bool => p.bool(value != 0),
         Type::Enum(e) => match Enum::at(e).name(value as i32) {
-            Some(name) => p.text(&format!("\"{name}\"")),
+            Some(name) => p.label(name),
             None => p.signed(value as i64),
         },
-        kind if p.pretty => print_number(p, field.show, kind, value, hex),
+        kind if p.pretty() => print_number(p, field.show, kind, value, hex),
         kind => print_plain(p, kind, value),
     }
     Ok(())
 }
 
-fn print_plain(p: &mut Printer<'_>, kind: Type, value: u64) {
+fn print_plain(p: &mut impl Sink, kind: Type, value: u64) {
     match kind {
         Type::Int32 | Type::Int64 | Type::Sint32 | Type::Sint64 => p.signed(value as i64),
         _ => p.unsigned(value),
     }
 }
 
-fn print_number(p: &mut Printer<'_>, show: Show, kind: Type, value: u64, hex: bool) {
+fn print_number(p: &mut impl Sink, show: Show, kind: Type, value: u64, hex: bool) {
     if hex {
-        p.text("\"");
-        if matches!(kind, Type::Int32 | Type::Int64 | Type::Sint32 | Type::Sint64) && (value as i64) < 0 {
-            p.text("-");
-            p.hex((value as i64).unsigned_abs());
-        } else {
-            p.hex(value);
-        }
-        p.text("\"");
+        let signed = matches!(kind, Type::Int32 | Type::Int64 | Type::Sint32 | Type::Sint64) && (value as i64) < 0;
+        p.hex(signed, if signed { (value as i64).unsigned_abs() } else { value });
         return;
     }
     match show {
@@ -418,42 +466,39 @@ fn print_number(p: &mut Printer<'_>, show: Show, kind: Type, value: u64, hex: bo
         }
         Show::Flags(names) => print_flags(p, names, value),
         Show::Dict(names) => match names.iter().find(|n| n.1 == value) {
-            Some((name, _)) => p.text(&format!("\"{name}\"")),
+            Some((name, _)) => p.label(name),
             None => print_plain(p, kind, value),
         },
         _ => print_plain(p, kind, value),
     }
 }
 
-fn print_dev(p: &mut Printer<'_>, major: u64, minor: u64) {
-    p.text("\"");
-    p.unsigned(major);
-    p.text(":");
-    p.unsigned(minor);
-    p.text("\"");
+fn print_dev(p: &mut impl Sink, major: u64, minor: u64) {
+    p.label(&format!("{major}:{minor}"));
 }
 
-fn print_flags(p: &mut Printer<'_>, names: &[(&str, u64)], value: u64) {
-    let (mut rest, mut first) = (value, true);
-    p.text("\"");
+fn print_flags(p: &mut impl Sink, names: &[(&str, u64)], value: u64) {
+    let (mut rest, mut text) = (value, String::new());
+    let mut add = |flag: &str| {
+        text.push_str(if text.is_empty() { "" } else { " | " });
+        text.push_str(flag);
+    };
     for (name, bits) in names {
         if rest & bits == *bits {
-            p.text(if std::mem::take(&mut first) { "" } else { " | " });
-            p.text(name);
+            add(name);
             rest &= !bits;
         }
     }
     if rest != 0 {
-        p.text(if first { "" } else { " | " });
-        p.hex(rest);
+        add(&format!("{rest:#x}"));
     }
-    p.text("\"");
+    p.label(&text);
 }
 
 /// Fields the schema does not know: `#` and the number, the values as they stand on the wire.
-fn print_unknown<'a>(p: &mut Printer<'_>, mut from: Cursor<'a>, number: u32, empty: &mut bool) -> Walk<Cursor<'a>> {
+fn print_unknown<'a>(p: &mut impl Sink, mut from: Cursor<'a>, number: u32, empty: &mut bool) -> Walk<Cursor<'a>> {
     p.next(std::mem::take(empty))?;
-    p.text(&format!("\"#{number}\": "));
+    p.unknown_key(number);
     p.open(b'[');
     let mut first = true;
     while !from.is_empty() {
@@ -467,8 +512,8 @@ fn print_unknown<'a>(p: &mut Printer<'_>, mut from: Cursor<'a>, number: u32, emp
         match from.raw(wire)? {
             Raw::Varint(v) => p.unsigned(v),
             Raw::Bytes(body) => p.base64(body.rest())?,
-            Raw::Fixed64(v) => p.text(&format!("{{\"fixed64\": {v}}}")),
-            Raw::Fixed32(v) => p.text(&format!("{{\"fixed32\": {v}}}")),
+            Raw::Fixed64(v) => p.fixed(64, v),
+            Raw::Fixed32(v) => p.fixed(32, u64::from(v)),
         }
     }
     p.close(b']', false);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::extra_encode;
-use super::parse::{Data, Parser, Value};
+use super::parse::{Data, Parser, Value, read_integer};
 use super::quoted;
 use crate::error::{ImageError, Result};
 use crate::kind::Kind;
@@ -75,20 +75,75 @@ fn read_kind(value: &Value<'_>) -> Encoded<Kind> {
 }
 
 fn encode_entries(kind: Kind, text: &mut Parser<'_>) -> Encoded<Vec<u8>> {
-    let mut out = kind.lead();
     let layout = Layout::of(kind).ok_or_else(|| text.fault(format!("{kind} has no entries")))?;
+    let mut encoder = Encoder { layout, image: kind.lead(), first: true };
     text.expect(b'[')?;
-    let mut first = true;
-    while text.more(first, b']')? {
-        let (message, payload) = layout.entry(first);
-        let entry = text.value(0)?;
+    while text.more(encoder.first, b']')? {
+        encoder.put(&text.value(0)?)?;
+    }
+    Ok(encoder.image)
+}
+
+/// Makes an image from values, one entry after the other.
+#[derive(Debug)]
+pub struct Encoder {
+    layout: Layout,
+    image: Vec<u8>,
+    first: bool,
+}
+
+impl Encoder {
+    /// Starts an image of this magic.
+    ///
+    /// # Errors
+    /// [`ImageError::Invalid`] when no image has it.
+    pub fn new(magic: &str) -> Result<Self> {
+        let kind = read_kind(&Value::new(Data::String(Cow::Borrowed(magic.as_bytes()))));
+        let made = kind.and_then(|kind| {
+            let layout =
+                Layout::of(kind).ok_or_else(|| Fault { offset: 0, reason: format!("{kind} has no entries") })?;
+            Ok(Encoder { layout, image: kind.lead(), first: true })
+        });
+        made.map_err(|f| ImageError::Invalid { what: "image".to_owned(), reason: f.reason })
+    }
+
+    /// Adds an entry with the bytes that follow it.
+    ///
+    /// # Errors
+    /// [`ImageError::Invalid`] when it is no entry of this kind.
+    pub fn entry(&mut self, entry: &Value<'_>) -> Result<()> {
+        self.put(entry).map_err(|f| ImageError::Invalid { what: "entry".to_owned(), reason: f.reason })
+    }
+
+    /// The image.
+    pub fn finish(self) -> Vec<u8> {
+        self.image
+    }
+
+    fn put(&mut self, entry: &Value<'_>) -> Encoded {
+        let (message, payload) = self.layout.entry(self.first);
         let Data::Object(members) = &entry.data else {
             return Err(entry.fault("an entry is an object"));
         };
-        sized(&mut out, |out| encode_fields(message, members, payload != Payload::None, &entry, 0, out))?;
-        extra_encode::encode(payload, members, &entry, &mut out)?;
-        first = false;
+        sized(&mut self.image, |out| encode_fields(message, members, payload != Payload::None, entry, 0, out))?;
+        extra_encode::encode(payload, members, entry, &mut self.image)?;
+        self.first = false;
+        Ok(())
     }
+}
+
+/// The wire format of one message, from the object that stands for it.
+///
+/// # Errors
+/// [`ImageError::Invalid`] when it does not stand for one; [`ImageError::Missing`] when there is no message of this name.
+pub fn encode_message(name: &str, value: &Value<'_>) -> Result<Vec<u8>> {
+    let message = Message::by_name(name).ok_or_else(|| ImageError::Missing { file: format!("message {name}") })?;
+    let mut out = Vec::new();
+    let done = match &value.data {
+        Data::Object(members) => encode_fields(message, members, false, value, 0, &mut out),
+        _ => Err(value.fault("a message is an object")),
+    };
+    done.map_err(|f| ImageError::Invalid { what: name.to_owned(), reason: f.reason })?;
     Ok(out)
 }
 
@@ -228,7 +283,7 @@ pub(super) fn read_base64(value: &Value<'_>) -> Encoded<Vec<u8>> {
 
 fn read_number(field: &Field, value: &Value<'_>) -> Encoded<i128> {
     let number = match (&value.data, field.kind, field.show) {
-        (Data::Number(digits), ..) => read_integer(digits),
+        (Data::Number(_) | Data::Integer(_), ..) => value.integer(),
         (Data::String(name), Type::Enum(e), _) => Enum::at(e).value(name).map(i128::from),
         (Data::String(text), _, Show::Flags(names)) => read_flags(text, names),
         (Data::String(text), _, Show::Dict(names)) => named(text, names).or_else(|| read_integer(text)),
@@ -267,23 +322,6 @@ fn read_dev(text: &[u8]) -> Option<(u64, u64)> {
     (major < 1 << 12 && minor < 1 << 20).then_some((u64::from(major), u64::from(minor)))
 }
 
-/// Decimal, or hexadecimal with `0x`.
-pub(super) fn read_integer(text: &[u8]) -> Option<i128> {
-    let text = std::str::from_utf8(text).ok()?;
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, text),
-    };
-    if digits.starts_with('+') || digits.is_empty() {
-        return None;
-    }
-    let value = match digits.strip_prefix("0x") {
-        Some(hex) if !hex.starts_with('+') => u64::from_str_radix(hex, 16),
-        _ => digits.parse(),
-    };
-    value.ok().map(|v| sign * i128::from(v))
-}
-
 /// `None` when the type cannot hold the number.
 fn put_number(out: &mut Vec<u8>, field: &Field, number: i128) -> Option<()> {
     match field.kind {
@@ -310,13 +348,10 @@ fn encode_unknown(number: u32, value: &Value<'_>, out: &mut Vec<u8>) -> Encoded 
         return Err(value.fault("the values of an unknown field are a list"));
     };
     for value in values {
-        let integer = |v: &Value<'_>| match v.data {
-            Data::Number(digits) => read_integer(digits).and_then(|n| u64::try_from(n).ok()),
-            _ => None,
-        };
+        let integer = |v: &Value<'_>| v.integer().and_then(|n| u64::try_from(n).ok());
         let bad = || value.fault("no value of an unknown field");
         match &value.data {
-            Data::Number(_) => {
+            Data::Number(_) | Data::Integer(_) => {
                 put_tag(out, number, 0);
                 put_varint(out, integer(value).ok_or_else(bad)?);
             }

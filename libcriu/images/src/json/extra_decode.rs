@@ -1,14 +1,36 @@
 //! The `extra` of an entry: the raw bytes that follow it.
 
 use super::decode::{Walk, print_message, read_entry};
-use super::print::Printer;
+use super::sink::{Nothing, Sink};
 use crate::layout::{self, PAGE_BYTES, Payload, padding};
 use crate::schema::Message;
 use crate::wire::{self, Cursor};
 
 /// Prints what follows the entry with this body, the cursor standing behind it.
 pub(super) fn print(
-    p: &mut Printer<'_>,
+    p: &mut impl Sink,
+    payload: Payload,
+    body: Cursor<'_>,
+    image: &mut Cursor<'_>,
+    empty: &mut bool,
+) -> Walk {
+    match payload {
+        Payload::None => return Ok(()),
+        Payload::Ghost if layout::number(body, CHUNKS)? != 0 => return Ok(()),
+        _ if p.payloads() => {}
+        _ => {
+            let before = image.rest().len();
+            print_payload(&mut Nothing, payload, body, image, &mut true)?;
+            start(p, empty)?;
+            p.payload_left_out((before - image.rest().len()) as u64);
+            return Ok(());
+        }
+    }
+    print_payload(p, payload, body, image, empty)
+}
+
+fn print_payload(
+    p: &mut impl Sink,
     payload: Payload,
     body: Cursor<'_>,
     image: &mut Cursor<'_>,
@@ -16,7 +38,6 @@ pub(super) fn print(
 ) -> Walk {
     let bytes = match payload {
         Payload::None => return Ok(()),
-        Payload::Ghost if layout::number(body, CHUNKS)? != 0 => return Ok(()),
         Payload::Ghost => {
             let len = image.rest().len() as u64;
             image.take(len)?
@@ -48,7 +69,7 @@ const NR_PAGES: u32 = 2;
 const INQ_LEN: u32 = 1;
 const OUTQ_LEN: u32 = 3;
 
-fn start(p: &mut Printer<'_>, empty: &mut bool) -> Walk {
+fn start(p: &mut impl Sink, empty: &mut bool) -> Walk {
     p.next(std::mem::take(empty))?;
     p.key("extra");
     Ok(())
@@ -71,7 +92,7 @@ fn padded<'a>(image: &mut Cursor<'a>, len: u64, unit: u64) -> wire::Result<&'a [
     Ok(if zeros.iter().all(|&z| z == 0) { bytes } else { all })
 }
 
-fn print_queues(p: &mut Printer<'_>, body: Cursor<'_>, image: &mut Cursor<'_>) -> Walk {
+fn print_queues(p: &mut impl Sink, body: Cursor<'_>, image: &mut Cursor<'_>) -> Walk {
     p.open(b'{');
     for (name, len) in [("inq", INQ_LEN), ("outq", OUTQ_LEN)] {
         p.next(name == "inq")?;
@@ -82,7 +103,7 @@ fn print_queues(p: &mut Printer<'_>, body: Cursor<'_>, image: &mut Cursor<'_>) -
     Ok(())
 }
 
-fn print_messages(p: &mut Printer<'_>, body: Cursor<'_>, image: &mut Cursor<'_>) -> Walk {
+fn print_messages(p: &mut impl Sink, body: Cursor<'_>, image: &mut Cursor<'_>) -> Walk {
     let qnum = layout::number(body, 3)?;
     let message = Message::by_name("ipc_msg").ok_or_else(|| image.fault("ipc_msg is not in the schema"))?;
     p.open(b'[');
@@ -98,7 +119,7 @@ fn print_messages(p: &mut Printer<'_>, body: Cursor<'_>, image: &mut Cursor<'_>)
     Ok(())
 }
 
-fn print_semaphores(p: &mut Printer<'_>, body: Cursor<'_>, image: &mut Cursor<'_>) -> Walk {
+fn print_semaphores(p: &mut impl Sink, body: Cursor<'_>, image: &mut Cursor<'_>) -> Walk {
     let bytes = padded(image, layout::number(body, 2)?.saturating_mul(2), 8)?;
     p.open(b'[');
     for (i, value) in bytes.chunks_exact(2).enumerate() {

@@ -1,7 +1,7 @@
 //! The raw bytes that follow an entry, from its `extra`.
 
-use super::encode::{Encoded, Members, encode_fields, read_base64, read_integer, sized};
-use super::parse::{Data, Value};
+use super::encode::{Encoded, Members, encode_fields, read_base64, sized};
+use super::parse::{Data, Value, read_integer};
 use crate::layout::{PAGE_BYTES, Payload, padding};
 use crate::schema::Message;
 
@@ -75,9 +75,8 @@ fn is_true(members: &Members<'_>, name: &str) -> bool {
 fn number(members: &Members<'_>, name: &str, entry: &Value<'_>) -> Encoded<u64> {
     let value = find(members, name).ok_or_else(|| entry.fault(format!("the entry has no {name:?}")))?;
     let number = match &value.data {
-        Data::Number(digits) => read_integer(digits),
         Data::String(digits) => read_integer(digits),
-        _ => None,
+        _ => value.integer(),
     };
     number.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| value.fault(format!("{name}: not a length")))
 }
@@ -122,10 +121,7 @@ fn put_semaphores(nsems: u64, extra: &Value<'_>, out: &mut Vec<u8>) -> Encoded {
     };
     let zeros = fits(values.len() as u64 * 2, nsems.saturating_mul(2), 8, extra)?;
     for value in values {
-        let number = match &value.data {
-            Data::Number(digits) => read_integer(digits).and_then(|n| u16::try_from(n).ok()),
-            _ => None,
-        };
+        let number = value.integer().and_then(|n| u16::try_from(n).ok());
         let number = number.ok_or_else(|| value.fault("not the value of a semaphore"))?;
         out.extend_from_slice(&number.to_le_bytes());
     }

@@ -18,11 +18,16 @@ pub(crate) mod names;
 mod parse;
 mod print;
 mod quoted;
+mod sink;
+mod tree;
 
 use std::io::Write;
 
-pub use decode::decode;
-pub use encode::encode;
+pub use decode::{count, decode, walk, walk_message};
+pub use encode::{Encoder, encode, encode_message};
+pub use parse::{Data, Value};
+pub use sink::{Sink, base64_text, size_text};
+pub use tree::Tree;
 
 use crate::error::Result;
 

@@ -7,30 +7,73 @@ use crate::wire::Fault;
 type Result<T> = std::result::Result<T, Fault>;
 
 /// How deep values may be nested: two levels for each message.
-const MAX_DEPTH: usize = 2 * crate::wire::MAX_DEPTH + 10;
+pub(super) const MAX_DEPTH: usize = 2 * crate::wire::MAX_DEPTH + 10;
 
 /// A value and where it stands.
-#[derive(Debug)]
-pub(super) struct Value<'a> {
+#[derive(Clone, Debug)]
+pub struct Value<'a> {
+    /// The offset in the text; 0 for a value that was made.
     pub at: usize,
     pub data: Data<'a>,
 }
 
-#[derive(Debug)]
-pub(super) enum Data<'a> {
+/// What a value is. Strings are bytes: what is not UTF-8 in them is kept.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Data<'a> {
     Null,
     Bool(bool),
-    /// The digits as they stand.
+    /// The digits as they stand in a text.
     Number(&'a [u8]),
+    Integer(i128),
     String(Cow<'a, [u8]>),
     List(Vec<Value<'a>>),
     Object(Vec<(Cow<'a, [u8]>, Value<'a>)>),
 }
 
-impl Value<'_> {
-    pub fn fault(&self, reason: impl Into<String>) -> Fault {
+impl<'a> Value<'a> {
+    /// A value that stands in no text.
+    pub fn new(data: Data<'a>) -> Self {
+        Value { at: 0, data }
+    }
+
+    /// The member of an object.
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        match &self.data {
+            Data::Object(members) => members.iter().find(|m| *m.0 == *name.as_bytes()).map(|m| &m.1),
+            _ => None,
+        }
+    }
+
+    /// A number that is written as one.
+    pub fn integer(&self) -> Option<i128> {
+        match &self.data {
+            Data::Number(digits) => read_integer(digits),
+            Data::Integer(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn fault(&self, reason: impl Into<String>) -> Fault {
         Fault { offset: self.at as u64, reason: reason.into() }
     }
+}
+
+/// Decimal, or hexadecimal with `0x`.
+pub(super) fn read_integer(text: &[u8]) -> Option<i128> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text),
+    };
+    if digits.starts_with('+') || digits.is_empty() {
+        return None;
+    }
+    let value = match digits.strip_prefix("0x") {
+        Some(hex) if !hex.starts_with('+') => u64::from_str_radix(hex, 16),
+        _ => digits.parse(),
+    };
+    value.ok().map(|v| sign * i128::from(v))
 }
 
 /// Reads from a text piece by piece.

@@ -1,14 +1,15 @@
-//! JSON text: indentation, numbers, strings. Only ASCII comes out.
+//! The sink that writes JSON text: indentation, numbers, strings. Only ASCII comes out.
 
 use std::io::{self, Write};
 
+use super::sink::Sink;
 use super::{FLUSH_BYTES, Form, base64, flush};
 
 /// Writes JSON to `to`, holding no more than a piece of it.
 pub(super) struct Printer<'w> {
     out: Vec<u8>,
     to: &'w mut dyn Write,
-    pub pretty: bool,
+    pretty: bool,
     indent: usize,
 }
 
@@ -22,36 +23,8 @@ impl<'w> Printer<'w> {
     }
 
     #[inline]
-    pub fn text(&mut self, text: &str) {
+    fn text(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
-    }
-
-    /// Opens an object or a list.
-    pub fn open(&mut self, bracket: u8) {
-        self.out.push(bracket);
-        self.indent += 4;
-    }
-
-    /// Closes what was opened; one without content stays on its line.
-    pub fn close(&mut self, bracket: u8, empty: bool) {
-        self.indent -= 4;
-        if !empty {
-            self.newline();
-        }
-        self.out.push(bracket);
-    }
-
-    /// Before each element: the comma between two, and its line.
-    #[inline]
-    pub fn next(&mut self, first: bool) -> io::Result<()> {
-        if self.out.len() >= FLUSH_BYTES {
-            flush(&mut self.out, self.to)?;
-        }
-        if !first {
-            self.text(if self.pretty { "," } else { ", " });
-        }
-        self.newline();
-        Ok(())
     }
 
     #[inline]
@@ -60,82 +33,6 @@ impl<'w> Printer<'w> {
             self.out.push(b'\n');
             self.out.resize(self.out.len() + self.indent, b' ');
         }
-    }
-
-    /// A key that needs no escapes.
-    #[inline]
-    pub fn key(&mut self, name: &str) {
-        self.out.push(b'"');
-        self.text(name);
-        self.text("\": ");
-    }
-
-    #[inline]
-    pub fn unsigned(&mut self, value: u64) {
-        let mut digits = [0u8; 20];
-        let (mut at, mut rest) = (digits.len(), value);
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.out.extend_from_slice(&digits[at..]);
-    }
-
-    pub fn signed(&mut self, value: i64) {
-        if value < 0 {
-            self.out.push(b'-');
-        }
-        self.unsigned(value.unsigned_abs());
-    }
-
-    /// `0x1f`, without quotes.
-    #[inline]
-    pub fn hex(&mut self, value: u64) {
-        self.text("0x");
-        let digits = (67 - value.leading_zeros().min(63)) / 4;
-        for i in (0..digits).rev() {
-            self.out.push(b"0123456789abcdef"[(value >> (4 * i) & 15) as usize]);
-        }
-    }
-
-    pub fn bool(&mut self, value: bool) {
-        self.text(if value { "true" } else { "false" });
-    }
-
-    /// Bytes as base64, each line ended by an escaped newline.
-    pub fn base64(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.push(b'"');
-        for line in bytes.chunks(base64::LINE_BYTES) {
-            if self.out.len() >= FLUSH_BYTES {
-                flush(&mut self.out, self.to)?;
-            }
-            base64::encode_line(line, &mut self.out);
-            self.text("\\n");
-        }
-        self.out.push(b'"');
-        Ok(())
-    }
-
-    /// A string: ASCII, other characters as `\uXXXX`, bytes that are no UTF-8 as lone low surrogates.
-    pub fn string(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.push(b'"');
-        for piece in bytes.utf8_chunks() {
-            for c in piece.valid().chars() {
-                self.char(c);
-                if self.out.len() >= FLUSH_BYTES {
-                    flush(&mut self.out, self.to)?;
-                }
-            }
-            for &b in piece.invalid() {
-                self.unit(0xdc00 + u16::from(b));
-            }
-        }
-        self.out.push(b'"');
-        Ok(())
     }
 
     fn char(&mut self, c: char) {
@@ -161,5 +58,125 @@ impl<'w> Printer<'w> {
         for shift in [12, 8, 4, 0] {
             self.out.push(b"0123456789abcdef"[usize::from(unit >> shift & 15)]);
         }
+    }
+}
+
+impl Sink for Printer<'_> {
+    fn pretty(&self) -> bool {
+        self.pretty
+    }
+
+    fn open(&mut self, bracket: u8) {
+        self.out.push(bracket);
+        self.indent += 4;
+    }
+
+    fn close(&mut self, bracket: u8, empty: bool) {
+        self.indent -= 4;
+        if !empty {
+            self.newline();
+        }
+        self.out.push(bracket);
+    }
+
+    #[inline]
+    fn next(&mut self, first: bool) -> io::Result<()> {
+        if self.out.len() >= FLUSH_BYTES {
+            flush(&mut self.out, self.to)?;
+        }
+        if !first {
+            self.text(if self.pretty { "," } else { ", " });
+        }
+        self.newline();
+        Ok(())
+    }
+
+    #[inline]
+    fn key(&mut self, name: &'static str) {
+        self.out.push(b'"');
+        self.text(name);
+        self.text("\": ");
+    }
+
+    #[inline]
+    fn unsigned(&mut self, value: u64) {
+        let mut digits = [0u8; 20];
+        let (mut at, mut rest) = (digits.len(), value);
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.out.extend_from_slice(&digits[at..]);
+    }
+
+    fn signed(&mut self, value: i64) {
+        if value < 0 {
+            self.out.push(b'-');
+        }
+        self.unsigned(value.unsigned_abs());
+    }
+
+    #[inline]
+    fn hex(&mut self, negative: bool, value: u64) {
+        self.text(if negative { "\"-0x" } else { "\"0x" });
+        let digits = (67 - value.leading_zeros().min(63)) / 4;
+        for i in (0..digits).rev() {
+            self.out.push(b"0123456789abcdef"[(value >> (4 * i) & 15) as usize]);
+        }
+        self.out.push(b'"');
+    }
+
+    fn unknown_key(&mut self, number: u32) {
+        self.text(&format!("\"#{number}\": "));
+    }
+
+    fn label(&mut self, text: &str) {
+        self.out.push(b'"');
+        self.text(text);
+        self.out.push(b'"');
+    }
+
+    fn fixed(&mut self, bits: u32, value: u64) {
+        self.text(&format!("{{\"fixed{bits}\": {value}}}"));
+    }
+
+    fn bool(&mut self, value: bool) {
+        self.text(if value { "true" } else { "false" });
+    }
+
+    /// Bytes as base64, each line ended by an escaped newline.
+    fn base64(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.push(b'"');
+        for line in bytes.chunks(base64::LINE_BYTES) {
+            if self.out.len() >= FLUSH_BYTES {
+                flush(&mut self.out, self.to)?;
+            }
+            base64::encode_line(line, &mut self.out);
+            self.text("\\n");
+        }
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    /// A string: ASCII, other characters as `\uXXXX`, bytes that are no UTF-8 as lone low surrogates.
+    fn string(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.push(b'"');
+        for piece in bytes.utf8_chunks() {
+            for c in piece.valid().chars() {
+                self.char(c);
+                if self.out.len() >= FLUSH_BYTES {
+                    flush(&mut self.out, self.to)?;
+                }
+            }
+            for &b in piece.invalid() {
+                self.unit(0xdc00 + u16::from(b));
+            }
+        }
+        self.out.push(b'"');
+        Ok(())
     }
 }
