@@ -41,6 +41,11 @@ impl Canceller {
         !running.is_empty()
     }
 
+    /// Whether both stop the same client's operations.
+    pub fn is(&self, other: &Canceller) -> bool {
+        Arc::ptr_eq(&self.running, &other.running)
+    }
+
     pub(crate) fn register(&self, connection: &Connection) -> Registered {
         let mut running = self.lock();
         let id = running.iter().map(|r| r.id + 1).max().unwrap_or(0);

@@ -45,6 +45,12 @@ pub trait Callbacks {
     fn progress(&mut self, _phase: &str, _done: u64, _total: u64) {}
 
     fn log(&mut self, _level: i32, _line: &str) {}
+
+    /// Called while an operation is waited for: about once a second, and whenever a signal interrupts the wait. False
+    /// cancels the operation.
+    fn goes_on(&mut self) -> bool {
+        true
+    }
 }
 
 /// No callbacks.
@@ -165,6 +171,17 @@ impl Client {
         response.version.ok_or_else(|| incomplete("version"))
     }
 
+    /// Sends a request as it is, but for what the callbacks ask for, and returns its answer.
+    ///
+    /// # Errors
+    /// The engine was not reached, or it says no.
+    pub fn exchange(&self, request: CriuReq, callbacks: &mut dyn Callbacks) -> Result<CriuResp> {
+        let sibling = request.opts.as_ref().is_some_and(CriuOpts::rst_sibling);
+        let client = Client { opts: request.opts.clone().unwrap_or_default(), ..self.clone() };
+        let request = client.completed(request, callbacks);
+        Session::open(&client, sibling, request.traces() && client.targets_us())?.exchange(&request, callbacks)
+    }
+
     /// Opens a connection for pre-dumps, one after the other, and the dump that ends them.
     ///
     /// # Errors
@@ -175,8 +192,7 @@ impl Client {
 
     fn ask(&self, kind: CriuReqType, callbacks: &mut dyn Callbacks) -> Result<CriuResp> {
         let request = self.request(kind, callbacks);
-        let dumps = matches!(kind, CriuReqType::Dump | CriuReqType::SinglePreDump | CriuReqType::Preflight);
-        Session::open(self, false, dumps && self.targets_us())?.exchange(&request, callbacks)
+        Session::open(self, false, request.traces() && self.targets_us())?.exchange(&request, callbacks)
     }
 
     /// Whether this process is the root of the tree to be dumped.
@@ -186,13 +202,32 @@ impl Client {
     }
 
     fn request(&self, kind: CriuReqType, callbacks: &dyn Callbacks) -> CriuReq {
-        let mut opts = self.opts.clone();
-        opts.notify_scripts = callbacks.wants_notifications().then_some(true).or(opts.notify_scripts);
-        opts.extended = Some(true);
-        opts.progress = callbacks.wants_progress().then_some(true);
-        opts.log_messages = callbacks.log_level();
-        opts.deadline_ms = self.deadline.map(|d| d.as_millis().try_into().unwrap_or(u64::MAX));
-        CriuReq { r#type: kind as i32, opts: Some(opts), ..Default::default() }
+        let request = CriuReq { r#type: kind as i32, opts: Some(self.opts.clone()), ..Default::default() };
+        self.completed(request, callbacks)
+    }
+
+    /// The request with what depends on the callbacks and the deadline.
+    fn completed(&self, mut request: CriuReq, callbacks: &dyn Callbacks) -> CriuReq {
+        if let Some(opts) = &mut request.opts {
+            opts.notify_scripts = callbacks.wants_notifications().then_some(true).or(opts.notify_scripts);
+            opts.extended = Some(true);
+            opts.progress = callbacks.wants_progress().then_some(true);
+            opts.log_messages = callbacks.log_level();
+            opts.deadline_ms = self.deadline.map(|d| d.as_millis().try_into().unwrap_or(u64::MAX));
+        }
+        request
+    }
+}
+
+/// Requests that stop the tree they are about.
+trait Traces {
+    fn traces(&self) -> bool;
+}
+
+impl Traces for CriuReq {
+    fn traces(&self) -> bool {
+        use CriuReqType::{Dump, PreDump, Preflight, SinglePreDump};
+        matches!(self.r#type(), Dump | PreDump | SinglePreDump | Preflight)
     }
 }
 
@@ -211,6 +246,14 @@ impl Iterations {
         let mut request = client.request(CriuReqType::PreDump, callbacks);
         request.keep_open = Some(true);
         self.session.exchange(&request, callbacks).map(drop)
+    }
+
+    /// One request as it is, but for what the callbacks ask for; the connection stays open if it says `keep_open`.
+    ///
+    /// # Errors
+    /// As [`Client::exchange`].
+    pub fn exchange(&mut self, client: &Client, request: CriuReq, callbacks: &mut dyn Callbacks) -> Result<CriuResp> {
+        self.session.exchange(&client.completed(request, callbacks), callbacks)
     }
 
     /// The dump that ends the series.

@@ -50,7 +50,7 @@ impl Session {
     pub(crate) fn exchange(&mut self, request: &CriuReq, callbacks: &mut dyn Callbacks) -> Result<CriuResp> {
         self.registered.send(self.connection()?, request)?;
         loop {
-            let (response, passed) = self.next()?;
+            let (response, passed) = self.next(callbacks)?;
             match CriuReqType::try_from(response.r#type) {
                 Ok(CriuReqType::Notify) => self.notify(&response, passed, callbacks)?,
                 Ok(CriuReqType::Progress) => {
@@ -61,7 +61,7 @@ impl Session {
                     let line = response.log.unwrap_or_default();
                     callbacks.log(line.level() as i32, line.text());
                 }
-                _ if response.r#type == request.r#type => {
+                _ if answers(&response, request) => {
                     return if response.success { Ok(response) } else { Err(self.refusal(response)) };
                 }
                 Ok(CriuReqType::Empty) => {
@@ -100,7 +100,7 @@ impl Session {
     }
 
     /// Waits for a message, but not longer than cancellation and deadline allow.
-    fn next(&self) -> Result<(CriuResp, Option<OwnedFd>)> {
+    fn next(&self, callbacks: &mut dyn Callbacks) -> Result<(CriuResp, Option<OwnedFd>)> {
         let connection = self.connection()?;
         loop {
             let now = Instant::now();
@@ -114,7 +114,8 @@ impl Session {
                         .hint("its log may say why")),
                 };
             }
-            if self.deadline.is_some_and(|d| Instant::now() >= d + AFTER_DEADLINE) {
+            let late = self.deadline.is_some_and(|d| Instant::now() >= d + AFTER_DEADLINE);
+            if !callbacks.goes_on() || late {
                 self.registered.cancel();
             }
             if self.registered.cancelled().is_some_and(|since| since.elapsed() > GRACE) {
@@ -135,6 +136,12 @@ impl Session {
         let request = CriuReq { r#type: CriuReqType::Notify as i32, notify_success: Some(ok), ..Default::default() };
         self.registered.acknowledge(self.connection()?, &request)
     }
+}
+
+/// A page server that was started in the background answers as one in the foreground.
+fn answers(response: &CriuResp, request: &CriuReq) -> bool {
+    let pair = (request.r#type(), response.r#type());
+    response.r#type == request.r#type || pair == (CriuReqType::PageServerChld, CriuReqType::PageServer)
 }
 
 impl Drop for Session {

@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 
+use super::parse::{Data, Value};
 use super::sink::Sink;
 use super::{FLUSH_BYTES, Form, base64, flush};
+use crate::error::{ImageError, Result};
 
 /// Writes JSON to `to`, holding no more than a piece of it.
 pub(super) struct Printer<'w> {
@@ -51,6 +53,35 @@ impl<'w> Printer<'w> {
                 }
             }
         }
+    }
+
+    fn value(&mut self, value: &Value<'_>) -> io::Result<()> {
+        match &value.data {
+            Data::Null => self.text("null"),
+            Data::Bool(value) => self.bool(*value),
+            Data::Number(digits) => self.out.extend_from_slice(digits),
+            Data::Integer(value) => self.text(&value.to_string()),
+            Data::String(text) => self.string(text)?,
+            Data::List(values) => {
+                self.open(b'[');
+                for (i, value) in values.iter().enumerate() {
+                    self.next(i == 0)?;
+                    self.value(value)?;
+                }
+                self.close(b']', values.is_empty());
+            }
+            Data::Object(members) => {
+                self.open(b'{');
+                for (i, (name, value)) in members.iter().enumerate() {
+                    self.next(i == 0)?;
+                    self.string(name)?;
+                    self.text(": ");
+                    self.value(value)?;
+                }
+                self.close(b'}', members.is_empty());
+            }
+        }
+        Ok(())
     }
 
     fn unit(&mut self, unit: u16) {
@@ -179,4 +210,14 @@ impl Sink for Printer<'_> {
         self.out.push(b'"');
         Ok(())
     }
+}
+
+/// Prints values as JSON.
+///
+/// # Errors
+/// [`ImageError::Io`] when `to` fails.
+pub fn print(value: &Value<'_>, form: Form, to: &mut dyn Write) -> Result<()> {
+    let mut printer = Printer::new(form, to);
+    let printed = printer.value(value).and_then(|()| printer.finish());
+    printed.map_err(|source| ImageError::Io { file: "JSON".to_owned(), call: "write", source })
 }

@@ -114,7 +114,7 @@ pub fn size_text(bytes: u64) -> String {
         }
     }
     let (whole, rest) = (bytes >> scale, bytes & ((1 << scale) - 1));
-    let tenths = if scale == 0 { 0 } else { rest * 10 >> scale };
+    let tenths = if scale == 0 { 0 } else { (rest * 10) >> scale };
     if rest == 0 { format!("{whole}{unit}") } else { format!("{whole}.{tenths}{unit}") }
 }
 

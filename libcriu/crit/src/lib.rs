@@ -1,0 +1,63 @@
+//! `crit`, the image tool: shows checkpoints, turns images to JSON and back, compares, edits and verifies them.
+//!
+//! [`main`] is the whole command; each of its commands is a module. Output is for people unless `--json` asks for the
+//! other kind; `decode`, `encode`, `show` and `info` print what CRIU's tool prints.
+
+mod args;
+mod convert;
+mod failure;
+mod input;
+mod output;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use args::Args;
+use failure::{Failure, Result};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const USAGE: &str = "\
+crit [--version] COMMAND ...
+
+  decode [-i FILE] [-o FILE] [--pretty]   an image as JSON (standard input and output when no file is named)
+  encode [-i FILE] [-o FILE]              JSON to the image that it stands for, byte for byte
+  info FILE                               an image's magic and the number of its entries
+  show [--nopl] FILE                      an image as pretty JSON; --nopl leaves raw data out
+";
+
+/// Runs the command with these arguments (without the program's name) and returns the exit status: 0 done, 1 failed
+/// (or, of `diff` and `verify`, not equal, not complete), 2 wrongly used.
+pub fn main(args: &[OsString]) -> u8 {
+    let done = args.split_first().map_or_else(
+        || Err(Failure::Usage(format!("a command is missing\n\n{USAGE}"))),
+        |(command, rest)| run(&command.to_string_lossy(), rest),
+    );
+    match done {
+        Ok(status) => status,
+        // Whoever read the output has gone.
+        Err(Failure::Write { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => 1,
+        Err(failure) => {
+            // There is nobody left to tell when this fails.
+            let _ = writeln!(io::stderr(), "crit: {failure}");
+            if matches!(failure, Failure::Usage(_)) { 2 } else { 1 }
+        }
+    }
+}
+
+fn run(command: &str, rest: &[OsString]) -> Result<u8> {
+    match command {
+        "decode" => convert::decode(Args::parse(command, rest, &["in:i", "out:o", "pretty"])?),
+        "encode" => convert::encode(Args::parse(command, rest, &["in:i", "out:o"])?),
+        "info" => convert::info(Args::parse(command, rest, &["json"])?),
+        "show" => convert::show(Args::parse(command, rest, &["nopl", "json"])?),
+        "--version" | "-V" => print(&format!("Version: {VERSION}\n")),
+        "--help" | "-h" | "help" => print(USAGE),
+        other => Err(Failure::Usage(format!("no command {other:?}\n\n{USAGE}"))),
+    }
+}
+
+fn print(text: &str) -> Result<u8> {
+    output::print(text)?;
+    Ok(0)
+}
