@@ -106,6 +106,7 @@ impl Error {
             E::Io { file, call, source } => Error::os(phase, file, call, source),
             E::Corrupt { file, offset, reason } => Error::new(phase, file, format!("offset {offset}: {reason}")),
             E::Missing { file } => Error::new(phase, file, "missing"),
+            E::Invalid { what, reason } => Error::new(phase, what, reason),
         }
     }
 
