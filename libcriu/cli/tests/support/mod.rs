@@ -123,13 +123,14 @@ impl Client {
         let (fd, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let number = theirs.as_raw_fd();
-        let _guard = spawning();
+        let guard = spawning();
         rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).unwrap();
         let child = Command::new(CRIU)
             .args(["--no-default-config", "swrk", &number.to_string()])
             .env_remove("CRIU_CONFIG_FILE")
             .spawn()
             .unwrap();
+        drop((theirs, guard));
         (Client { fd }, child)
     }
 
