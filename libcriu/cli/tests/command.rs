@@ -220,3 +220,88 @@ fn check_of_a_tree_changes_nothing() {
     assert!(victim.is_unharmed());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "no image was written");
 }
+
+/// Dumps the victim and collects what is left of it, so that its pid is free.
+fn dumped(images: &tempfile::TempDir) -> i32 {
+    let victim = Victim::new();
+    let pid = victim.pid();
+    let o = criu(&["dump", "-t", &pid.to_string(), "-D", images.path().to_str().unwrap()]);
+    assert!(o.status.success(), "{}", stderr(&o));
+    pid
+}
+
+fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+fn comm(pid: i32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/comm")).ok()
+}
+
+#[test]
+fn a_detached_restore_leaves_pid_file_statistics_and_the_tree() {
+    if let Err(why) = may_dump() {
+        return eprintln!("skipped: {why}");
+    }
+    let images = tempfile::tempdir().unwrap();
+    let pid = dumped(&images);
+    let dir = images.path().to_str().unwrap();
+    let o = criu(&["restore", "-d", "-D", dir, "-o", "restore.log", "-v4", "--pidfile", "pid", "--display-stats"]);
+    assert!(o.status.success(), "{}", stderr(&o));
+    assert_eq!(fs::read_to_string(images.path().join("pid")).unwrap(), pid.to_string());
+    assert_eq!(comm(pid).as_deref(), Some("sleep\n"));
+    assert!(images.path().join("stats-restore").exists() && stdout(&o).contains("Pages restored"));
+    assert!(!fs::read_to_string(images.path().join("restore.log")).unwrap().contains("Error "));
+
+    // Its pid is taken now.
+    let again = criu(&["restore", "-d", "-D", dir]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains(&pid.to_string()), "{}", stderr(&again));
+    assert_eq!(comm(pid).as_deref(), Some("sleep\n"), "the one that has it is not touched");
+    kill(pid);
+}
+
+#[test]
+fn a_restore_that_stays_takes_over_the_exit_code() {
+    if let Err(why) = may_dump() {
+        return eprintln!("skipped: {why}");
+    }
+    let images = tempfile::tempdir().unwrap();
+    let pid = dumped(&images);
+    let mut stays = Command::new(CRIU)
+        .args(["--no-default-config", "restore", "-D", images.path().to_str().unwrap(), "-o", "restore.log"])
+        .spawn()
+        .unwrap();
+    let restored = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        comm(pid).as_deref() == Some("sleep\n")
+            && fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|s| s.contains("TracerPid:\t0"))
+    });
+    assert!(restored);
+    kill(pid);
+    assert_eq!(stays.wait().unwrap().code(), Some(128 + 9));
+}
+
+#[test]
+fn exec_cmd_becomes_the_parent_of_the_restored_root() {
+    if let Err(why) = may_dump() {
+        return eprintln!("skipped: {why}");
+    }
+    let images = tempfile::tempdir().unwrap();
+    let pid = dumped(&images);
+    let line = "echo $CRTOOLS_INIT_PID; cat /proc/$$/task/$$/children; kill -9 $CRTOOLS_INIT_PID";
+    let o = criu(&["restore", "-D", images.path().to_str().unwrap(), "--exec-cmd", "--", "/bin/sh", "-c", line]);
+    assert!(o.status.success(), "{}", stderr(&o));
+    let out = stdout(&o);
+    assert_eq!(out.lines().next(), Some(pid.to_string().as_str()));
+    assert!(out.lines().nth(1).unwrap().split_whitespace().any(|c| c == pid.to_string()), "{out}");
+}
+
+#[test]
+fn a_directory_without_inventory_is_no_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let o = criu(&["restore", "-d", "-D", dir.path().to_str().unwrap()]);
+    assert_eq!(o.status.code(), Some(1));
+    assert!(stderr(&o).contains("inventory"), "{}", stderr(&o));
+}

@@ -221,3 +221,59 @@ fn nobody_dumps_what_is_his() {
         assert!(r.cr_errmsg.unwrap().contains("pid "));
     }
 }
+
+#[test]
+fn nobody_restores_no_process_of_roots() {
+    if let Err(why) = may_dump() {
+        return eprintln!("skipped: {why}");
+    }
+    let service = Service::start();
+    let dir = images(0);
+    let pid = {
+        let victim = Victim::new();
+        let o = CriuOpts { pid: Some(victim.pid()), ..by_path(&dir) };
+        let client = Client::connect(&service.socket()).unwrap();
+        let (r, _) = client.ask(&with(CriuReqType::Dump, o), |_| true);
+        assert!(r.success, "{r:?}");
+        victim.pid()
+    };
+    // The images become his: what is in them does not.
+    chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    for file in fs::read_dir(dir.path()).unwrap() {
+        chown(file.unwrap().path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let r = ask_as_nobody(&service.socket(), with(CriuReqType::Restore, by_path(&dir)));
+    assert!(!r.success, "{r:?}");
+    assert!(!Path::new(&format!("/proc/{pid}")).exists(), "nothing is left of it");
+}
+
+#[test]
+fn nobody_restores_what_is_his() {
+    if let Err(why) = may_dump() {
+        return eprintln!("skipped: {why}");
+    }
+    let service = Service::start();
+    let dir = images(NOBODY);
+    let pid = {
+        let victim = Victim::nobody();
+        let o = CriuOpts { pid: Some(victim.pid()), ..by_path(&dir) };
+        let r = ask_as_nobody(&service.socket(), with(CriuReqType::Dump, o));
+        if !r.success {
+            return eprintln!("skipped: this kernel does not let him dump it: {}", r.cr_errmsg.unwrap());
+        }
+        victim.pid()
+    };
+    let r = ask_as_nobody(&service.socket(), with(CriuReqType::Restore, by_path(&dir)));
+    if !r.success {
+        return eprintln!("skipped: this kernel does not let him restore it: {}", r.cr_errmsg.unwrap());
+    }
+    assert_eq!(r.restore.unwrap().pid, pid);
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |key: &str| status.lines().find_map(|l| l.strip_prefix(key)).unwrap().trim().to_owned();
+    assert!(field("Uid:").split_whitespace().all(|u| u == NOBODY.to_string()), "{status}");
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(field(set), "0000000000000000", "{set}");
+    }
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}

@@ -25,6 +25,7 @@ pub use connection::{Connection, MAX_EXTENDED_RESPONSE_BYTES, MAX_REQUEST_BYTES,
 pub use operator::{RpcOperator, Wishes};
 pub use peer::Peer;
 pub use request::open_path;
+pub use rights::lent_capabilities;
 
 use crate::config::Sources;
 use crate::error::{Error, Phase, Result};

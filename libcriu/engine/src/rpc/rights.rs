@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{DumpableBehavior, Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -14,6 +15,14 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use super::Session;
 use crate::error::{Error, Phase, Result};
 use crate::sys::peer;
+
+/// Capabilities that this process has from its service only, and may use for its client but not hand on.
+static LENT: AtomicU64 = AtomicU64::new(0);
+
+/// Bits of the capabilities that no restored task may get from this process, whatever its image says.
+pub fn lent_capabilities() -> u64 {
+    LENT.load(Ordering::Relaxed)
+}
 
 /// How a capability set is shown by /proc: hexadecimal.
 fn parse_set(status: &str, key: &str) -> Option<CapabilitySet> {
@@ -38,6 +47,9 @@ impl Session {
             return Ok(());
         }
         let keep = keep & own;
+        if client.uid != 0 {
+            LENT.store(keep.bits(), Ordering::Relaxed);
+        }
         let groups = peer::groups(self.connection.fd()).map_err(|e| failed("getsockopt(SO_PEERGROUPS)", e))?;
         if own.contains(CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETPCAP) {
             limit_bounding_set(keep).map_err(|(call, e)| failed(call, e))?;

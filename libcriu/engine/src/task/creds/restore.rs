@@ -4,6 +4,8 @@ use criu_images::messages::CredsEntry;
 use criu_pie::abi::restorer::{Creds, Table};
 use rustix::thread::{CapabilitySet, capabilities};
 
+use crate::rpc::lent_capabilities;
+
 const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -48,9 +50,9 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// Bits of the permitted capabilities of this process.
+/// Bits of the permitted capabilities of this process that it may hand on.
 pub fn own_permitted() -> u64 {
-    capabilities(None).map_or(0, |c| c.permitted.bits())
+    capabilities(None).map_or(0, |c| c.permitted.bits() & !lent_capabilities())
 }
 
 /// May this process raise hard limits?
@@ -95,7 +97,7 @@ pub fn creds(e: &CredsEntry, last_cap: u32, own: u64) -> Result<Creds, String> {
     if bits(c.ambient) & !(bits(c.permitted) & bits(c.inheritable)) != 0 {
         return Err("ambient capabilities that are not permitted and inheritable".into());
     }
-    let missing = bits(c.permitted) & !own;
+    let missing = bits(c.permitted) & !own | bits(c.inheritable) & lent_capabilities();
     if missing != 0 {
         let name = NAMES.get(missing.trailing_zeros() as usize).copied().unwrap_or("of a newer kernel");
         return Err(format!("it has CAP_{name}, which cannot be given by a process that lacks it"));
