@@ -1,6 +1,7 @@
 //! `criu check`: what the kernel offers, found by using it.
 
 mod features;
+mod probe;
 
 use std::fmt;
 

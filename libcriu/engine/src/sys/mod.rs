@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod enter;
 pub mod mapping;
 pub mod peer;
+pub mod probe;
 pub mod process;
 pub mod signal;
 pub mod ptrace;
