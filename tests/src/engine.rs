@@ -72,7 +72,8 @@ impl Engine<'_> {
         self.call("restore", images, &rest)
     }
 
-    fn call(&self, action: &str, images: &Path, rest: &[String]) -> Outcome<Answer> {
+    /// One call of the engine; `-d` and the like are in `rest`.
+    pub fn call(&self, action: &str, images: &Path, rest: &[String]) -> Outcome<Answer> {
         let line = self.arguments(action, images, rest);
         let said = images.with_extension(format!("{action}.out"));
         let out = File::create(&said).map_err(|e| failed(format!("{}: {e}", said.display())))?;

@@ -94,9 +94,7 @@ fn refused_for_cpu(lacking: &[&str], ok: bool, text: &str) -> Outcome {
     if !named {
         return Err(failed(format!("the CPU lacks {}, but the refusal does not say so: {text}", lacking.join(", "))));
     }
-    if let Err(stop) = reap_all(Duration::from_secs(2)) {
-        return Err(stop);
-    }
+    reap_all(Duration::from_secs(2))?;
     Err(Stop::Skipped(format!("refused by name, as it must be: this CPU lacks {}", lacking.join(", "))))
 }
 
