@@ -270,15 +270,24 @@ fn a_restore_that_stays_takes_over_the_exit_code() {
     let images = tempfile::tempdir().unwrap();
     let pid = dumped(&images);
     let mut stays = Command::new(CRIU)
-        .args(["--no-default-config", "restore", "-D", images.path().to_str().unwrap(), "-o", "restore.log"])
+        .args([
+            "--no-default-config",
+            "restore",
+            "-D",
+            images.path().to_str().unwrap(),
+            "--pidfile",
+            "pid",
+            "-o",
+            "r.log",
+        ])
         .spawn()
         .unwrap();
+    let pidfile = images.path().join("pid");
     let restored = (0..500).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(10));
-        comm(pid).as_deref() == Some("sleep\n")
-            && fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|s| s.contains("TracerPid:\t0"))
+        fs::read_to_string(&pidfile).is_ok_and(|text| text == pid.to_string())
     });
-    assert!(restored);
+    assert!(restored && comm(pid).as_deref() == Some("sleep\n"));
     kill(pid);
     assert_eq!(stays.wait().unwrap().code(), Some(128 + 9));
 }
