@@ -93,7 +93,8 @@ impl Frozen {
         let mut files = collector.files;
         files.resolve(&mut blockers)?;
         let items: Vec<Item> = tasks.iter().map(|t: &CollectedTask| t.item.clone()).collect();
-        session_blockers(&items, options.msg.shell_job(), &mut blockers);
+        let exists = |pid: i32| std::fs::metadata(format!("/proc/{pid}")).is_ok();
+        session_blockers(&items, options.msg.shell_job(), exists, &mut blockers);
         operator.progress(Phase::Collect, total, total);
         Ok(Collected { tasks, files, blockers, since: self.since, freezing: self.freezing })
     }
@@ -117,23 +118,38 @@ impl Collector<'_> {
             None => None,
             Some(seized) => {
                 item.threads = seized.threads().iter().map(|t| t.tid).collect();
-                Some(self.living(pid, &dir, &stat, seized)?)
+                self.living(pid, &dir, &stat, seized)?
             }
         };
         Ok(CollectedTask { item, dir, comm: stat.comm, flags: stat.flags, living })
     }
 
-    fn living(&mut self, pid: i32, dir: &ProcDir, stat: &crate::proc::Stat, seized: SeizedTask) -> Result<Living> {
+    fn living(
+        &mut self,
+        pid: i32,
+        dir: &ProcDir,
+        stat: &crate::proc::Stat,
+        seized: SeizedTask,
+    ) -> Result<Option<Living>> {
         let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, "task", call, e).pid(pid);
         if seized.leader_is_dead() {
             let cause = "its main thread has exited while others go on; this cannot be saved yet";
             self.blockers.push(Blocker::new(pid, format!("thread {pid}"), cause));
+            // With the main thread went what /proc shows of the process.
+            return Ok(None);
         }
+        self.check_label(pid, dir);
         self.namespaces.check_process(dir, pid, self.blockers).map_err(failed("reading /proc/PID/ns"))?;
         let (ids, first) = self.ids.of(pid).map_err(failed("kcmp"))?;
-        if !first.vm || !first.sighand {
-            let cause = "it is shared with another process (CLONE_VM without CLONE_THREAD)";
-            self.blockers.push(Blocker::new(pid, "address space", cause));
+        let shared = [
+            (first.vm, "address space", "CLONE_VM"),
+            (first.files, "table of descriptors", "CLONE_FILES"),
+            (first.fs, "root, working directory and umask", "CLONE_FS"),
+            (first.sighand, "signal actions", "CLONE_SIGHAND"),
+        ];
+        for (_, object, how) in shared.iter().filter(|(is_first, ..)| !is_first) {
+            let cause = format!("it is shared with another process ({how}); this cannot be saved yet");
+            self.blockers.push(Blocker::new(pid, *object, cause));
         }
         let task = DumpTask { pid, vpid: pid, pidfd: seized.pidfd() };
         let mm = self.mm.collect(&task, dir, stat, &mut self.files, self.blockers)?;
@@ -153,7 +169,7 @@ impl Collector<'_> {
         for t in seized.threads() {
             threads.push(self.thread(pid, dir, t.tid, &t.regs)?);
         }
-        Ok(Living {
+        Ok(Some(Living {
             ids,
             mm,
             identity: identity::read(dir).map_err(failed("reading /proc/PID"))?,
@@ -164,7 +180,7 @@ impl Collector<'_> {
             root,
             threads,
             seized,
-        })
+        }))
     }
 
     fn thread(&mut self, pid: i32, process: &ProcDir, tid: i32, regs: &criu_compel::Regs) -> Result<CollectedThread> {
@@ -201,6 +217,16 @@ impl Collector<'_> {
             rseq: rseq::entry(tid).map_err(compel(pid))?,
             status,
         })
+    }
+
+    fn check_label(&mut self, pid: i32, dir: &ProcDir) {
+        // Without a security module the file cannot be read.
+        let Ok(label) = dir.text("attr/current") else { return };
+        let label = label.trim_end_matches('\0');
+        if !label.is_empty() && label != "unconfined" {
+            let cause = format!("it is {label}; labels of security modules cannot be saved yet");
+            self.blockers.push(Blocker::new(pid, "security label", cause));
+        }
     }
 
     fn seccomp(&mut self, pid: i32, tid: i32, status: &Status) -> Result<ThreadSeccomp> {

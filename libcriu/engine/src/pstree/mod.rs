@@ -55,24 +55,28 @@ impl Item {
     }
 }
 
-/// What cannot be brought back of the sessions and groups of `items`, the root standing first.
-pub fn session_blockers(items: &[Item], shell_job: bool, blockers: &mut Vec<Blocker>) {
+/// What cannot be brought back of the sessions and groups of `items`, the root standing first. `exists` tells whether there is a
+/// process of that pid: the number of a leader that is gone stays taken as long as its session or group lives.
+pub fn session_blockers(items: &[Item], shell_job: bool, exists: impl Fn(i32) -> bool, blockers: &mut Vec<Blocker>) {
     let Some(root) = items.first() else { return };
     let in_tree = |id: i32| items.iter().any(|i| i.pid == id);
-    // A shell job's session and group come from whoever restores it.
-    let inherited = |id: i32| shell_job && (id == root.sid || id == root.pgid);
+    let is_roots = |id: i32| id == root.sid || id == root.pgid;
     for i in items {
         for (id, what) in [(i.sid, "session"), (i.pgid, "process group")] {
-            if in_tree(id) || inherited(id) {
+            // A shell job's session and group come from whoever restores it.
+            if in_tree(id) || shell_job && is_roots(id) {
                 continue;
             }
+            let object = format!("{what} {id}");
             if id == 0 {
-                blockers.push(Blocker::new(i.pid, what, "its leader is outside of the pid namespace"));
+                blockers.push(Blocker::new(i.pid, object, "its leader is outside the pid namespace"));
+            } else if exists(id) || id == root.sid {
+                let outside = Blocker::new(i.pid, object, "its leader is outside the tree");
+                blockers.push(if is_roots(id) { outside.hint("allow it with --shell-job") } else { outside });
+            } else {
+                // A leader that is gone can be stood in for.
                 continue;
             }
-            let outside = Blocker::new(i.pid, format!("{what} {id}"), "its leader is outside the tree");
-            let is_roots = id == root.sid || id == root.pgid;
-            blockers.push(if is_roots { outside.hint("allow it with --shell-job") } else { outside });
             // One complaint about a task is enough: the second has the same remedy.
             break;
         }
@@ -91,7 +95,7 @@ mod tests {
     fn sessions() {
         let refused = |items: &[Item], shell_job| {
             let mut b = Vec::new();
-            session_blockers(items, shell_job, &mut b);
+            session_blockers(items, shell_job, |id| id != 98, &mut b);
             b
         };
         let leader = [item(10, 1, 10, 10), item(11, 10, 11, 10), item(12, 11, 10, 10)];
@@ -101,9 +105,12 @@ mod tests {
         assert_eq!(b.len(), 2);
         assert_eq!(b[0].hint, "allow it with --shell-job");
         assert!(refused(&job, true).is_empty());
-        // The leader of a child's session has died: its group cannot be asked of --shell-job either.
-        let orphan = [item(10, 1, 10, 10), item(11, 10, 99, 99)];
-        assert_eq!(refused(&orphan, true).len(), 1);
+        // A child that went into a session outside: --shell-job is about the root's alone.
+        let stranger = [item(10, 1, 10, 10), item(11, 10, 99, 99)];
+        assert_eq!(refused(&stranger, true).len(), 1);
+        let leaderless = [item(10, 1, 10, 10), item(11, 10, 98, 98)];
+        assert!(refused(&leaderless, false).is_empty());
+        assert_eq!(refused(&[item(10, 1, 10, 98)], false).len(), 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use criu_engine::{DumpOutcome, Error, Operator, Options, Phase, Stage};
@@ -32,33 +32,54 @@ fn fifo(name: &std::path::Path) -> (File, PathBuf) {
     (f, name.to_owned())
 }
 
+/// Forks a child that runs `f` and ends; gives its pid. It dies with its parent.
+pub fn fork(f: impl FnOnce()) -> i32 {
+    // SAFETY: the child only makes system calls and allocates; the C library makes its allocator usable after a fork.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: an integer; ends the child without the test harness's own ending.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            f();
+            libc::_exit(0);
+        }
+    }
+    pid
+}
+
 impl Victim {
     pub fn start<S: State>() -> Victim {
+        Victim::begin::<S>(true)
+    }
+
+    /// One that stays in the test's own session.
+    pub fn start_inside<S: State>() -> Victim {
+        Victim::begin::<S>(false)
+    }
+
+    fn begin<S: State>(own_session: bool) -> Victim {
         let dir = scratch("victim");
         let (go, go_name) = fifo(&dir.join("go"));
         let (mut verdict, verdict_name) = fifo(&dir.join("verdict"));
-        // SAFETY: the child only makes system calls and allocates; nothing of this crate's threads holds a lock it takes.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0);
-        if pid == 0 {
+        let pid = fork(|| {
             // SAFETY: as the manual pages have them; descriptors of the test are not used any more.
             unsafe {
-                libc::setsid();
+                if own_session {
+                    libc::setsid();
+                }
                 let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
                 for fd in 0..3 {
                     libc::dup2(null, fd);
                 }
                 libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             }
             let held = S::build();
             tell(&verdict_name, b'r');
             wait_for_byte(&go_name);
             let ok = S::check(held);
             tell(&verdict_name, if ok { b'o' } else { b'x' });
-            // SAFETY: ends the child without the test harness's own ending.
-            unsafe { libc::_exit(0) };
-        }
+        });
+        assert!(pid > 0);
         let mut b = [0];
         verdict.read_exact(&mut b).unwrap();
         assert_eq!(b, *b"r", "the victim is ready");
@@ -104,7 +125,7 @@ fn wait_for_byte(fifo: &std::path::Path) {
             return;
         }
         drop(f);
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        std::thread::sleep(std::time::Duration::from_millis(200));
     }
 }
 
@@ -176,7 +197,5 @@ impl Drop for Checkpoint {
 }
 
 fn open(path: &std::path::Path) -> OwnedFd {
-    let f = File::open(path).unwrap();
-    let _ = f.as_raw_fd();
-    f.into()
+    File::open(path).unwrap().into()
 }
