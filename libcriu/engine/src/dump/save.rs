@@ -51,6 +51,7 @@ impl Informed {
         saver.whole_tree(&self.tasks)?;
         operator.check_cancelled(Phase::Commit)?;
         saver.inventory()?;
+        self.files.commit();
         Ok(Committed {
             tasks: self.tasks.len(),
             seized: self.tasks.into_iter().filter_map(|t| t.task.living).map(|l| l.seized).collect(),

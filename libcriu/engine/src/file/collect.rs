@@ -184,6 +184,11 @@ impl DumpFiles {
         Ok(())
     }
 
+    /// The checkpoint is complete: links that were made for it stay. Before this, dropping `self` removes them.
+    pub fn commit(&mut self) {
+        self.common.ghosts.keep_links();
+    }
+
     #[cfg(test)]
     pub(crate) fn kcmp_calls(&self) -> u64 {
         self.identity.calls()

@@ -55,6 +55,13 @@ impl RestoreFiles {
     /// Reads `files.img` and the tables given, as (`files_id`, number of tasks that use it), and checks them.
     pub fn load(images: &ImageDir, options: &Options, tables: &[(u32, usize)]) -> Result<Self> {
         raise_descriptor_limit();
+        if let Some(method) = options.msg.file_validation.as_deref()
+            && !matches!(method, "filesize" | "buildid" | "build-id")
+        {
+            return Err(Error::new(Phase::Options, "--file-validation", format!("there is no method {method}"))
+                .hint("filesize or buildid")
+                .errno(libc::EBADRQC));
+        }
         let mut entries = BTreeMap::new();
         for entry in images.read_all::<FileEntry>(Kind::Files, 0).map_err(loading)? {
             if let Some(twice) = entries.insert(entry.id, entry) {
@@ -95,9 +102,7 @@ impl RestoreFiles {
 
     /// In the coordinator, before it forks: opens what more than one table uses, for all tasks to inherit.
     pub fn open_shared(&mut self) -> Result<()> {
-        let names = self.plan.entries.values().filter_map(|e| Some((e.id, e.reg.as_ref()?.name.clone())));
-        let names: Vec<_> = names.collect();
-        self.plan.ghosts.make(&self.plan.images, names.into_iter())?;
+        self.plan.ghosts.make(&self.plan.images, &self.plan.entries)?;
         for kind in &mut self.kinds {
             kind.prepare(&mut self.plan)?;
         }
@@ -132,6 +137,18 @@ impl RestoreFiles {
         let own = entry.reg.as_ref().map(|r| r.flags).or(entry.memfd.as_ref().map(|m| m.flags)).unwrap_or(0);
         let kind = kind_of(&entry)?;
         self.kinds[kind].open_again(&mut self.plan, &entry, flags.unwrap_or(own))
+    }
+
+    /// In the coordinator, when the restore is complete: removes links that the dump made for it.
+    pub fn finished(&mut self) {
+        self.plan.ghosts.remove_links();
+    }
+
+    /// In the coordinator, when every task has its own: closes what was opened for them.
+    pub fn close_all(&mut self) {
+        self.opened.clear();
+        self.plan.ghosts.close();
+        self.kinds.iter_mut().for_each(|k| k.close());
     }
 
     fn object(&self, entry: &FileEntry) -> Result<Object> {
@@ -177,11 +194,8 @@ impl RestoreFiles {
         }
         let moves = install::plan(&moves, keep)?;
         // From here on descriptors are numbers: their owners let go, what is not in the table gets closed.
-        self.plan.ghosts.close();
-        for kind in &mut self.kinds {
-            kind.close();
-        }
         let sources = std::mem::take(&mut self.opened);
+        self.close_all();
         moves.carry_out(sources, keep)?;
         self.attach(at, &fds)
     }

@@ -16,6 +16,8 @@ pub(crate) enum Place {
     Gone(Vec<u8>),
     /// The path leads to something else: replaced, or mounted over.
     Other(Vec<u8>),
+    /// Nothing is at its path though it was not unlinked: a mount hides it, or its process is gone.
+    Hidden(Vec<u8>),
     /// Not reachable from the root directory of the engine.
     Unreachable(Vec<u8>),
 }
@@ -36,8 +38,7 @@ pub(crate) fn place(link: &[u8], stat: &Stat) -> Place {
     }
     match link.strip_suffix(DELETED) {
         Some(name) => Place::Gone(name.to_vec()),
-        // Vanished since the link was read, or hidden by a mount.
-        None => Place::Other(link.to_vec()),
+        None => Place::Hidden(link.to_vec()),
     }
 }
 

@@ -123,15 +123,21 @@ pub(crate) fn round_trip(setup: fn(), check: fn()) {
 pub(crate) fn round_trips(opts: CriuOpts, setup: fn(), checks: &[fn()]) {
     let images = tempfile::tempdir().unwrap();
     let options = options(images.path(), opts);
-    let dir = ImageDir::new(open_dir(images.path()));
+    dump(&options, setup, checks);
+    restore(&options, checks);
+}
+
+/// Dumps what `setup` makes into the images directory of `options` and lets the process check itself.
+pub(crate) fn dump(options: &Options, setup: fn(), checks: &[fn()]) {
+    let dir = ImageDir::new(options.images_dir.try_clone().unwrap());
     let target = target(setup, checks[0]);
-    let (mut files, blockers) = target.collect(&options);
+    let (mut files, blockers) = target.collect(options);
     assert_eq!(blockers, [], "nothing stands in the way");
     files.save(&dir, &mut PagesIds::default(), &mut Nobody).unwrap();
+    files.commit();
     drop(files);
     assert_eq!(target.pids().len(), checks.len());
     target.check();
-    restore(&options, checks);
 }
 
 /// Restores tables 2, 3 ... from the images directory of `options` and runs the checks in them.
@@ -155,10 +161,11 @@ pub(crate) fn restore(options: &Options, checks: &[fn()]) {
             })
             .collect();
         // Whatever the coordinator holds would keep the other ends of pipes open.
-        drop(files);
+        files.close_all();
         for child in children {
             child.finish().unwrap_or_else(|e| panic!("restored: {e}"));
         }
+        files.finished();
     });
     coordinator.finish().unwrap_or_else(|e| panic!("{e}"));
 }

@@ -83,6 +83,7 @@ fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result
         watch.take_down(world);
         return Err(e);
     }
+    world.files.finished();
     let counts = world.control.counts();
     let count = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::SeqCst);
     let stats = RestoreStats {

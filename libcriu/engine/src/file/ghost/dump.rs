@@ -5,16 +5,18 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use criu_images::messages::{CriuOpts, GhostChunkEntry, GhostFileEntry, RemapFilePathEntry, RemapType, Timeval};
+use criu_images::messages::{
+    CriuOpts, FdTypes, FileEntry, GhostChunkEntry, GhostFileEntry, RegFileEntry, RemapFilePathEntry, RemapType, Timeval,
+};
 use criu_images::{ImageDir, ImageWriter, Kind};
-use rustix::fs::{CWD, Mode, OFlags, SeekFrom, openat, readlinkat, seek};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, linkat, openat, readlinkat, seek, unlinkat};
 
 use super::COPY_BYTES;
 use crate::error::{Error, Phase, Result};
 use crate::file::FileId;
-use crate::file::collect::saving;
+use crate::file::collect::{Collected, image_path, saving};
 use crate::file::kind::Unsaved;
-use crate::file::path::shown;
+use crate::file::path::{lstat, shown};
 use crate::file::seen::Seen;
 
 #[derive(Debug)]
@@ -27,36 +29,100 @@ struct Ghost {
     name: String,
 }
 
+/// A link of our own for a file whose name is gone while others are left.
+#[derive(Debug)]
+struct LinkRemap {
+    id: FileId,
+    inode: (u64, u64),
+    fd: OwnedFd,
+    path: String,
+    made: bool,
+}
+
+impl Drop for LinkRemap {
+    /// A dump that failed leaves no link behind.
+    fn drop(&mut self) {
+        if self.made {
+            let _ = unlinkat(CWD, &self.path, AtFlags::empty());
+        }
+    }
+}
+
 /// The ghosts of a dump.
 #[derive(Debug, Default)]
 pub(crate) struct Ghosts {
+    links: Vec<LinkRemap>,
     ghosts: Vec<Ghost>,
     by_inode: HashMap<(u64, u64), u32>,
     remaps: Vec<RemapFilePathEntry>,
 }
 
-impl Ghosts {
-    /// Takes in a file whose name `name` is gone; `id` is its entry's.
-    pub(crate) fn remap(&mut self, seen: &Seen<'_>, id: FileId, name: &[u8], opts: &CriuOpts) -> Result<(), Unsaved> {
-        let stat = &seen.stat;
-        if stat.st_nlink > 0 && seen.file_type() != libc::S_IFDIR {
-            let cause = format!("its name {} is gone, but it has {} other links", shown(name), stat.st_nlink);
-            return Err(Unsaved::because(cause).hint("give it its name back; --link-remap is not supported yet"));
-        }
-        let key = (stat.st_dev, stat.st_ino);
-        let ghost = match self.by_inode.get(&key) {
+/// Takes in a file whose name `name` is gone; `id` is its entry's.
+pub(crate) fn remap(common: &mut Collected, seen: &Seen<'_>, id: FileId, name: &[u8]) -> Result<(), Unsaved> {
+    let stat = &seen.stat;
+    let key = (stat.st_dev, stat.st_ino);
+    let (remap_id, remap_type) = if stat.st_nlink > 0 && seen.file_type() != libc::S_IFDIR {
+        let link = match common.ghosts.links.iter().find(|l| l.inode == key) {
+            Some(link) => link.id,
+            None => add_link(common, seen, name)?,
+        };
+        (link, RemapType::Linked)
+    } else {
+        let ghost = match common.ghosts.by_inode.get(&key) {
             Some(&ghost) => ghost,
             None => {
-                let ghost = self.add(seen, name, opts)?;
-                self.by_inode.insert(key, ghost);
+                let ghost = common.ghosts.add(seen, name, &common.opts)?;
+                common.ghosts.by_inode.insert(key, ghost);
                 ghost
             }
         };
-        let remap_type = Some(RemapType::Ghost as i32);
-        self.remaps.push(RemapFilePathEntry { orig_id: id, remap_id: ghost, remap_type });
-        Ok(())
-    }
+        (ghost, RemapType::Ghost)
+    };
+    common.ghosts.remaps.push(RemapFilePathEntry { orig_id: id, remap_id, remap_type: Some(remap_type as i32) });
+    Ok(())
+}
 
+/// Plans a link of our own beside where the name was.
+fn add_link(common: &mut Collected, seen: &Seen<'_>, name: &[u8]) -> Result<FileId, Unsaved> {
+    if !common.opts.link_remap() {
+        let cause = format!("its name {} is gone, but it has {} other links", shown(name), seen.stat.st_nlink);
+        return Err(Unsaved::because(cause).hint("let a link be made for it with --link-remap"));
+    }
+    let dir = name.iter().rposition(|&b| b == b'/').map_or(&name[..0], |at| &name[..=at]);
+    if lstat(if dir.is_empty() { b"/" } else { dir }).is_err() {
+        return Err(Unsaved::because(format!("its directory {} is gone, but it has other links", shown(dir)))
+            .hint("give it its directory back"));
+    }
+    let id = common.new_id();
+    let path = image_path(&free_name(dir, id))?;
+    let fd = rustix::io::fcntl_dupfd_cloexec(&seen.dup, 0).map_err(|e| Unsaved::os(seen, "dup", e))?;
+    let regular = seen.file_type() == libc::S_IFREG;
+    let reg = RegFileEntry {
+        id,
+        name: path.clone(),
+        size: regular.then_some(seen.stat.st_size as u64),
+        mode: Some(seen.stat.st_mode),
+        ..RegFileEntry::default()
+    };
+    common.entries.push(FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg), ..FileEntry::default() });
+    let inode = (seen.stat.st_dev, seen.stat.st_ino);
+    common.ghosts.links.push(LinkRemap { id, inode, fd, path, made: false });
+    Ok(id)
+}
+
+/// `link_remap.ID`, or with a number added where that is taken.
+fn free_name(dir: &[u8], id: FileId) -> Vec<u8> {
+    let with = |suffix: &str| [dir, format!("link_remap.{id}{suffix}").as_bytes()].concat();
+    let mut name = with("");
+    let mut n = 0;
+    while lstat(&name).is_ok() {
+        n += 1;
+        name = with(&format!(".{n}"));
+    }
+    name
+}
+
+impl Ghosts {
     fn add(&mut self, seen: &Seen<'_>, name: &[u8], opts: &CriuOpts) -> Result<u32, Unsaved> {
         let stat = &seen.stat;
         let size_bytes = stat.st_size as u64;
@@ -94,9 +160,15 @@ impl Ghosts {
     }
 
     /// Writes `remap-fpath.img` and every ghost's image.
-    pub(crate) fn save(&self, images: &ImageDir) -> Result<()> {
+    pub(crate) fn save(&mut self, images: &ImageDir) -> Result<()> {
         if self.remaps.is_empty() {
             return Ok(());
+        }
+        for link in &mut self.links {
+            let from = format!("/proc/self/fd/{}", link.fd.as_raw_fd());
+            linkat(CWD, from, CWD, &link.path, AtFlags::SYMLINK_FOLLOW)
+                .map_err(|e| Error::os(Phase::Save, format!("link {}", link.path), "linkat", e))?;
+            link.made = true;
         }
         let mut image = images.create(Kind::RemapFpath, 0).map_err(saving)?;
         for remap in &self.remaps {
@@ -104,6 +176,15 @@ impl Ghosts {
         }
         image.finish().map_err(saving)?;
         self.ghosts.iter().try_for_each(|g| g.save(images))
+    }
+}
+
+impl Ghosts {
+    /// The checkpoint is complete: what it needs stays.
+    pub(crate) fn keep_links(&mut self) {
+        for link in &mut self.links {
+            link.made = false;
+        }
     }
 }
 

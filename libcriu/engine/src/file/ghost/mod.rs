@@ -4,12 +4,15 @@
 //! A ghost comes back under its old path for the moment it takes to unlink it, so that /proc shows the same name; where
 //! that name is taken, beside it.
 //!
+//! For a file with other names left the dump makes a link beside the old name (`link_remap`), which the restore opens and,
+//! when it is done, removes.
+//!
 //! Limits: contents up to `ghost_limit`; holes stay holes; a ghost directory comes back empty, as it was.
 
 mod dump;
 mod restore;
 
-pub(crate) use dump::{Ghosts, kernel_dev, reopen};
+pub(crate) use dump::{Ghosts, kernel_dev, remap, reopen};
 pub(crate) use restore::{GhostFiles, Remap, open_made};
 
 /// Chunks and raw contents are copied in pieces of this size.

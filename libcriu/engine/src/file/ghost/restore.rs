@@ -1,6 +1,6 @@
 //! Ghosts come back: made in the coordinator, unlinked at once, opened by whoever needs them through /proc/self/fd.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -8,11 +8,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use criu_images::messages::{GhostChunkEntry, GhostFileEntry, RemapFilePathEntry, RemapType, Timeval};
+use criu_images::messages::{FileEntry, GhostChunkEntry, GhostFileEntry, RemapFilePathEntry, RemapType, Timeval};
 use criu_images::{ImageDir, ImageReader, Kind};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown, ftruncate, futimens,
-    mkdirat, mknodat, openat, symlinkat, unlinkat,
+    linkat, mkdirat, mknodat, openat, symlinkat, unlinkat,
 };
 
 use super::COPY_BYTES;
@@ -21,7 +21,7 @@ use crate::file::FileId;
 use crate::file::load::loading;
 
 /// What stands in for a file whose name is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Remap {
     Ghost(u32),
     /// The entry whose path is another link of the same file.
@@ -37,7 +37,9 @@ const GHOST_BIT: u32 = 1 << 31;
 #[derive(Debug, Default)]
 pub(crate) struct GhostFiles {
     remaps: HashMap<FileId, Remap>,
-    made: HashMap<u32, OwnedFd>,
+    made: HashMap<Remap, OwnedFd>,
+    /// Paths of links that the dump made.
+    links: BTreeSet<String>,
 }
 
 impl GhostFiles {
@@ -54,34 +56,67 @@ impl GhostFiles {
             };
             remaps.insert(e.orig_id, remap);
         }
-        Ok(GhostFiles { remaps, made: HashMap::new() })
+        Ok(GhostFiles { remaps, ..GhostFiles::default() })
     }
 
     pub(crate) fn remap(&self, id: FileId) -> Option<Remap> {
         self.remaps.get(&id).copied()
     }
 
-    /// Makes every ghost that one of `names` (entry and path) is remapped to.
-    pub(crate) fn make(&mut self, images: &ImageDir, names: impl Iterator<Item = (FileId, String)>) -> Result<()> {
-        for (id, name) in names {
-            if let Some(Remap::Ghost(ghost)) = self.remap(id)
-                && !self.made.contains_key(&ghost)
-            {
-                self.made.insert(ghost, make(images, ghost, &name)?);
-            }
+    /// Makes whatever stands in for entries whose names are gone: ghosts, and openings of links.
+    pub(crate) fn make(&mut self, images: &ImageDir, entries: &BTreeMap<FileId, FileEntry>) -> Result<()> {
+        for reg in entries.values().filter_map(|e| e.reg.as_ref()) {
+            let Some(remap) = self.remap(reg.id).filter(|r| !self.made.contains_key(r)) else { continue };
+            let made = match remap {
+                Remap::Ghost(ghost) => make(images, ghost, &reg.name)?,
+                Remap::Linked(link) => {
+                    let link = entries.get(&link).and_then(|e| e.reg.as_ref());
+                    let link =
+                        link.ok_or_else(|| Error::new(Phase::Check, &*reg.name, "its link is not in files.img"))?;
+                    self.links.insert(link.name.clone());
+                    open_link(&link.name, &reg.name)?
+                }
+                Remap::Procfs(_) => continue,
+            };
+            self.made.insert(remap, made);
         }
         Ok(())
     }
 
-    /// The ghost as made; open it through /proc/self/fd.
-    pub(crate) fn get(&self, ghost: u32) -> Option<BorrowedFd<'_>> {
-        self.made.get(&ghost).map(AsFd::as_fd)
+    /// What was made; open it through /proc/self/fd.
+    pub(crate) fn get(&self, remap: Remap) -> Option<BorrowedFd<'_>> {
+        self.made.get(&remap).map(AsFd::as_fd)
+    }
+
+    /// The restore is complete: the links that the dump made are not needed any more.
+    pub(crate) fn remove_links(&mut self) {
+        for link in std::mem::take(&mut self.links) {
+            if let Err(e) = unlinkat(CWD, &link, AtFlags::empty()) {
+                log::warn!("the link {link} of the checkpoint could not be removed: {e}");
+            }
+        }
     }
 
     /// Lets go of what was made.
     pub(crate) fn close(&mut self) {
         self.made.clear();
     }
+}
+
+/// Opens the file of a link by the name that is gone, if that is free, so that /proc shows it.
+fn open_link(link: &str, name: &str) -> Result<OwnedFd> {
+    let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, format!("{name} (link {link})"), call, e);
+    let linked = linkat(CWD, link, CWD, name, AtFlags::empty());
+    let path = match linked {
+        Ok(()) => name,
+        Err(rustix::io::Errno::EXIST | rustix::io::Errno::NOENT) => link,
+        Err(e) => return Err(failed("linkat", e)),
+    };
+    let opened = openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    if linked.is_ok() {
+        unlinkat(CWD, name, AtFlags::empty()).map_err(|e| failed("unlinkat", e))?;
+    }
+    opened.map_err(|e| failed("open", e))
 }
 
 fn make(images: &ImageDir, ghost: u32, name: &str) -> Result<OwnedFd> {

@@ -6,16 +6,27 @@ use criu_images::messages::{FdTypes, FileEntry, RegFileEntry};
 use rustix::fs::{major, minor};
 
 use super::build_id::build_id;
-use crate::error::Result;
+use crate::error::{Blocker, Result};
 use crate::file::FileId;
 use crate::file::collect::{Collected, image_path};
-use crate::file::ghost::reopen;
+use crate::file::ghost::{remap, reopen};
 use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::path::{Place, place, shown};
 use crate::file::seen::Seen;
 
+/// A file below /proc/PID.
+#[derive(Debug)]
+struct ProcFile {
+    id: FileId,
+    task: i32,
+    pid: i32,
+    object: String,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct Regular;
+pub(crate) struct Regular {
+    proc_files: Vec<ProcFile>,
+}
 
 impl DumpKind for Regular {
     fn claims(&self, seen: &Seen<'_>) -> bool {
@@ -30,8 +41,54 @@ impl DumpKind for Regular {
             check_device(seen)?;
         }
         let reg = entry(seen, id, common)?;
+        if let Some((task, rest)) = proc_task(reg.name.as_bytes())
+            && seen.fd >= 0
+        {
+            check_proc(task, rest)?;
+            self.proc_files.push(ProcFile { id, task, pid: seen.task.pid, object: seen.object() });
+        }
         Ok(FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg), ..FileEntry::default() })
     }
+
+    fn resolve(&mut self, common: &mut Collected, blockers: &mut Vec<Blocker>) -> Result<()> {
+        for file in &self.proc_files {
+            let mut refuse = |cause: String| {
+                blockers.push(Blocker::new(file.pid, &*file.object, cause).hint("close it before the dump"));
+            };
+            let users = common.tables.values().filter(|t| t.fds.iter().any(|f| f.id == file.id)).count();
+            if !common.tasks.values().any(|&vpid| vpid == file.task) {
+                refuse(format!("it belongs to process {}, which is outside the tree", file.task));
+            } else if users > 1 {
+                // What several tables use is opened before the tasks exist.
+                refuse("a /proc file of a task that several tasks have open cannot be saved yet".into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The process that a path below /proc names, and what follows.
+fn proc_task(name: &[u8]) -> Option<(i32, &str)> {
+    let rest = std::str::from_utf8(name.strip_prefix(b"/proc/")?).ok()?;
+    let (pid, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    Some((pid.parse().ok().filter(|&p| p > 0)?, rest))
+}
+
+/// Refuses what will not be there when the files of a restored task are opened.
+fn check_proc(task: i32, rest: &str) -> Result<(), Unsaved> {
+    let (first, below) = rest.split_once('/').unwrap_or((rest, ""));
+    let own_thread = below.split('/').next().is_some_and(|tid| tid.is_empty() || tid.parse() == Ok(task));
+    let moves = match first {
+        "task" => !own_thread,
+        "fd" | "fdinfo" | "map_files" => !below.is_empty(),
+        _ => false,
+    };
+    if moves {
+        return Err(
+            Unsaved::because("a /proc file of a thread or descriptor cannot be saved").hint("close it before the dump")
+        );
+    }
+    Ok(())
 }
 
 /// The entry of whatever `seen`'s path leads to; makes it a ghost when the name is gone.
@@ -39,12 +96,19 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
     let name = match place(&seen.link, &seen.stat) {
         Place::Here(name) => name,
         Place::Gone(name) => {
-            common.ghosts.remap(seen, id, &name, &common.opts)?;
+            remap(common, seen, id, &name)?;
             name
         }
         Place::Other(name) => {
             let cause = format!("another file is at {} now: it was replaced or mounted over", shown(&name));
             return Err(Unsaved::because(cause).hint("put the file back at its path"));
+        }
+        Place::Hidden(name) if proc_task(&name).is_some() => {
+            return Err(Unsaved::because("a /proc file of a process that is gone").hint("close it before the dump"));
+        }
+        Place::Hidden(name) => {
+            return Err(Unsaved::because(format!("nothing is at {} now: it was mounted over", shown(&name)))
+                .hint("make its path lead to it again"));
         }
         Place::Unreachable(name) => {
             return Err(Unsaved::because(format!("{} is no path that leads to it", shown(&name)))

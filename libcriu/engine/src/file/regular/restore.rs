@@ -82,20 +82,20 @@ pub(crate) fn open_path(plan: &Plan, reg: &RegFileEntry, flags: u32) -> Result<O
     }
     let oflags = oflags | OFlags::CLOEXEC | OFlags::NOCTTY;
     let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, object(), call, e);
-    let path = match plan.ghosts.remap(reg.id) {
-        None => &reg.name,
-        Some(Remap::Ghost(ghost)) => {
-            let made = plan.ghosts.get(ghost);
-            let made = made.ok_or_else(|| Error::new(Phase::Files, object(), "its ghost file was not made"))?;
-            if reg.mode.unwrap_or(0) & libc::S_IFMT == libc::S_IFLNK {
-                return made.try_clone_to_owned().map_err(|e| Error::os(Phase::Files, object(), "dup", e));
-            }
-            return open_made(made, oflags).map_err(|e| failed("open", e));
+    if let Some(remap) = plan.ghosts.remap(reg.id) {
+        if let Remap::Linked(link) = remap
+            && let Some(link) = plan.entries.get(&link).and_then(|e| e.reg.as_ref())
+        {
+            check(plan, link, &link.name)?;
         }
-        Some(Remap::Linked(_) | Remap::Procfs(_)) => {
-            return Err(Error::new(Phase::Files, object(), "files remapped to another link cannot be restored yet"));
+        let made = plan.ghosts.get(remap);
+        let made = made.ok_or_else(|| Error::new(Phase::Files, object(), "what stands in for it was not made"))?;
+        if reg.mode.unwrap_or(0) & libc::S_IFMT == libc::S_IFLNK {
+            return made.try_clone_to_owned().map_err(|e| Error::os(Phase::Files, object(), "dup", e));
         }
-    };
+        return open_made(made, oflags).map_err(|e| failed("open", e));
+    }
+    let path = &reg.name;
     check(plan, reg, path)?;
     let fd = openat(CWD, path, oflags, Mode::empty()).map_err(|e| failed("open", e))?;
     check_build_id(plan, reg, &fd)?;

@@ -167,6 +167,128 @@ fn unlinked_ones_are_kept_with_their_holes() {
 }
 
 #[test]
+fn other_links_that_are_left_lead_to_it() {
+    let _ = std::fs::remove_file(path("second-link"));
+    round_trips(
+        CriuOpts { link_remap: Some(true), ..CriuOpts::default() },
+        || {
+            let f = read_write("first-link", OFlags::TRUNC);
+            rustix::io::write(&f, b"linked").unwrap();
+            put(f, 10);
+            put(open(path("first-link"), OFlags::RDONLY, Mode::empty()).unwrap(), 11);
+            std::fs::hard_link(path("first-link"), path("second-link")).unwrap();
+            std::fs::remove_file(path("first-link")).unwrap();
+        },
+        &[|| {
+            let other = rustix::fs::stat(path("second-link")).unwrap();
+            for fd in [10, 11] {
+                assert_eq!(rustix::fs::fstat(borrow(fd)).unwrap().st_ino, other.st_ino);
+            }
+            let link = std::fs::read_link("/proc/self/fd/10").unwrap();
+            assert_eq!(link.to_str().unwrap(), path("first-link") + " (deleted)");
+            rustix::io::pwrite(borrow(10), b"L", 0).unwrap();
+            assert_eq!(std::fs::read_to_string(path("second-link")).unwrap(), "Linked");
+            assert_eq!(seek(borrow(10), SeekFrom::Current(0)).unwrap(), 6);
+        }],
+    );
+    assert_eq!(rustix::fs::stat(path("second-link")).unwrap().st_nlink, 1, "the dump's own link is gone");
+    std::fs::remove_file(path("second-link")).unwrap();
+}
+
+#[test]
+fn a_dump_that_fails_leaves_no_link() {
+    let images = tempfile::tempdir().unwrap();
+    let options = options(images.path(), CriuOpts { link_remap: Some(true), ..CriuOpts::default() });
+    let setup = || {
+        put(read_write("left", OFlags::empty()), 10);
+        std::fs::hard_link(path("left"), path("left-other")).unwrap();
+        std::fs::remove_file(path("left")).unwrap();
+    };
+    let (mut files, found) = target(setup, || {}).collect(&options);
+    assert_eq!(found, []);
+    let dir = ImageDir::new(options.images_dir.try_clone().unwrap());
+    let links = || rustix::fs::stat(path("left-other")).unwrap().st_nlink;
+    files.save(&dir, &mut Default::default(), &mut crate::file::tests::Nobody).unwrap();
+    assert_eq!(links(), 2);
+    drop(files);
+    assert_eq!(links(), 1);
+    std::fs::remove_file(path("left-other")).unwrap();
+}
+
+#[test]
+fn proc_files_by_path_as_far_as_they_lead_there_again() {
+    round_trip(
+        || {
+            put(open("/proc/meminfo", OFlags::RDONLY, Mode::empty()).unwrap(), 10);
+            put(open("/proc/sys/kernel/ostype", OFlags::RDONLY, Mode::empty()).unwrap(), 11);
+        },
+        || {
+            let mut buf = [0; 9];
+            rustix::io::pread(borrow(10), &mut buf, 0).unwrap();
+            assert_eq!(&buf, b"MemTotal:");
+            rustix::io::pread(borrow(11), &mut buf[..5], 0).unwrap();
+            assert_eq!(&buf[..5], b"Linux");
+        },
+    );
+    let found = blockers(CriuOpts::default(), || {
+        put(open("/proc/self/maps", OFlags::RDONLY, Mode::empty()).unwrap(), 9);
+        put(open("/proc/1/status", OFlags::RDONLY, Mode::empty()).unwrap(), 10);
+        put(open("/proc/self/fdinfo/0", OFlags::RDONLY, Mode::empty()).unwrap(), 11);
+        let dead = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        put(open(format!("/proc/{}/status", dead.id()), OFlags::RDONLY, Mode::empty()).unwrap(), 12);
+        let mut dead = dead;
+        dead.kill().unwrap();
+        dead.wait().unwrap();
+    });
+    let mut text: Vec<String> = found.iter().map(|b| b.to_string()).collect();
+    text.sort();
+    assert_eq!(text.len(), 3, "{text:#?}");
+    assert!(text[0].contains("fd 10 (/proc/1/status): it belongs to process 1"), "{}", text[0]);
+    assert!(text[1].contains("fd 11 (") && text[1].contains("of a thread or descriptor"), "{}", text[1]);
+    assert!(text[2].contains("fd 12 (") && text[2].contains("is gone"), "{}", text[2]);
+}
+
+#[test]
+fn files_and_pipes_given_by_whoever_restores() {
+    use criu_images::messages::{FileEntry, InheritFd};
+    let images = tempfile::tempdir().unwrap();
+    let setup = || {
+        put(read_write("given", OFlags::empty()), 10);
+        let (_, writer) = rustix::pipe::pipe().unwrap();
+        put(writer, 11);
+    };
+    crate::file::tests::dump(&options(images.path(), CriuOpts::default()), setup, &[|| {}]);
+    let dir = ImageDir::new(File::open(images.path()).unwrap().into());
+    let entries: Vec<FileEntry> = dir.read_all(criu_images::Kind::Files, 0).unwrap();
+    let pipe = entries.iter().filter(|e| e.id != 0).find_map(|e| e.pipe.filter(|p| p.flags & 1 == 1)).unwrap();
+    // The file at the path is gone: only what was given can serve.
+    std::fs::remove_file(path("given")).unwrap();
+    let stand_in = tempfile::tempfile().unwrap();
+    stand_in.write_all_at(b"stand-in", 0).unwrap();
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let key = |key: String, fd: &dyn std::os::fd::AsRawFd| InheritFd { key, fd: fd.as_raw_fd() };
+    let inherit_fd = vec![
+        key(path("given").trim_start_matches('/').into(), &stand_in),
+        key(format!("pipe:[{}]", pipe.pipe_id), &writer),
+    ];
+    restore(
+        &options(images.path(), CriuOpts { inherit_fd, ..CriuOpts::default() }),
+        &[|| {
+            let mut buf = [0; 8];
+            rustix::io::pread(borrow(10), &mut buf, 0).unwrap();
+            assert_eq!(&buf, b"stand-in");
+            rustix::io::write(borrow(11), b"through").unwrap();
+        }],
+    );
+    let mut buf = [0; 16];
+    assert_eq!(rustix::io::read(&reader, &mut buf).unwrap(), 7);
+    let closed = InheritFd { key: "tmp/x".into(), fd: 12345 };
+    let options = options(images.path(), CriuOpts { inherit_fd: vec![closed], ..CriuOpts::default() });
+    let refused = crate::file::RestoreFiles::load(&dir, &options, &[]).unwrap_err();
+    assert_eq!(refused.errno, libc::EBADRQC);
+}
+
+#[test]
 fn what_cannot_be_saved_is_named() {
     let found = blockers(CriuOpts { ghost_limit: Some(1000), ..CriuOpts::default() }, || {
         let f = read_write("big", OFlags::TRUNC);
