@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use super::checkpoint::Alive;
+use super::own_exe;
 use super::world::World;
 use crate::error::{Error, Phase, Result};
 use crate::file::FileId;
@@ -203,6 +204,7 @@ fn map(world: &mut World, open: &mut Open, area: &Area, at: u64, fills: bool) ->
                         e.object = format!("{} ({})", area.name(), e.object);
                         e
                     })?;
+                    own_exe::step_aside(fd.as_fd()).map_err(failed(area, "leave this program's own file"))?;
                     e.insert(fd)
                 }
             };

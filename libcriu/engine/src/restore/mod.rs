@@ -10,6 +10,7 @@ mod failure;
 mod kin;
 mod load;
 mod memory;
+mod own_exe;
 mod region;
 mod resume;
 mod task;

@@ -202,3 +202,30 @@ pub fn unmap_inherited(m: Mapped) -> io::Result<()> {
     // SAFETY: a `Mapped` is never part of the engine's own memory.
     check(unsafe { libc::munmap(m.start as *mut libc::c_void, m.len as usize) }.into()).map(drop)
 }
+
+/// Replaces a file mapping of this program's own by an anonymous copy at the same place. The process must be
+/// single-threaded.
+///
+/// # References
+/// mremap(2), MREMAP_FIXED.
+pub fn replace_by_copy(start: u64, len: u64, prot: i32) -> io::Result<()> {
+    let (old, len) = (start as *mut libc::c_void, len as usize);
+    // SAFETY: the copy is new memory. `old` is a readable mapping of the program's; between copying and moving only libc's
+    // thin call wrappers run, which write nothing there, so the program finds the bytes it left at the same addresses.
+    unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let copy = libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+        check(copy as i64)?;
+        if prot & libc::PROT_READ != 0 {
+            std::ptr::copy_nonoverlapping(old.cast::<u8>(), copy.cast::<u8>(), len);
+        }
+        let moved = libc::mprotect(copy, len, prot) == 0
+            && libc::mremap(copy, len, len, libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, old) == old;
+        if moved {
+            return Ok(());
+        }
+        let e = io::Error::last_os_error();
+        libc::munmap(copy, len);
+        Err(e)
+    }
+}

@@ -88,6 +88,22 @@ pub fn prctl(option: i32, argument: u64) -> io::Result<i32> {
     }
 }
 
+/// Describes this process's address space anew, its executable included.
+///
+/// # References
+/// prctl(2), PR_SET_MM_MAP (Linux 3.18).
+pub fn set_mm_map(map: &criu_pie::abi::restorer::MmMap) -> io::Result<()> {
+    // SAFETY: the kernel reads the structure and checks it; it changes what /proc shows, no memory.
+    let ret = unsafe { libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, std::ptr::from_ref(map), size_of_val(map), 0) };
+    if ret == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Where the heap of this process ends.
+pub fn current_break() -> u64 {
+    // SAFETY: an increment of 0 changes nothing.
+    (unsafe { libc::sbrk(0) }) as u64
+}
+
 /// Registers this process's address space for a membarrier command.
 ///
 /// # References
