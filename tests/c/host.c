@@ -175,6 +175,29 @@ static void beside_a_collector(criu_opts *opts)
 	no_child();
 }
 
+/* A daemon without standard descriptors; nothing stays open. */
+static void nothing_open(void)
+{
+	int open_before = descriptors(), status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		criu_opts *opts = NULL;
+		int i;
+
+		for (i = 0; i < 3; i++)
+			close(i);
+		if (criu_local_init_opts(&opts))
+			_exit(1);
+		for (i = 0; i < 5; i++)
+			if (criu_local_get_version(opts) != 40200)
+				_exit(2);
+		_exit(descriptors() == open_before - 3 ? 0 : 3);
+	}
+	EXPECT(waitpid(pid, &status, 0) == pid);
+	EXPECT_INT(status, 0);
+}
+
 /* A host that gets the orphans, and so the worker, collects it. */
 static void subreaper(criu_opts *opts)
 {
@@ -295,6 +318,7 @@ int main(int argc, char *argv[])
 	dispositions(opts);
 	beside_a_collector(opts);
 	subreaper(opts);
+	nothing_open();
 	many_at_once();
 	large_host(opts);
 	criu_local_free_opts(opts);

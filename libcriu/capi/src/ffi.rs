@@ -104,6 +104,18 @@ pub(crate) fn close_others(kept: &OwnedFd) {
     }
 }
 
+/// Opens /dev/null at those of the descriptors 0-2 that are closed, so that no file gets such a number.
+pub(crate) fn fill_standard() {
+    // SAFETY: touches no memory but a constant path; open takes the lowest free number.
+    unsafe {
+        for fd in 0..3 {
+            if libc::fcntl(fd, libc::F_GETFD) == -1 {
+                libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            }
+        }
+    }
+}
+
 pub(crate) fn ignore_sigpipe() {
     // SAFETY: installs no handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };

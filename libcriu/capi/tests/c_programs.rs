@@ -169,3 +169,8 @@ fn static_library() {
 fn fake_service() {
     shared("fake_service.c");
 }
+
+#[test]
+fn dump_and_restore() {
+    shared("dump_restore.c");
+}

@@ -48,7 +48,7 @@ impl Connection {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(|e| Error::os(Code::Connect, WHAT, "socketpair", e))?;
-        Ok((Connection { fd: Fd::Owned(ours) }, theirs))
+        Ok((Connection { fd: Fd::Owned(above_standard(ours)?) }, above_standard(theirs)?))
     }
 
     /// Connects to the service that listens at `path`.
@@ -137,6 +137,14 @@ impl Connection {
     pub(crate) fn shut_down(&self) {
         let _ = rustix::net::shutdown(self.fd(), rustix::net::Shutdown::Both);
     }
+}
+
+/// A host that has closed its standard descriptors gets new ones at their numbers, where a worker expects something else.
+fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
+    }
+    rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(|e| Error::os(Code::Connect, WHAT, "fcntl F_DUPFD_CLOEXEC", e))
 }
 
 /// Sends `request` as one packet; one that does not fit the socket's buffer enlarges it.

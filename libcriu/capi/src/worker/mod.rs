@@ -100,6 +100,7 @@ extern "C" fn criu_worker_main(_argc: c_int, _argv: *mut *mut c_char) -> c_int {
             };
             // The file's number would be the process's name otherwise.
             let _ = rustix::thread::set_name(c"criu");
+            ffi::fill_standard();
             ffi::ignore_sigpipe();
             ffi::close_others(&connection);
             serve(connection)
