@@ -8,7 +8,7 @@ use criu_images::messages::{CriuFeatures, CriuOpts, CriuReq, CriuReqType, CriuRe
 use crate::cancel::Canceller;
 use crate::error::{Blocker, Code, Error, Result};
 use crate::session::Session;
-use crate::transport::Transport;
+use crate::transport::{Purpose, Transport};
 
 /// Options and the way to an engine. Clients are independent of each other; one may be used for any number of operations.
 #[derive(Clone, Debug, Default)]
@@ -139,7 +139,7 @@ impl Client {
         if let Some(opts) = &mut request.opts {
             opts.rst_sibling = Some(true);
         }
-        restored(&Session::open(self, true, false)?.exchange(&request, callbacks)?)
+        restored(&Session::open(self, self.purpose(&request))?.exchange(&request, callbacks)?)
     }
 
     /// Whether this kernel has what the engine needs.
@@ -157,7 +157,7 @@ impl Client {
     pub fn features(&self, wanted: CriuFeatures) -> Result<CriuFeatures> {
         let mut request = self.request(CriuReqType::FeatureCheck, &Silent);
         request.features = Some(wanted);
-        let response = Session::open(self, false, false)?.exchange(&request, &mut Silent)?;
+        let response = Session::open(self, Purpose::Look { traces_us: false })?.exchange(&request, &mut Silent)?;
         response.features.ok_or_else(|| incomplete("features"))
     }
 
@@ -167,7 +167,7 @@ impl Client {
     /// The engine was not reached.
     pub fn version(&self) -> Result<CriuVersion> {
         let request = self.request(CriuReqType::Version, &Silent);
-        let response = Session::open(self, false, false)?.exchange(&request, &mut Silent)?;
+        let response = Session::open(self, Purpose::Look { traces_us: false })?.exchange(&request, &mut Silent)?;
         response.version.ok_or_else(|| incomplete("version"))
     }
 
@@ -176,10 +176,9 @@ impl Client {
     /// # Errors
     /// The engine was not reached, or it says no.
     pub fn exchange(&self, request: CriuReq, callbacks: &mut dyn Callbacks) -> Result<CriuResp> {
-        let sibling = request.opts.as_ref().is_some_and(CriuOpts::rst_sibling);
         let client = Client { opts: request.opts.clone().unwrap_or_default(), ..self.clone() };
         let request = client.completed(request, callbacks);
-        Session::open(&client, sibling, request.traces() && client.targets_us())?.exchange(&request, callbacks)
+        Session::open(&client, client.purpose(&request))?.exchange(&request, callbacks)
     }
 
     /// Opens a connection for pre-dumps, one after the other, and the dump that ends them.
@@ -187,18 +186,28 @@ impl Client {
     /// # Errors
     /// The engine was not reached.
     pub fn iterations(&self) -> Result<Iterations> {
-        Session::open(self, false, false).map(|session| Iterations { session })
+        Session::open(self, Purpose::Look { traces_us: false }).map(|session| Iterations { session })
     }
 
     fn ask(&self, kind: CriuReqType, callbacks: &mut dyn Callbacks) -> Result<CriuResp> {
         let request = self.request(kind, callbacks);
-        Session::open(self, false, request.traces() && self.targets_us())?.exchange(&request, callbacks)
+        Session::open(self, self.purpose(&request))?.exchange(&request, callbacks)
     }
 
     /// Whether this process is the root of the tree to be dumped.
     pub fn targets_us(&self) -> bool {
         let us = rustix::process::getpid().as_raw_nonzero().get();
         matches!(self.opts.pid, None | Some(0)) || self.opts.pid == Some(us)
+    }
+
+    fn purpose(&self, request: &CriuReq) -> Purpose {
+        use CriuReqType::{Dump, PreDump, Preflight, Restore, SinglePreDump};
+        match request.r#type() {
+            Restore if request.opts.as_ref().is_some_and(CriuOpts::rst_sibling) => Purpose::RestoreChild,
+            Restore => Purpose::Restore,
+            Dump | PreDump | SinglePreDump | Preflight => Purpose::Look { traces_us: self.targets_us() },
+            _ => Purpose::Look { traces_us: false },
+        }
     }
 
     fn request(&self, kind: CriuReqType, callbacks: &dyn Callbacks) -> CriuReq {
@@ -216,18 +225,6 @@ impl Client {
             opts.deadline_ms = self.deadline.map(|d| d.as_millis().try_into().unwrap_or(u64::MAX));
         }
         request
-    }
-}
-
-/// Requests that stop the tree they are about.
-trait Traces {
-    fn traces(&self) -> bool;
-}
-
-impl Traces for CriuReq {
-    fn traces(&self) -> bool {
-        use CriuReqType::{Dump, PreDump, Preflight, SinglePreDump};
-        matches!(self.r#type(), Dump | PreDump | SinglePreDump | Preflight)
     }
 }
 

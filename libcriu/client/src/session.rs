@@ -11,7 +11,7 @@ use crate::client::{Callbacks, Client, Notification};
 use crate::connection::{Connection, Received};
 use crate::error::{Code, Error, Result};
 use crate::sys;
-use crate::transport::Worker;
+use crate::transport::{Purpose, Worker};
 
 /// How often a waiting thread looks whether it was told to stop.
 const TICK: Duration = Duration::from_secs(1);
@@ -30,13 +30,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects to the client's engine. `traces_us`: the operation stops this very process.
-    pub(crate) fn open(client: &Client, sibling: bool, traces_us: bool) -> Result<Self> {
+    /// Connects to the client's engine.
+    pub(crate) fn open(client: &Client, purpose: Purpose) -> Result<Self> {
         let deadline = client.deadline.map(|d| Instant::now() + d);
-        let (connection, worker) = client.transport.connect(sibling)?;
+        let (connection, worker) = client.transport.connect(purpose)?;
         let registered = client.canceller.register(&connection);
         let mut tracer_allowed = false;
-        if let (true, Some(worker), true) = (traces_us, &worker, yama_asks()) {
+        if let (Purpose::Look { traces_us: true }, Some(worker), true) = (purpose, &worker, yama_asks()) {
             sys::allow_tracer(Some(worker.pid()));
             tracer_allowed = true;
         }

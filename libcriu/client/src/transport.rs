@@ -52,6 +52,25 @@ impl Default for Transport {
     }
 }
 
+/// What a connection is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Anything that restores nothing; `traces_us`: it stops this very process.
+    Look {
+        traces_us: bool,
+    },
+    Restore,
+    /// The restored root is to be this process's child.
+    RestoreChild,
+}
+
+impl Purpose {
+    /// What is restored may belong to this process's session and terminal; nothing else needs them.
+    fn leaves_session(self) -> bool {
+        matches!(self, Purpose::Look { .. })
+    }
+}
+
 /// A process started for one connection.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -69,32 +88,30 @@ impl Transport {
         matches!(self, Transport::Worker(_) | Transport::Binary(_))
     }
 
-    /// Connects. With `sibling`, what the engine restores as its sibling is to be this process's child.
-    pub(crate) fn connect(&self, sibling: bool) -> Result<(Connection, Option<Worker>)> {
-        let relation = if sibling { Relation::Child } else { Relation::Orphan };
+    pub(crate) fn connect(&self, purpose: Purpose) -> Result<(Connection, Option<Worker>)> {
         match self {
             Transport::Address(path) => Ok((Connection::to_service(path)?, None)),
             Transport::Fd(fd) => Ok((Connection::lent(*fd), None)),
-            Transport::Binary(path) => start_command(path.as_os_str(), relation),
-            Transport::Worker(Program::Command) => start_command(OsStr::new("criu"), relation),
+            Transport::Binary(path) => start_command(path.as_os_str(), purpose),
+            Transport::Worker(Program::Command) => start_command(OsStr::new("criu"), purpose),
             Transport::Worker(Program::Found(find)) => {
                 let object = "the library's own file";
                 let image = find().map_err(|e| {
                     Error::os(Code::Connect, object, "open", e).hint("criu_set_service_binary names another engine")
                 })?;
-                start(object, Exec::File(image.file.as_fd(), image.loader.as_deref()), relation)
+                start(object, Exec::File(image.file.as_fd(), image.loader.as_deref()), purpose)
             }
             Transport::Worker(Program::Forked(serve)) => {
                 let (ours, theirs) = Connection::pair()?;
-                let pid =
-                    sys::fork_worker(theirs, *serve).map_err(|e| Error::os(Code::Connect, "the worker", "fork", e))?;
+                let pid = sys::fork_worker(theirs, purpose.leaves_session(), *serve)
+                    .map_err(|e| Error::os(Code::Connect, "the worker", "fork", e))?;
                 Ok((ours, Some(Worker { pid, child: true })))
             }
         }
     }
 }
 
-fn start_command(name: &OsStr, relation: Relation) -> Result<(Connection, Option<Worker>)> {
+fn start_command(name: &OsStr, purpose: Purpose) -> Result<(Connection, Option<Worker>)> {
     let object = format!("program {}", name.to_string_lossy());
     let path = look_up(name).ok_or_else(|| {
         Error::os(Code::Connect, &object, "look up", io::Error::from_raw_os_error(libc::ENOENT))
@@ -102,14 +119,17 @@ fn start_command(name: &OsStr, relation: Relation) -> Result<(Connection, Option
     })?;
     let path = CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::new(Code::Argument, &object, "the name holds a NUL").errno(libc::EINVAL))?;
-    start(&object, Exec::Path(&path), relation)
+    start(&object, Exec::Path(&path), purpose)
 }
 
-fn start(object: &str, exec: Exec<'_>, relation: Relation) -> Result<(Connection, Option<Worker>)> {
+fn start(object: &str, exec: Exec<'_>, purpose: Purpose) -> Result<(Connection, Option<Worker>)> {
     let (ours, theirs) = Connection::pair()?;
     let args = [c"swrk".to_owned(), number(theirs.as_raw_fd())];
     let environment = sys::environment();
-    let launch = Launch { exec, args: &args, environment: &environment, connection: theirs.as_fd(), relation };
+    let relation = if purpose == Purpose::RestoreChild { Relation::Child } else { Relation::Orphan };
+    let new_session = purpose.leaves_session();
+    let connection = theirs.as_fd();
+    let launch = Launch { exec, args: &args, environment: &environment, connection, relation, new_session };
     let pid = sys::spawn(&launch).map_err(|e| Error::os(Code::Connect, object, "execute", e))?;
     // A host that reaps orphans has got the worker as a child after all.
     let child = relation == Relation::Child || sys::is_child(pid);

@@ -87,13 +87,16 @@ pub(crate) fn lent<'a>(fd: RawFd) -> BorrowedFd<'a> {
 }
 
 /// Forks a worker that runs `serve` on `connection` with default signal dispositions and exits with its result.
-pub(crate) fn fork_worker(connection: OwnedFd, serve: fn(OwnedFd) -> i32) -> io::Result<i32> {
+pub(crate) fn fork_worker(connection: OwnedFd, new_session: bool, serve: fn(OwnedFd) -> i32) -> io::Result<i32> {
     // SAFETY: glibc makes malloc usable in the child of a fork, also of a threaded program; nothing else of the host's is
     // used there. The child ends by _exit, so no handler or destructor of the host's runs in it.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             super::spawn::become_worker(&connection);
+            if new_session {
+                let _ = rustix::process::setsid();
+            }
             let code = std::panic::catch_unwind(|| serve(connection)).unwrap_or(1);
             // SAFETY: does not return.
             unsafe { libc::_exit(code) }

@@ -38,6 +38,9 @@ pub(crate) struct Launch<'a> {
     /// The only descriptor above 2 that the worker inherits.
     pub(crate) connection: BorrowedFd<'a>,
     pub(crate) relation: Relation,
+    /// The worker leaves the host's session and process group. Otherwise it would, until it is collected, keep their
+    /// numbers taken, and a host that dumped itself could not be restored that long.
+    pub(crate) new_session: bool,
 }
 
 const STACK_BYTES: usize = 64 << 10;
@@ -56,6 +59,7 @@ struct Shared {
     envp: *const *const c_char,
     connection: c_int,
     raise_caps: bool,
+    new_session: bool,
     inner_stack: *mut c_void,
     worker: c_int,
     errno: c_int,
@@ -78,6 +82,7 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<i32> {
         envp: envp.as_ptr(),
         connection: launch.connection.as_raw_fd(),
         raise_caps: !rustix::process::geteuid().is_root(),
+        new_session: launch.new_session,
         inner_stack: stacks.top(1),
         worker: 0,
         errno: 0,
@@ -153,6 +158,9 @@ extern "C" fn execute(data: *mut c_void) -> c_int {
     unsafe {
         default_signals();
         keep_only((*shared).connection);
+        if (*shared).new_session {
+            libc::syscall(libc::SYS_setsid);
+        }
         if (*shared).raise_caps {
             keep_capabilities();
         }
