@@ -1,6 +1,7 @@
 //! Check: everything that would make the restore fail, found before anything is created, and everything that can be
 //! prepared from the images alone.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use criu_images::messages::{InventoryEntry, TaskKobjIdsEntry};
@@ -22,6 +23,7 @@ pub(crate) struct Checked {
     /// For each task what its images come to; `None` for the dead.
     pub prepared: Vec<Option<Prepared>>,
     pub kin: Kin,
+    pub shared: Shared,
     /// The running kernel's vDSO in this process.
     pub vdso: Option<Own>,
 }
@@ -70,13 +72,13 @@ impl Checkpoint {
             let found = prepare(task, alive, &self, &here, &mut blockers);
             prepared.push(found);
         }
-        sharing(&self.tasks, &mut blockers);
+        let shared = Shared::find(&self.tasks, &mut blockers);
         let kin = Kin::plan(&self.tasks, options.msg.shell_job(), &mut blockers);
         if !blockers.is_empty() {
             return Err(Error::refused(Phase::Check, blockers));
         }
         pids_are_free(&self.tasks, &kin)?;
-        Ok(Checked { checkpoint: self, prepared, kin, vdso: here.vdso })
+        Ok(Checked { checkpoint: self, prepared, kin, shared, vdso: here.vdso })
     }
 }
 
@@ -130,24 +132,47 @@ fn areas(task: &Task, alive: &Alive, blockers: &mut Vec<Blocker>) {
     }
 }
 
-/// Address spaces, descriptor tables, signal handlers and directories that two processes share.
-fn sharing(tasks: &[Task], blockers: &mut Vec<Blocker>) {
-    type Id = fn(&TaskKobjIdsEntry) -> u32;
-    let kinds: [(&str, Id); 4] = [
-        ("address space", |i| i.vm_id),
-        ("descriptor table", |i| i.files_id),
-        ("root, current directory and umask", |i| i.fs_id),
-        ("signal handlers", |i| i.sighand_id),
-    ];
-    for (name, id) in kinds {
-        let mut seen = std::collections::HashMap::new();
-        for (task, alive) in tasks.iter().filter_map(|t| Some((t, t.alive()?))) {
-            if let Some(other) = seen.insert(id(&alive.ids), task.pid) {
-                let why = format!("sharing it with pid {other} is not restored yet");
-                blockers.push(Blocker::new(task.pid, name, why));
+/// Descriptor tables and directories (root, current, umask) that processes share: for each task the first one that uses
+/// the same, itself when it shares nothing.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub files: Vec<usize>,
+    pub fs: Vec<usize>,
+}
+
+type SharedId = fn(&TaskKobjIdsEntry) -> u32;
+
+impl Shared {
+    fn find(tasks: &[Task], blockers: &mut Vec<Blocker>) -> Shared {
+        for (name, id) in [("address space", (|i| i.vm_id) as SharedId), ("signal handlers", |i| i.sighand_id)] {
+            for (i, &first) in firsts(tasks, id).iter().enumerate().filter(|(i, first)| i != *first) {
+                let why = format!("sharing it with pid {} is not restored yet", tasks[first].pid);
+                blockers.push(Blocker::new(tasks[i].pid, name, why));
             }
         }
+        let shared = Shared { files: firsts(tasks, |i| i.files_id), fs: firsts(tasks, |i| i.fs_id) };
+        for (name, firsts) in [("descriptor table", &shared.files), ("root and current directory", &shared.fs)] {
+            for (i, &first) in firsts.iter().enumerate().filter(|(i, first)| i != *first) {
+                // Only a child can be started with what its parent has.
+                if tasks[i].parent.is_none_or(|p| firsts[p] != first) {
+                    let why = format!("it is shared with pid {}, but not with its parent", tasks[first].pid);
+                    blockers.push(Blocker::new(tasks[i].pid, name, why));
+                }
+            }
+        }
+        shared
     }
+
+    /// The others that share with `index`, their first.
+    pub fn members(firsts: &[usize], index: usize) -> impl Iterator<Item = usize> + '_ {
+        firsts.iter().enumerate().filter(move |&(i, &first)| first == index && i != index).map(|(i, _)| i)
+    }
+}
+
+fn firsts(tasks: &[Task], id: SharedId) -> Vec<usize> {
+    let mut seen = HashMap::new();
+    let first = |(i, t): (usize, &Task)| t.alive().map_or(i, |a| *seen.entry(id(&a.ids)).or_insert(i));
+    tasks.iter().enumerate().map(first).collect()
 }
 
 fn prepare(task: &Task, alive: &Alive, cp: &Checkpoint, here: &Here, blockers: &mut Vec<Blocker>) -> Option<Prepared> {

@@ -23,6 +23,7 @@ use std::time::Instant;
 
 use criu_images::ImageDir;
 
+use self::check::{Checked, Shared};
 use self::checkpoint::Checkpoint;
 use self::resume::Traced;
 use self::watch::Watch;
@@ -56,8 +57,7 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
     let checked = Checkpoint::load(&images)?.check(options)?;
     operator.check_cancelled(Phase::Plan)?;
 
-    let tables: Vec<(u32, usize)> =
-        checked.checkpoint.tasks.iter().filter_map(|t| t.alive()).map(|a| (a.ids.files_id, 1)).collect();
+    let tables = tables(&checked);
     let mut files = RestoreFiles::load(&images, options, &tables)?;
     files.open_shared()?;
     let mut world = World::new(&images, checked, files, options.restore_sibling)?;
@@ -65,6 +65,13 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
     let outcome = run(&mut world, operator, start);
     drop(orphans);
     outcome
+}
+
+/// The descriptor tables in the order of their first users, each with the number of tasks that use it.
+fn tables(checked: &Checked) -> Vec<(u32, usize)> {
+    let firsts = &checked.shared.files;
+    let tasks = checked.checkpoint.tasks.iter().enumerate().filter(|(i, _)| firsts[*i] == *i);
+    tasks.filter_map(|(i, t)| Some((t.alive()?.ids.files_id, 1 + Shared::members(firsts, i).count()))).collect()
 }
 
 fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result<RestoreOutcome> {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::check::Shared;
 use super::checkpoint::{Alive, Body, Checkpoint, Task};
 use super::kin::{Group, Session};
 use super::memory::{Inheritance, Memory};
@@ -13,15 +14,20 @@ use super::region;
 use super::world::World;
 use crate::error::{Error, Phase, Result};
 use crate::sys::control::SharedControl;
-use crate::sys::spawn;
+use crate::sys::spawn::{self, Kinship};
 
 /// Starts the task `index` as a child of this process. Returns in this process only.
 pub(crate) fn fork(world: &mut World, index: usize, inheritance: Option<&Inheritance<'_>>) -> Result<i32> {
     let checked = world.checked.clone();
     let task = &checked.checkpoint.tasks[index];
-    let as_sibling = index == 0 && world.root_is_sibling;
+    let shared = &checked.shared;
+    let kinship = Kinship {
+        as_sibling: index == 0 && world.root_is_sibling,
+        shares_files: shared.files[index] != index,
+        shares_fs: shared.fs[index] != index,
+    };
     let parent = std::process::id() as i32;
-    match spawn::fork_as(task.pid, as_sibling) {
+    match spawn::fork_as(task.pid, kinship) {
         Ok(0) => run(world, index, parent, inheritance),
         Ok(pid) => Ok(pid),
         Err(e) => Err(fork_failed(task.pid, e)),
@@ -140,7 +146,7 @@ fn become_task(
     bury(checkpoint, task)?;
     wait_for_all(world);
     write_own_proc_files(task)?;
-    let exe = install_files(world, alive)?;
+    let exe = install_files(world, index, alive)?;
     region::enter(world, index, alive, memory, exe)
 }
 
@@ -150,7 +156,7 @@ fn fork_child(world: &mut World, child: usize, inheritance: &Inheritance<'_>) ->
     };
     // The child is to become this process's when the leader ends.
     spawn::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(|e| Error::os(Phase::Fork, "session", "prctl", e))?;
-    match spawn::fork_as(leader, false) {
+    match spawn::fork_as(leader, Kinship::default()) {
         Ok(0) => {
             let outcome = rustix::process::setsid()
                 .map_err(|e| Error::os(Phase::Fork, "session", "setsid", e))
@@ -236,7 +242,7 @@ fn enter_group(world: &World, index: usize) -> Result<()> {
 /// A short-lived child with the pid of the leader that is gone makes the group.
 fn make_lost_group(leader: i32) -> Result<()> {
     let failed = |call: &str, e: std::io::Error| Error::os(Phase::Fork, format!("process group {leader}"), call, e);
-    match spawn::fork_as(leader, false) {
+    match spawn::fork_as(leader, Kinship::default()) {
         Ok(0) => loop {
             // Ended by its parent, or with it.
             spawn::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).ok();
@@ -320,7 +326,7 @@ fn write_unless_equal(path: &str, value: &str) -> Result<()> {
 
 /// Opens what the task holds without descriptors, then puts its descriptors in place. Returns the executable, at a number
 /// that nobody wants.
-fn install_files(world: &mut World, alive: &Alive) -> Result<RawFd> {
+fn install_files(world: &mut World, index: usize, alive: &Alive) -> Result<RawFd> {
     let exe = world.files.open(alive.mm.exe_file_id, None).map_err(|mut e| {
         e.object = format!("executable ({})", e.object);
         e
@@ -330,12 +336,71 @@ fn install_files(world: &mut World, alive: &Alive) -> Result<RawFd> {
     // The log's descriptor goes, too: nothing may be written to whatever takes its number.
     log::set_max_level(log::LevelFilter::Off);
     // From here on they are numbers, moved when a descriptor of the task wants theirs.
-    let mut keep = [exe, cwd, root].map(OwnedFd::into_raw_fd);
-    world.files.install(alive.ids.files_id, &mut keep)?;
-    let [exe, cwd, root] = keep;
+    let own = [exe, cwd, root].map(OwnedFd::into_raw_fd);
+    let checked = world.checked.clone();
+    let (files_first, fs_first) = (checked.shared.files[index], checked.shared.fs[index]);
+    if files_first != index || fs_first != index {
+        offer(world, index, own);
+    }
+    let kept =
+        if files_first == index { install_for_all(world, index, alive, own)? } else { await_table(world, index) };
+    let [exe, cwd, root] = kept;
     let (cwd, root) = (spawn::own_descriptor(cwd), spawn::own_descriptor(root));
-    enter_directories(alive, &cwd, &root)?;
+    if fs_first == index {
+        for member in Shared::members(&checked.shared.fs, index) {
+            await_files(world, member, 1);
+        }
+        enter_directories(alive, &cwd, &root)?;
+    }
     Ok(exe)
+}
+
+/// Tells the task whose table or directories this one shares that it is done with paths, and which descriptors it needs.
+fn offer(world: &World, index: usize, own: [RawFd; 3]) {
+    let slot = &world.control.slots()[index];
+    for (to, fd) in slot.kept.iter().zip(own) {
+        to.store(fd as u32, Ordering::SeqCst);
+    }
+    slot.files.store(1, Ordering::SeqCst);
+    SharedControl::wake(&slot.files);
+}
+
+fn await_files(world: &World, index: usize, state: u32) {
+    let slot = &world.control.slots()[index];
+    loop {
+        let now = slot.files.load(Ordering::SeqCst);
+        if now >= state {
+            return;
+        }
+        SharedControl::wait(&slot.files, now, Duration::from_secs(1));
+    }
+}
+
+/// Waits until the table is in place; the numbers of the descriptors offered.
+fn await_table(world: &World, index: usize) -> [RawFd; 3] {
+    await_files(world, index, 2);
+    world.control.slots()[index].kept.each_ref().map(|n| n.load(Ordering::SeqCst) as RawFd)
+}
+
+/// Puts the table in place, for everybody who shares it.
+fn install_for_all(world: &mut World, index: usize, alive: &Alive, own: [RawFd; 3]) -> Result<[RawFd; 3]> {
+    let checked = world.checked.clone();
+    let members: Vec<usize> = Shared::members(&checked.shared.files, index).collect();
+    let mut keep = own.to_vec();
+    for &m in &members {
+        await_files(world, m, 1);
+        keep.extend(world.control.slots()[m].kept.iter().map(|n| n.load(Ordering::SeqCst) as RawFd));
+    }
+    world.files.install(alive.ids.files_id, &mut keep)?;
+    for (m, fds) in members.iter().zip(keep[3..].chunks(3)) {
+        let slot = &world.control.slots()[*m];
+        for (to, fd) in slot.kept.iter().zip(fds) {
+            to.store(*fd as u32, Ordering::SeqCst);
+        }
+        slot.files.store(2, Ordering::SeqCst);
+        SharedControl::wake(&slot.files);
+    }
+    Ok([keep[0], keep[1], keep[2]])
 }
 
 fn directory(world: &mut World, id: u32, what: &str) -> Result<OwnedFd> {

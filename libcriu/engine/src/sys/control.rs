@@ -19,6 +19,11 @@ pub struct Slot {
     /// The restorer's region: address and bytes.
     pub region: AtomicU64,
     pub region_len: AtomicU64,
+    /// A task that shares its descriptor table or directories: 1 once it needs no path and no new descriptor any more, 2
+    /// once the table is in place.
+    pub files: AtomicU32,
+    /// The descriptors it still needs, by number.
+    pub kept: [AtomicU32; 3],
 }
 
 /// Numbers for the statistics, added up by all tasks.

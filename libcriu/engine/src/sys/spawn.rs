@@ -2,7 +2,18 @@
 
 use std::io;
 
-/// Starts a copy of this process under the pid `pid`; returns 0 in the copy. `as_sibling` gives it this process's parent.
+/// What a new process has in common with the one that starts it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kinship {
+    /// Its parent.
+    pub as_sibling: bool,
+    /// The descriptor table.
+    pub shares_files: bool,
+    /// Root, current directory and umask.
+    pub shares_fs: bool,
+}
+
+/// Starts a copy of this process under the pid `pid`; returns 0 in the copy.
 /// The process must be single-threaded, so that no lock is held by a thread that does not exist in the copy.
 ///
 /// # Errors
@@ -10,10 +21,14 @@ use std::io;
 ///
 /// # References
 /// clone3(2), `set_tid` (Linux 5.5).
-pub fn fork_as(pid: i32, as_sibling: bool) -> io::Result<i32> {
+pub fn fork_as(pid: i32, kinship: Kinship) -> io::Result<i32> {
     let tid = pid;
+    let as_sibling = kinship.as_sibling;
+    let flag = |set: bool, flag: i32| if set { flag as u64 } else { 0 };
     let mut args = libc::clone_args {
-        flags: if as_sibling { libc::CLONE_PARENT as u64 } else { 0 },
+        flags: flag(as_sibling, libc::CLONE_PARENT)
+            | flag(kinship.shares_files, libc::CLONE_FILES)
+            | flag(kinship.shares_fs, libc::CLONE_FS),
         pidfd: 0,
         child_tid: 0,
         parent_tid: 0,

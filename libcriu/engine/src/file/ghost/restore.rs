@@ -141,7 +141,9 @@ fn make(images: &ImageDir, ghost: u32, name: &str) -> Result<OwnedFd> {
         let file = File::from(file);
         fill(&mut image, &entry, &file, &object)?;
         own(&entry, &file).map_err(|e| failed("fchown", e))?;
-        return Ok(file.into());
+        // Nobody may have it open for writing when it becomes a task's executable.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        return openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|e| failed("open", e));
     }
     Ok(file)
 }
