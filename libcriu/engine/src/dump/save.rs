@@ -118,7 +118,7 @@ impl Saver {
                 sigmask: seized.sigmask,
                 status: &thread.status,
                 facts,
-                sched: thread.sched,
+                sched: thread.sched.clone(),
                 seccomp: placed.get(at).copied().unwrap_or_default(),
                 pending: thread.pending.clone(),
                 robust_list: thread.robust_list,

@@ -14,7 +14,7 @@ use crate::mem::vdso::restore::{Choice, Own, choose};
 use crate::mem::vma::placement::own_mappings;
 use crate::options::Options;
 use crate::sys::mapping::Mapped;
-use crate::task::{creds, limits, regs, seccomp, signals, timers};
+use crate::task::{creds, limits, regs, sched, seccomp, signals, timers};
 
 /// A checkpoint that can be restored here.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(crate) struct Prepared {
 pub(crate) struct PreparedThread {
     pub creds: Creds,
     pub pending: Vec<SigInfo>,
+    /// Words of its CPU mask; none to leave it.
+    pub affinity: Vec<u64>,
 }
 
 /// What this process and kernel can do.
@@ -225,13 +227,13 @@ fn vdso(alive: &Alive, here: &Here) -> Result<Choice, String> {
     choose(&alive.layout, own, &theirs, &here.vdso_code)
 }
 
-const SCHED_DEADLINE: u32 = 6;
+const LAST_PLAIN_POLICY: u32 = 5;
 
 fn thread(t: &Thread, here: &Here) -> Result<PreparedThread, (&'static str, String)> {
     if let Some(why) = regs::restore::refusal(&t.info) {
         return Err(("registers", why));
     }
-    if t.core.sched_policy.is_some_and(|p| p == SCHED_DEADLINE || p > 7) {
+    if t.core.sched_policy.is_some_and(|p| p & !sched::RESET_ON_FORK > LAST_PLAIN_POLICY) {
         return Err(("scheduling", "its policy cannot be restored".into()));
     }
     let entry = t.core.creds.as_ref().ok_or(("credentials", "they are not in its core image".to_owned()))?;
@@ -240,7 +242,8 @@ fn thread(t: &Thread, here: &Here) -> Result<PreparedThread, (&'static str, Stri
     }
     let creds = creds::restore::creds(entry, here.last_cap, here.permitted).map_err(|e| ("credentials", e))?;
     let pending = signals::restore::pending(t.core.signals_p.as_ref()).map_err(|e| ("pending signals", e))?;
-    Ok(PreparedThread { creds, pending })
+    let affinity = sched::restore::affinity(t.tid, &t.core.cpu_affinity);
+    Ok(PreparedThread { creds, pending, affinity })
 }
 
 /// How long the pid of a dead task may stay taken until its parent has fetched its status: a restore often follows right

@@ -21,6 +21,7 @@ use crate::sys::arena::Arena;
 use crate::sys::enter::enter_restorer;
 use crate::sys::mapping::{Mapped, Source};
 use crate::sys::spawn;
+use crate::task::sched;
 use crate::task::seccomp::restore::install_flags;
 
 /// Offset of a `syscall` instruction in the program, for the coordinator's last call in each task.
@@ -304,7 +305,14 @@ impl Facts<'_> {
             rseq_signature: rseq.map_or(0, |r| r.signature),
             rseq_cs: rseq.map_or(0, |r| r.rseq_cs_pointer()),
             comm: name,
-            sched_policy: core.sched_policy(),
+            affinity: arena.push(&prepared.affinity),
+            ioprio: core.ioprio(),
+            sched_flags: if core.sched_policy() & sched::RESET_ON_FORK != 0 {
+                sched::FLAG_RESET_ON_FORK as u32
+            } else {
+                0
+            },
+            sched_policy: core.sched_policy() & !sched::RESET_ON_FORK,
             sched_nice: core.sched_nice(),
             sched_priority: core.sched_prio(),
             pdeath_signal: core.pdeath_sig(),

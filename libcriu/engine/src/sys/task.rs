@@ -30,3 +30,34 @@ pub fn sched_getattr(tid: i32) -> io::Result<SchedAttr> {
     let r = unsafe { libc::syscall(libc::SYS_sched_getattr, tid, &mut attr, size, 0) };
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(attr) }
 }
+
+/// Words of the CPU mask of a thread: bit n of word n / 64.
+///
+/// # References
+/// sched_getaffinity(2).
+pub fn cpu_affinity(tid: i32) -> io::Result<Vec<u64>> {
+    let mut words = vec![0_u64; 128];
+    // SAFETY: the kernel writes at most as many bytes as the vector has.
+    let n = unsafe { libc::syscall(libc::SYS_sched_getaffinity, tid, words.len() * 8, words.as_mut_ptr()) };
+    if n < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    words.truncate(n as usize / 8);
+    Ok(words)
+}
+
+/// The I/O priority that was set for a thread; 0 when none was.
+///
+/// # References
+/// ioprio_get(2).
+pub fn ioprio(tid: i32) -> io::Result<u32> {
+    const WHO_PROCESS: i32 = 1;
+    const CLASS_SHIFT: u32 = 13;
+    // SAFETY: integers only.
+    let n = unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, tid) };
+    if n < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // Without a class the level is what the nice value comes to.
+    Ok(if n as u32 >> CLASS_SHIFT == 0 { 0 } else { n as u32 })
+}

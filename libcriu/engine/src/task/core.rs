@@ -86,6 +86,8 @@ pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
             rseq_entry: t.rseq,
             cg_set: Some(CGROUP_SET),
             timer_slack_ns: Some(t.facts.timer_slack_ns),
+            cpu_affinity: t.sched.affinity,
+            ioprio: (t.sched.ioprio != 0).then_some(t.sched.ioprio),
             ..ThreadCoreEntry::default()
         }),
         ..CoreEntry::default()

@@ -9,9 +9,11 @@ use crate::{call, creds, slice, wait, wake};
 const SYS_SETITIMER: i64 = 38;
 const SYS_RT_SIGQUEUEINFO: i64 = 129;
 const SYS_PRCTL: i64 = 157;
+const SYS_SCHED_SETAFFINITY: i64 = 203;
 const SYS_TIMER_CREATE: i64 = 222;
 const SYS_TIMER_SETTIME: i64 = 223;
 const SYS_TIMER_DELETE: i64 = 226;
+const SYS_IOPRIO_SET: i64 = 251;
 const SYS_RT_TGSIGQUEUEINFO: i64 = 297;
 const SYS_PRLIMIT64: i64 = 302;
 const SYS_SCHED_SETATTR: i64 = 314;
@@ -44,6 +46,13 @@ pub(crate) fn finish(args: &Args, me: &Thread, leader: bool) {
     }
     if me.present & HAS_SCHED != 0 {
         schedule(args, me);
+    }
+    if me.affinity.count != 0 {
+        let ret = call(SYS_SCHED_SETAFFINITY, [0, me.affinity.count * 8, me.affinity.address, 0, 0, 0]);
+        check(args, Step::Affinity, ret, me.affinity.count);
+    }
+    if me.ioprio != 0 {
+        check(args, Step::Ioprio, call(SYS_IOPRIO_SET, [1, 0, me.ioprio.into(), 0, 0, 0]), me.ioprio.into());
     }
     if me.timer_slack_ns != 0 {
         let ret = call(SYS_PRCTL, [PR_SET_TIMERSLACK, me.timer_slack_ns, 0, 0, 0, 0]);
@@ -96,7 +105,7 @@ fn schedule(args: &Args, me: &Thread) {
     // struct sched_attr, version 0: size and policy, flags, nice and priority, three times of deadline scheduling.
     let attr: [u64; 6] = [
         48 | u64::from(me.sched_policy) << 32,
-        0,
+        me.sched_flags.into(),
         u64::from(me.sched_nice as u32) | u64::from(me.sched_priority) << 32,
         0,
         0,

@@ -163,6 +163,12 @@ pub struct Thread {
     pub sched_priority: u32,
     pub pdeath_signal: u32,
     pub timer_slack_ns: u64,
+    /// u64 each: words of the CPU mask; none to leave it.
+    pub affinity: Table,
+    /// As for ioprio_set; 0 to leave it.
+    pub ioprio: u32,
+    /// SCHED_FLAG_RESET_ON_FORK or 0.
+    pub sched_flags: u32,
     pub no_new_privs: u32,
     /// 0 none, 1 strict, 2 filter.
     pub seccomp_mode: u32,
@@ -309,4 +315,6 @@ steps! {
     Dumpable = 27 "set the dumpable flag",
     DeathSignal = 28 "set the parent death signal",
     TimerSlack = 29 "set the timer slack",
+    Affinity = 30 "bind to its CPUs",
+    Ioprio = 31 "set the I/O priority",
 }

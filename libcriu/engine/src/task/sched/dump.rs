@@ -2,21 +2,23 @@
 
 use std::io;
 
-use crate::sys::task::sched_getattr;
+use super::{FLAG_RESET_ON_FORK, RESET_ON_FORK};
+use crate::sys::task::{cpu_affinity, ioprio, sched_getattr};
 
 const SCHED_DEADLINE: u32 = 6;
 const SCHED_EXT: u32 = 7;
-/// Stands in the policy of sched_setscheduler(2), as in the image.
-const RESET_ON_FORK: u32 = 0x4000_0000;
-const FLAG_RESET_ON_FORK: u64 = 1;
 
 /// A thread's scheduling as `thread_core_entry` has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sched {
     pub policy: u32,
     pub nice: i32,
     /// For the real-time policies.
     pub priority: Option<u32>,
+    /// The CPUs it is bound to, as words of a mask; empty when it may use all.
+    pub affinity: Vec<u64>,
+    /// As ioprio_set takes it; 0 when none was set.
+    pub ioprio: u32,
 }
 
 /// Reads the scheduling of a thread; the inner error tells why it cannot be saved.
@@ -32,5 +34,25 @@ pub fn read(tid: i32) -> io::Result<Result<Sched, &'static str>> {
     }
     let reset = if a.flags & FLAG_RESET_ON_FORK != 0 { RESET_ON_FORK } else { 0 };
     let priority = (a.priority != 0).then_some(a.priority);
-    Ok(Ok(Sched { policy: a.policy | reset, nice: a.nice, priority }))
+    let affinity = cpu_affinity(tid)?;
+    let affinity = if is_everywhere(&affinity) { Vec::new() } else { trimmed(affinity) };
+    Ok(Ok(Sched { policy: a.policy | reset, nice: a.nice, priority, affinity, ioprio: ioprio(tid)? }))
+}
+
+/// Has the mask every CPU that is online? Then it says nothing, and binds to nothing on another machine.
+fn is_everywhere(mask: &[u64]) -> bool {
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let has = |cpu: usize| mask.get(cpu / 64).is_some_and(|w| w >> (cpu % 64) & 1 == 1);
+    let ranges = online.trim().split(',').filter_map(|r| {
+        let (first, last) = r.split_once('-').unwrap_or((r, r));
+        Some(first.parse::<usize>().ok()?..=last.parse().ok()?)
+    });
+    !online.is_empty() && ranges.flatten().all(has)
+}
+
+fn trimmed(mut mask: Vec<u64>) -> Vec<u64> {
+    while mask.last() == Some(&0) {
+        mask.pop();
+    }
+    mask
 }
