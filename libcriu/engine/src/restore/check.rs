@@ -119,11 +119,11 @@ const NAMESPACES: &[(&str, NamespaceId)] = &[
 fn namespaces(task: &Task, alive: &Alive, inventory: &InventoryEntry, blockers: &mut Vec<Blocker>) {
     let Some(outside) = &inventory.root_ids else { return };
     for (name, id) in NAMESPACES {
-        if let (Some(own), Some(out)) = (id(&alive.ids), id(outside)) {
-            if own != out {
-                let object = format!("{name} namespace");
-                blockers.push(Blocker::new(task.pid, object, "a namespace of the tree's own is not restored yet"));
-            }
+        if let (Some(own), Some(out)) = (id(&alive.ids), id(outside))
+            && own != out
+        {
+            let object = format!("{name} namespace");
+            blockers.push(Blocker::new(task.pid, object, "a namespace of the tree's own is not restored yet"));
         }
     }
 }

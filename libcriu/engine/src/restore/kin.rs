@@ -74,14 +74,14 @@ impl Kin {
             );
             kin.sessions.push(session);
             let group = group(tasks, i, shell_job, &kin.groups);
-            if let Group::Join { leader } = group {
-                if tasks[leader].sid != t.sid {
-                    blockers.push(Blocker::new(
-                        t.pid,
-                        "process group",
-                        format!("its group {} is in another session", t.pgid),
-                    ));
-                }
+            if let Group::Join { leader } = group
+                && tasks[leader].sid != t.sid
+            {
+                blockers.push(Blocker::new(
+                    t.pid,
+                    "process group",
+                    format!("its group {} is in another session", t.pgid),
+                ));
             }
             kin.groups.push(group);
         }

@@ -92,11 +92,11 @@ impl Ready {
         }
         for (index, threads, _) in tasks {
             let task = &world.checked.checkpoint.tasks[*index];
-            if task.alive().is_some_and(|a| a.stopped.is_some()) {
-                if let Some(p) = rustix::process::Pid::from_raw(task.pid) {
-                    rustix::process::kill_process(p, rustix::process::Signal::STOP)
-                        .map_err(|e| Error::os(Phase::Resume, "task", "kill SIGSTOP", e).pid(task.pid))?;
-                }
+            if task.alive().is_some_and(|a| a.stopped.is_some())
+                && let Some(p) = rustix::process::Pid::from_raw(task.pid)
+            {
+                rustix::process::kill_process(p, rustix::process::Signal::STOP)
+                    .map_err(|e| Error::os(Phase::Resume, "task", "kill SIGSTOP", e).pid(task.pid))?;
             }
             for t in threads {
                 // Past the commit point: a thread that is gone was killed by somebody else.

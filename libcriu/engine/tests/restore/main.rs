@@ -46,10 +46,10 @@ const CASES: &[Case] = &[
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, name] = args.as_slice() {
-        if flag == "--in-namespace" {
-            return in_namespace(name);
-        }
+    if let [flag, name] = args.as_slice()
+        && flag == "--in-namespace"
+    {
+        return in_namespace(name);
     }
     if args.iter().any(|a| a == "--list") {
         CASES.iter().for_each(|c| println!("{}: test", c.name));

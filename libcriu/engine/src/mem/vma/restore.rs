@@ -154,8 +154,8 @@ impl Layout {
 }
 
 fn range(v: &VmaEntry) -> Result<Range<u64>, String> {
-    let sound = v.start % PAGE_BYTES == 0
-        && v.end % PAGE_BYTES == 0
+    let sound = v.start.is_multiple_of(PAGE_BYTES)
+        && v.end.is_multiple_of(PAGE_BYTES)
         && v.start < v.end
         && v.start >= PAGE_BYTES
         && v.end <= USER_END;
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn refuses_impossible_areas() {
         for (start, end) in
-            [(0, 0x1000), (0x1000, 0x1000), (0x2000, 0x1000), (0x1001, 0x2000), (0x1000, u64::MAX & !0xfff)]
+            [(0, 0x1000), (0x1000, 0x1000), (0x2000, 0x1000), (0x1001, 0x2000), (0x1000, 0xffff_ffff_ffff_f000)]
         {
             assert!(layout(vec![vma(start, end)]).is_err(), "{start:#x}-{end:#x}");
         }
