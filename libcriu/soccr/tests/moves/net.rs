@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
@@ -105,6 +106,14 @@ impl Net {
 
     /// An established connection: our end, the peer's. We are the client, or the server.
     pub fn connect(&self, family: Family, client: bool) -> (TcpStream, TcpStream) {
+        let pair = self.connect_blocking(family, client);
+        for end in [&pair.0, &pair.1] {
+            end.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+        }
+        pair
+    }
+
+    fn connect_blocking(&self, family: Family, client: bool) -> (TcpStream, TcpStream) {
         let (ours, theirs) = self.addresses(family);
         // The peer itself uses plain IPv4 when we use mapped addresses.
         let plain = |ip: IpAddr| SocketAddr::new(ip.to_canonical(), 0);
