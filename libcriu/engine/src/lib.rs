@@ -19,6 +19,7 @@ pub mod file;
 pub mod log;
 pub mod mem;
 pub mod namespace;
+pub mod netlock;
 pub mod not_yet;
 pub mod proc;
 pub mod pstree;
