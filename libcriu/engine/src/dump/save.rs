@@ -37,6 +37,7 @@ impl Informed {
             pages: PagesIds::default(),
             filters: Filters::default(),
             shared: Vec::new(),
+            kin: self.tasks.len() > 1,
             stats: DumpStats { freezing_us: micros(self.freezing), ..DumpStats::default() },
         };
         // One of an earlier dump must not make a checkpoint of this one before it is complete.
@@ -71,6 +72,8 @@ struct Saver {
     filters: Filters,
     /// Shared anonymous objects that are saved already.
     shared: Vec<u64>,
+    /// There is more than one task: they may share pages copy-on-write.
+    kin: bool,
     stats: DumpStats,
 }
 
@@ -155,7 +158,7 @@ impl Saver {
         self.images.write_one(Kind::Mm, pid as u64, &living.mm.entry(facts)).map_err(image)?;
         let runs = private_runs(&task.dir, &living.mm.vmas).map_err(failed("scanning the pagemap"))?;
         let mem = task.dir.open_at("mem", OFlags::RDONLY).map_err(failed("opening /proc/PID/mem"))?;
-        let source = Source::Task { pid, mem: mem.as_fd() };
+        let source = Source::Task { pid, mem: mem.as_fd(), kin: self.kin };
         let scanned: u64 = living.mm.vmas.iter().map(|v| (v.end - v.start) / crate::mem::vma::PAGE_BYTES).sum();
         let written = Instant::now();
         let totals = dump_runs(&self.images, Kind::Pagemap, pid as u64, &mut self.pages, source, &runs)

@@ -11,8 +11,10 @@ use crate::sys::memory::{MAX_RANGES, RemoteRange, process_vm_readv};
 /// Where pages come from.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
-    /// A task's memory; `mem` is its open /proc/PID/mem, which reads what the task itself cannot.
-    Task { pid: i32, mem: BorrowedFd<'a> },
+    /// A task's memory; `mem` is its open /proc/PID/mem, which reads what the task itself cannot. `kin`: pages may be shared
+    /// copy-on-write. process_vm_readv(2) pins what it reads, and the kernel gives a task its own copy of a shared page
+    /// before it is pinned (since Linux 5.19): the dump would end the sharing. /proc/PID/mem does not pin.
+    Task { pid: i32, mem: BorrowedFd<'a>, kin: bool },
     /// A file at the same offsets; behind its end stand zeros.
     File(BorrowedFd<'a>),
 }
@@ -107,8 +109,8 @@ impl Iterator for Chunks<'_> {
 fn copy_chunk(source: Source<'_>, chunk: &Chunk, buffer: &mut [u8], out: BorrowedFd<'_>) -> Result<(), CopyError> {
     let buffer = &mut buffer[..chunk.bytes];
     match source {
-        Source::Task { pid, mem } => {
-            let got = if chunk.unreadable { 0 } else { process_vm_readv(pid, &chunk.ranges, buffer).unwrap_or(0) };
+        Source::Task { pid, mem, kin } => {
+            let got = if chunk.unreadable || kin { 0 } else { process_vm_readv(pid, &chunk.ranges, buffer).unwrap_or(0) };
             if got < chunk.bytes {
                 read_ranges(mem, &chunk.ranges, got, buffer, false)?;
             }
@@ -189,7 +191,7 @@ mod tests {
         let runs = [run(start, 1), run(start + (2 << 12), 2000)];
         let out = std::fs::File::from(rustix::fs::memfd_create("out", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
         let mem = std::fs::File::open("/proc/self/mem").unwrap();
-        let source = Source::Task { pid: std::process::id() as i32, mem: mem.as_fd() };
+        let source = Source::Task { pid: std::process::id() as i32, mem: mem.as_fd(), kin: false };
         assert_eq!(copy(source, &runs, out.as_fd()).unwrap(), 2001 << 12);
         let mut back = vec![0; 2001 << 12];
         out.read_exact_at(&mut back, 0).unwrap();
