@@ -155,8 +155,13 @@ fn pid_taken(bench: &Bench) -> Outcome {
     let answer = bench.engine.restore(&images, &[])?;
     bench.refused(&answer, &["Error", &running.pid.to_string()])?;
     bench.errno(&answer, EEXIST)?;
-    if below(std::process::id() as i32) != [running.pid] {
-        return Err(failed("a failed restore left processes"));
+    let end = Instant::now() + Duration::from_secs(1);
+    while below(std::process::id() as i32) != [running.pid] {
+        if Instant::now() > end {
+            return Err(failed("a failed restore left processes"));
+        }
+        let _ = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+        sleep(Duration::from_millis(5));
     }
     running.check()
 }
@@ -252,8 +257,10 @@ fn dead_worker(bench: &Bench) -> Outcome {
     let victim = match bench.engine.route {
         Route::Command => Some(asked),
         Route::Api => loop {
-            match below(asked).first() {
-                Some(worker) => break Some(*worker),
+            // It may have left its caller: it is whoever is new below this process.
+            let mut all = below(std::process::id() as i32).into_iter();
+            match all.find(|p| *p != running.pid && *p != asked && is_worker(*p, bench.layout)) {
+                Some(worker) => break Some(worker),
                 None if Instant::now() > end => break None,
                 None => sleep(Duration::from_micros(100)),
             }
@@ -270,6 +277,11 @@ fn dead_worker(bench: &Bench) -> Outcome {
         return Err(failed(format!("the caller did not get an error: {status:?} {text}")));
     }
     running.check()
+}
+
+/// Does it execute the library?
+fn is_worker(pid: i32, layout: &Layout) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.starts_with(layout.lib()))
 }
 
 fn no_permission(bench: &Bench) -> Outcome {
@@ -347,7 +359,7 @@ fn other_cpu(bench: &Bench) -> Outcome {
             xsave.xstate_bv |= 1 << 18;
         }
     };
-    bench.spoiled(|dir| with_core(dir, ask), &["Error", "cpu"])
+    bench.spoiled(|dir| with_core(dir, ask), &["Error", "processor lacks"])
 }
 
 fn truncate(path: &Path, part: u64) -> Outcome {

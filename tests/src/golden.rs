@@ -90,7 +90,7 @@ fn refused_for_cpu(lacking: &[&str], ok: bool, text: &str) -> Outcome {
     if ok {
         return Err(failed(format!("restored on a CPU that lacks {}", lacking.join(", "))));
     }
-    let named = text.lines().any(|l| l.contains("Error") && l.to_lowercase().contains("cpu"));
+    let named = text.lines().any(|l| l.contains("Error") && l.contains("processor lacks"));
     if !named {
         return Err(failed(format!("the CPU lacks {}, but the refusal does not say so: {text}", lacking.join(", "))));
     }
