@@ -142,8 +142,10 @@ fn remove_restorer(world: &World, index: usize, task: &Task, threads: &[Tracee])
 }
 
 fn give_state(task: &Task, alive: &Alive, threads: &[Tracee]) -> Result<()> {
+    let Some(leader) = threads.first() else { return Ok(()) };
+    // All threads of a task have the same components.
+    let len = leader.xstate().map_err(failed(task.pid, leader.tid, "ptrace PTRACE_GETREGSET"))?.len();
     for (i, (t, image)) in threads.iter().zip(&alive.threads).enumerate() {
-        let len = t.xstate().map_err(failed(task.pid, t.tid, "ptrace PTRACE_GETREGSET"))?.len();
         let state = regs::restore::xstate(&image.info.fpregs, len)
             .map_err(|why| Error::new(Phase::Resume, format!("thread {}", t.tid), why).pid(task.pid))?;
         t.set_xstate(&state).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SETREGSET"))?;

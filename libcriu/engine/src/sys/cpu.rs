@@ -2,6 +2,7 @@
 //! the xsave area.
 
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use std::sync::OnceLock;
 
 /// Place and size of one component in the standard form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,8 +11,14 @@ pub struct Component {
     pub len: usize,
 }
 
-/// Bits of the user components that the processor has and the kernel has enabled; x87 and SSE always.
+/// Bits of the user components that the processor has and the kernel has enabled; x87 and SSE always. Asked once: in a
+/// virtual machine every cpuid is an exit.
 pub fn xstate_enabled() -> u64 {
+    static ENABLED: OnceLock<u64> = OnceLock::new();
+    *ENABLED.get_or_init(ask_enabled)
+}
+
+fn ask_enabled() -> u64 {
     // Leaf 1, ECX bit 27: xsave is enabled.
     if __cpuid(1).ecx >> 27 & 1 == 0 {
         return 3;
@@ -31,6 +38,11 @@ pub fn xstate_component(number: u32) -> Option<Component> {
     if !(2..=62).contains(&number) || xstate_enabled() >> number & 1 == 0 {
         return None;
     }
-    let r = __cpuid_count(0xd, number);
-    Some(Component { offset: r.ebx as usize, len: r.eax as usize })
+    static PLACES: [OnceLock<Component>; 63] = [const { OnceLock::new() }; 63];
+    PLACES.get(number as usize).map(|place| {
+        *place.get_or_init(|| {
+            let r = __cpuid_count(0xd, number);
+            Component { offset: r.ebx as usize, len: r.eax as usize }
+        })
+    })
 }
