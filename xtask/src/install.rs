@@ -55,22 +55,29 @@ pub fn files(workspace: &Workspace, place: &Place) -> Result<Vec<PathBuf>, Strin
     }
     done.push(copy(&built.join("libcriu.a"), &lib.join("libcriu.a"), 0o644)?);
     done.push(copy(&built.join("criu"), &place.at("sbin/criu"), 0o755)?);
-    let headers = fs::read_dir(workspace.root.join("include/criu")).map_err(|e| format!("include/criu: {e}"))?;
-    for header in headers.flatten() {
-        done.push(copy(&header.path(), &place.at("include/criu").join(header.file_name()), 0o644)?);
+    for library in ["libsoccr.so", "libsoccr.a"] {
+        let mode = if library.ends_with(".so") { 0o755 } else { 0o644 };
+        done.push(copy(&built.join(library), &lib.join(library), mode)?);
     }
-    done.push(pkg_config(workspace, place)?);
+    for library in ["criu", "soccr"] {
+        let folder = format!("include/{library}");
+        let headers = fs::read_dir(workspace.root.join(&folder)).map_err(|e| format!("{folder}: {e}"))?;
+        for header in headers.flatten() {
+            done.push(copy(&header.path(), &place.at(&folder).join(header.file_name()), 0o644)?);
+        }
+        done.push(pkg_config(workspace, place, library)?);
+    }
     Ok(done)
 }
 
-/// criu.pc with the prefix filled in.
-fn pkg_config(workspace: &Workspace, place: &Place) -> Result<PathBuf, String> {
-    let template = workspace.root.join("pkgconfig/criu.pc.in");
+/// criu.pc or soccr.pc with the prefix filled in.
+fn pkg_config(workspace: &Workspace, place: &Place, library: &str) -> Result<PathBuf, String> {
+    let template = workspace.root.join(format!("pkgconfig/{library}.pc.in"));
     let text = fs::read_to_string(&template).map_err(|e| format!("{}: {e}", template.display()))?;
     let text = text
         .replace("@PREFIX@", &place.prefix.display().to_string())
         .replace("@VERSION@", env!("CARGO_PKG_VERSION").trim_end_matches(".0"));
-    let to = place.at("lib/pkgconfig/criu.pc");
+    let to = place.at("lib/pkgconfig").join(format!("{library}.pc"));
     make_folder(&to)?;
     fs::write(&to, text).map_err(|e| format!("{}: {e}", to.display()))?;
     Ok(to)

@@ -32,7 +32,7 @@ impl Workspace {
 
     /// Library, static library and command, as a user gets them.
     pub fn build_release(&self) -> Result<(), String> {
-        run(&mut self.cargo(&["build", "--release", "-p", "criu-capi", "-p", "criu-cli"]))
+        run(&mut self.cargo(&["build", "--release", "-p", "criu-capi", "-p", "criu-cli", "-p", "criu-soccr-capi"]))
     }
 }
 
