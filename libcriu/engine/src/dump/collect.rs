@@ -1,5 +1,6 @@
 //! Collect: everything that can be learned from outside. Only reads; whatever cannot be saved becomes a blocker.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -93,10 +94,30 @@ impl Frozen {
         let mut files = collector.files;
         files.resolve(&mut blockers)?;
         let items: Vec<Item> = tasks.iter().map(|t: &CollectedTask| t.item.clone()).collect();
+        sharing_blockers(&tasks, &mut blockers);
         let exists = |pid: i32| std::fs::metadata(format!("/proc/{pid}")).is_ok();
         session_blockers(&items, options.msg.shell_job(), exists, &mut blockers);
         operator.progress(Phase::Collect, total, total);
         Ok(Collected { tasks, files, blockers, since: self.since, freezing: self.freezing })
+    }
+}
+
+/// A child can be started with its parent's descriptors or directories; others cannot be made to share them.
+fn sharing_blockers(tasks: &[CollectedTask], blockers: &mut Vec<Blocker>) {
+    let ids = |pid: i32| tasks.iter().find(|t| t.item.pid == pid).and_then(|t| t.living.as_ref()).map(|l| l.ids);
+    let mut seen = (HashSet::new(), HashSet::new());
+    for t in tasks {
+        let Some(living) = &t.living else { continue };
+        let (own, parents) = (living.ids, ids(t.item.ppid));
+        let mut check = |is_new: bool, parents: Option<u32>, own: u32, object: &str, how: &str| {
+            if !is_new && parents != Some(own) {
+                let cause = format!("it is shared with another process ({how}), but not with its parent");
+                blockers.push(Blocker::new(t.item.pid, object, cause));
+            }
+        };
+        check(seen.0.insert(own.files), parents.map(|p| p.files), own.files, "table of descriptors", "CLONE_FILES");
+        let object = "root, working directory and umask";
+        check(seen.1.insert(own.fs), parents.map(|p| p.fs), own.fs, object, "CLONE_FS");
     }
 }
 
@@ -141,14 +162,12 @@ impl Collector<'_> {
         self.check_label(pid, dir);
         self.namespaces.check_process(dir, pid, self.blockers).map_err(failed("reading /proc/PID/ns"))?;
         let (ids, first) = self.ids.of(pid).map_err(failed("kcmp"))?;
-        let shared = [
-            (first.vm, "address space", "CLONE_VM"),
-            (first.files, "table of descriptors", "CLONE_FILES"),
-            (first.fs, "root, working directory and umask", "CLONE_FS"),
-            (first.sighand, "signal actions", "CLONE_SIGHAND"),
-        ];
-        for (_, object, how) in shared.iter().filter(|(is_first, ..)| !is_first) {
-            let cause = format!("it is shared with another process ({how}); this cannot be saved yet");
+        for (_, object, how) in
+            [(first.vm, "address space", "CLONE_VM"), (first.sighand, "signal actions", "CLONE_SIGHAND")]
+                .iter()
+                .filter(|(is_first, ..)| !is_first)
+        {
+            let cause = format!("it is shared with another process ({how}); this cannot be saved");
             self.blockers.push(Blocker::new(pid, *object, cause));
         }
         let task = DumpTask { pid, vpid: pid, pidfd: seized.pidfd() };
@@ -160,7 +179,7 @@ impl Collector<'_> {
         let root = self.files.collect_link(&task, Link::Root, self.blockers)?.unwrap_or(0);
         let timers = posix_timers(dir).map_err(failed("reading /proc/PID/timers"))?;
         for t in &timers {
-            if let Some(cause) = timers::unsupported_clock(t) {
+            if let Some(cause) = timers::unsupported_clock(t, seized.threads().len()) {
                 self.blockers.push(Blocker::new(pid, format!("POSIX timer {} (clock {})", t.id, t.clock), cause));
             }
         }

@@ -9,6 +9,7 @@ use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::DumpFiles;
 use crate::proc::PosixTimer;
 use crate::progress::Operator;
+use crate::task::seccomp::mode;
 
 /// A task that has told everything.
 #[derive(Debug)]
@@ -50,7 +51,8 @@ impl Collected {
                 None => None,
                 Some(living) => {
                     let (living, told) = ask(task.item.pid, living)?;
-                    unsupported(task.item.pid, &told, &mut blockers);
+                    let strict = |tid| living.threads.iter().any(|t| t.tid == tid && t.seccomp.mode == mode::STRICT);
+                    unsupported(task.item.pid, &told, strict, &mut blockers);
                     task.living = Some(living);
                     Some(told)
                 }
@@ -91,7 +93,7 @@ fn has_ldt(infected: &mut Infected) -> criu_compel::Result<bool> {
 }
 
 /// What an image has no place for.
-fn unsupported(pid: i32, told: &Told, blockers: &mut Vec<Blocker>) {
+fn unsupported(pid: i32, told: &Told, is_strict: impl Fn(i32) -> bool, blockers: &mut Vec<Blocker>) {
     if told.has_ldt {
         let cause = "it has a local descriptor table (modify_ldt); this cannot be saved";
         blockers.push(Blocker::new(pid, "memory", cause));
@@ -105,7 +107,8 @@ fn unsupported(pid: i32, told: &Told, blockers: &mut Vec<Blocker>) {
     }
     for t in &told.threads {
         let mut block = |cause: &str| blockers.push(Blocker::new(pid, format!("thread {}", t.tid), cause));
-        if t.tsc.is_some_and(|tsc| tsc != PR_TSC_ENABLE) {
+        // Strict seccomp takes the counter away by itself.
+        if t.tsc.is_some_and(|tsc| tsc != PR_TSC_ENABLE) && !is_strict(t.tid) {
             block("it may not read the time stamp counter (PR_SET_TSC); this cannot be saved");
         }
         if t.cpuid == Some(false) {

@@ -13,7 +13,11 @@ impl State for Several {
         // SAFETY: integers, and a thread that shares nothing of ours but memory.
         unsafe {
             let flags = libc::CLONE_FILES | libc::SIGCHLD;
+            // A grandchild that shares with its grandparent, its own parent having a table apart.
             if libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize) == 0 {
+                if libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize) != 0 {
+                    libc::unshare(libc::CLONE_FILES);
+                }
                 loop {
                     libc::pause();
                 }

@@ -30,9 +30,15 @@ impl Run {
     }
 }
 
-/// Anonymous pages in memory or swapped out, the shared zero page left aside.
-const TOUCHED: Wanted =
-    Wanted { all_of: 0, none_of: category::FILE | category::PFNZERO, any_of: category::PRESENT | category::SWAPPED };
+/// Anonymous pages in memory or swapped out, the shared zero page left aside. The marker of a guard region looks like a page
+/// that is swapped out.
+const TOUCHED: Wanted = Wanted {
+    all_of: 0,
+    none_of: category::FILE | category::PFNZERO | category::GUARD,
+    any_of: category::PRESENT | category::SWAPPED,
+};
+/// For kernels before 6.15, which have no guard regions to be found.
+const TOUCHED_BEFORE_GUARDS: Wanted = Wanted { none_of: category::FILE | category::PFNZERO, ..TOUCHED };
 const GUARDS: Wanted = Wanted { all_of: category::GUARD, none_of: 0, any_of: 0 };
 const REGIONS: usize = 2048;
 
@@ -47,13 +53,17 @@ pub fn private_runs(dir: &ProcDir, vmas: &[VmaEntry]) -> io::Result<Vec<Run>> {
     let mut runs = Runs { vmas: &kept, at: 0, done: Vec::new() };
     let (mut start, end) = (first.start, last.end);
     let mut regions = vec![PageRegion::default(); REGIONS];
+    let mut wanted = TOUCHED;
     while start < end {
-        match pagemap_scan(pagemap.as_fd(), start, end, TOUCHED, &mut regions) {
+        match pagemap_scan(pagemap.as_fd(), start, end, wanted, &mut regions) {
             Ok((n, walked)) => {
                 for r in &regions[..n] {
                     runs.add(r.start, r.end);
                 }
                 start = walked.max(start + PAGE_BYTES);
+            }
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) && wanted.none_of & category::GUARD != 0 => {
+                wanted = TOUCHED_BEFORE_GUARDS;
             }
             Err(e) if start == first.start && is_missing(&e) => {
                 scan_plainly(&pagemap, &kept, &mut runs)?;
@@ -157,6 +167,7 @@ impl Runs<'_> {
 fn scan_plainly(pagemap: impl AsFd, vmas: &[&VmaEntry], runs: &mut Runs<'_>) -> io::Result<()> {
     const PRESENT_OR_SWAPPED: u64 = 3 << 62;
     const FILE_OR_SHARED: u64 = 1 << 61;
+    const GUARD: u64 = 1 << 58;
     let mut words = vec![0u8; 64 << 10];
     for v in vmas {
         let mut at = v.start;
@@ -168,7 +179,7 @@ fn scan_plainly(pagemap: impl AsFd, vmas: &[&VmaEntry], runs: &mut Runs<'_>) -> 
             }
             for word in words[..n].as_chunks::<8>().0 {
                 let word = u64::from_le_bytes(*word);
-                if word & PRESENT_OR_SWAPPED != 0 && word & FILE_OR_SHARED == 0 {
+                if word & PRESENT_OR_SWAPPED != 0 && word & (FILE_OR_SHARED | GUARD) == 0 {
                     runs.add(at, at + PAGE_BYTES);
                 }
                 at += PAGE_BYTES;

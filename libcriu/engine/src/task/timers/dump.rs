@@ -32,8 +32,12 @@ pub fn posix(timer: &PosixTimer, now: &criu_compel::PosixTimer) -> PosixTimerEnt
     }
 }
 
-/// Why a timer on this clock cannot be brought back, if so.
-pub fn unsupported_clock(timer: &PosixTimer) -> Option<&'static str> {
+/// How the kernel names the CPU clocks of the process and of the thread that made the timer.
+const OWN_PROCESS_CLOCK: i32 = -6;
+const OWN_THREAD_CLOCK: i32 = -2;
+
+/// Why a timer on its clock cannot be brought back, if so, in a process of so many threads.
+pub fn unsupported_clock(timer: &PosixTimer, threads: usize) -> Option<&'static str> {
     match timer.clock {
         libc::CLOCK_REALTIME
         | libc::CLOCK_MONOTONIC
@@ -42,7 +46,11 @@ pub fn unsupported_clock(timer: &PosixTimer) -> Option<&'static str> {
         | libc::CLOCK_REALTIME_ALARM
         | libc::CLOCK_BOOTTIME_ALARM
         | libc::CLOCK_PROCESS_CPUTIME_ID
-        | libc::CLOCK_THREAD_CPUTIME_ID => None,
+        | OWN_PROCESS_CLOCK => None,
+        libc::CLOCK_THREAD_CPUTIME_ID | OWN_THREAD_CLOCK if threads == 1 => None,
+        libc::CLOCK_THREAD_CPUTIME_ID | OWN_THREAD_CLOCK => {
+            Some("a timer on the CPU clock of one of several threads cannot be saved: nothing tells of which")
+        }
         _ => Some("a timer on the CPU clock of another task, or on a device's clock, cannot be saved"),
     }
 }
