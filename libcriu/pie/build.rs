@@ -25,6 +25,8 @@ fn compile(name: &str, out: &Path) -> Vec<u8> {
         .args(["--edition", "2024", "--crate-type", "bin", "--crate-name", name])
         .args(["-C", "panic=abort", "-C", "opt-level=2", "-C", "relocation-model=pic", "-C", "strip=none"])
         .args(["-C", "overflow-checks=off", "-C", "debug-assertions=off", "-C", "force-unwind-tables=no"])
+        // In one unit every check that cannot fail is seen to, and no panic brings data along.
+        .args(["-C", "codegen-units=1"])
         .args(["-C", "link-arg=-nostdlib", "-C", "link-arg=-static-pie", "-C", "link-arg=-nostartfiles"])
         .args(["-C", "link-arg=-Wl,-T,programs/rt/link.ld", "-C", "link-arg=-Wl,--no-dynamic-linker"])
         .args(["-C", "link-arg=-Wl,-z,noexecstack,-z,norelro", "-C", "link-arg=-Wl,--build-id=none"])

@@ -6,7 +6,9 @@ use crate::report::check;
 use crate::{call, slice};
 
 const SYS_SETRESUID: i64 = 117;
+const SYS_GETRESUID: i64 = 118;
 const SYS_SETRESGID: i64 = 119;
+const SYS_GETGROUPS: i64 = 115;
 const SYS_SETGROUPS: i64 = 116;
 const SYS_SETFSUID: i64 = 122;
 const SYS_SETFSGID: i64 = 123;
@@ -28,9 +30,15 @@ const CAP_VERSION_3: u32 = 0x2008_0522;
 type CapData = [[u32; 3]; 2];
 
 pub(crate) fn set(args: &Args, c: &Creds) {
-    securebits(args, KEEP_OVER_SETUID);
-    let a = [c.groups.count, slice::<u32>(args, c.groups).as_ptr() as u64, 0, 0, 0, 0];
-    check(args, Step::Groups, call(SYS_SETGROUPS, a), c.groups.count);
+    // Without privileges both calls are refused, even when they change nothing.
+    if !has_uids(c) {
+        securebits(args, KEEP_OVER_SETUID);
+    }
+    let groups = slice::<u32>(args, c.groups);
+    if !has_groups(groups) {
+        let a = [c.groups.count, groups.as_ptr() as u64, 0, 0, 0, 0];
+        check(args, Step::Groups, call(SYS_SETGROUPS, a), c.groups.count);
+    }
     let [r, e, s] = c.gids.map(u64::from);
     check(args, Step::Gids, call(SYS_SETRESGID, [r, e, s, 0, 0, 0]), e);
     call(SYS_SETFSGID, [c.fsgid.into(), 0, 0, 0, 0, 0]);
@@ -61,6 +69,26 @@ pub(crate) fn set(args: &Args, c: &Creds) {
     securebits(args, c.securebits.into());
     let last = [0, 1].map(|i| [c.effective[i], c.permitted[i], c.inheritable[i]]);
     capset(args, &header, &last);
+}
+
+/// Whether the thread's user ids are these already.
+fn has_uids(c: &Creds) -> bool {
+    let now = [0u32; 3];
+    let at = now.as_ptr() as u64;
+    call(SYS_GETRESUID, [at, at + 4, at + 8, 0, 0, 0]) == 0 && is_equal(&now, &c.uids)
+}
+
+/// Whether the thread's groups are these already; false for more than are looked at here.
+fn has_groups(groups: &[u32]) -> bool {
+    let now = [0u32; 16];
+    let count = call(SYS_GETGROUPS, [now.len() as u64, now.as_ptr() as u64, 0, 0, 0, 0]);
+    count == groups.len() as i64 && is_equal(&now, groups)
+}
+
+/// Whether `now`, which the kernel has written to behind the compiler's back, begins with `wanted`.
+fn is_equal(now: &[u32], wanted: &[u32]) -> bool {
+    // SAFETY: a reference is valid for reads.
+    now.iter().zip(wanted).all(|(a, b)| unsafe { (&raw const *a).read_volatile() } == *b)
 }
 
 fn holds(set: &[u32; 2], cap: u32) -> bool {
