@@ -52,7 +52,7 @@ impl Session {
         }
         let groups = peer::groups(self.connection.fd()).map_err(|e| failed("getsockopt(SO_PEERGROUPS)", e))?;
         if own.contains(CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETPCAP) {
-            limit_bounding_set(keep).map_err(|(call, e)| failed(call, e))?;
+            limit_bounding_set(self.clients_bounding_set().unwrap_or(keep)).map_err(|(call, e)| failed(call, e))?;
             become_user(client.uid, client.gid, &groups).map_err(|(call, e)| failed(call, e))?;
         } else if !is_already(client.uid, client.gid, &groups) {
             return Err(Error::new(
@@ -63,6 +63,11 @@ impl Session {
             .errno(libc::EPERM));
         }
         limit_capabilities(keep).map_err(|(call, e)| failed(call, e))
+    }
+
+    /// What programs that the client executes may get at most.
+    fn clients_bounding_set(&self) -> Option<CapabilitySet> {
+        parse_set(&fs::read_to_string(format!("/proc/{}/status", self.peer.pid())).ok()?, "CapBnd:")
     }
 
     /// What a client with uid 0 may: no more than it can itself.
@@ -98,7 +103,7 @@ fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Outcome {
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(|e| ("setresuid", e.into()))
 }
 
-/// Nothing executed from here may get more than `keep`.
+/// Nothing executed from here may get more than `keep`: what the client could execute itself.
 fn limit_bounding_set(keep: CapabilitySet) -> Outcome {
     for bit in (0..64).map(|n| CapabilitySet::from_bits_retain(1 << n)).filter(|&bit| !keep.contains(bit)) {
         match rustix::thread::remove_capability_from_bounding_set(bit) {
