@@ -34,7 +34,9 @@ pub(crate) struct Collected {
     pub opts: CriuOpts,
     /// Inode of the caller's own end of its connection to this engine, in a self-dump.
     pub service_sk_ino: Option<u64>,
-    pub entries: Vec<FileEntry>,
+    /// Boxed: an entry has room for every kind, and is a kilobyte or two.
+    #[allow(clippy::vec_box)]
+    pub entries: Vec<Box<FileEntry>>,
     pub tables: BTreeMap<u32, Table>,
     /// Inode of every description, as fdinfo gives it.
     pub inodes: HashMap<FileId, u64>,
@@ -172,7 +174,7 @@ impl DumpFiles {
         }
         let mut image = images.create(Kind::Files, 0).map_err(saving)?;
         for entry in &self.common.entries {
-            image.entry(entry).map_err(saving)?;
+            image.entry(&**entry).map_err(saving)?;
         }
         image.finish().map_err(saving)?;
         self.common.ghosts.save(images)?;
@@ -211,7 +213,7 @@ impl DumpFiles {
             Ok(entry) => {
                 self.types.insert(id, entry.r#type());
                 self.common.inodes.insert(id, seen.info.ino);
-                self.common.entries.push(entry);
+                self.common.entries.push(Box::new(entry));
                 Ok(Some(id))
             }
             Err(Unsaved::Refused { cause, hint }) => {

@@ -1,6 +1,5 @@
 //! `/proc/PID/fdinfo/FD`: what the kernel tells about an open file description.
 
-use std::io::Read;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{Mode, OFlags, openat};
@@ -20,16 +19,32 @@ pub(crate) struct FdInfo {
     pub text: String,
 }
 
+const PAGE_BYTES: usize = 4096;
+/// An epoll or inotify descriptor may have tens of thousands of lines; no kind has more than this.
+const MAX_BYTES: usize = 64 << 20;
 const O_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
 
 impl FdInfo {
     /// Reads `fd`'s file in the directory `fdinfo`; `buf` is reused from call to call.
     pub(crate) fn read(fdinfo: BorrowedFd<'_>, fd: i32, buf: &mut Vec<u8>) -> std::io::Result<Self> {
         let file = openat(fdinfo, fd.to_string(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        buf.clear();
-        // An epoll or inotify descriptor may have tens of thousands of lines; no kind has more than this.
-        std::fs::File::from(file).take(64 << 20).read_to_end(buf)?;
-        Self::parse(&String::from_utf8_lossy(buf))
+        // Most are shorter than a page, which the kernel gives whole in one read; a short read is then the end.
+        buf.resize(buf.len().max(PAGE_BYTES), 0);
+        let mut len = 0;
+        loop {
+            let got = rustix::io::read(&file, &mut buf[len..])?;
+            len += got;
+            if got == 0 || len < PAGE_BYTES / 2 {
+                break;
+            }
+            if buf.len() - len < PAGE_BYTES {
+                if buf.len() >= MAX_BYTES {
+                    return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "fdinfo does not end"));
+                }
+                buf.resize(buf.len() * 2, 0);
+            }
+        }
+        Self::parse(&String::from_utf8_lossy(&buf[..len]))
             .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "not the text of an fdinfo file"))
     }
 

@@ -50,12 +50,12 @@ impl DumpKind for Pipes {
         }
         let regf_id = common.new_id();
         let reg = regular::entry(seen, regf_id, common)?;
-        common.entries.push(FileEntry {
+        common.entries.push(Box::new(FileEntry {
             r#type: FdTypes::Reg as i32,
             id: regf_id,
             reg: Some(reg),
             ..FileEntry::default()
-        });
+        }));
         let fifo = FifoEntry { id, pipe_id, regf_id: Some(regf_id) };
         Ok(FileEntry { r#type: FdTypes::Fifo as i32, id, fifo: Some(fifo), ..FileEntry::default() })
     }

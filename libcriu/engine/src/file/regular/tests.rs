@@ -335,3 +335,33 @@ fn changed_files_are_refused() {
     assert!(message.contains("--skip-file-rwx-check"), "{message}");
     target.check();
 }
+
+#[test]
+fn ten_thousand_that_all_change_their_numbers() {
+    let images = tempfile::tempdir().unwrap();
+    let options = options(images.path(), CriuOpts::default());
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    if limit < 11_000 {
+        eprintln!("skipped: the limit of open files is {limit}");
+        return;
+    }
+    let setup = || {
+        for fd in 1000..11_000 {
+            put(read_write(&format!("t{}", fd % 100), OFlags::empty()), fd);
+        }
+    };
+    crate::file::tests::dump(&options, setup, &[|| {}]);
+    restore(
+        &options,
+        &[|| {
+            for fd in (1000..11_000).step_by(997) {
+                let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+                assert_eq!(link.to_str().unwrap(), path(&format!("t{}", fd % 100)));
+            }
+            assert!(rustix::io::fcntl_getfd(borrow(999)).is_err());
+        }],
+    );
+    for n in 0..100 {
+        std::fs::remove_file(path(&format!("t{n}"))).unwrap();
+    }
+}

@@ -72,12 +72,12 @@ impl DumpKind for Ttys {
             mode: Some(seen.stat.st_mode),
             ..RegFileEntry::default()
         };
-        common.entries.push(FileEntry {
+        common.entries.push(Box::new(FileEntry {
             r#type: FdTypes::Reg as i32,
             id: regf_id,
             reg: Some(reg),
             ..FileEntry::default()
-        });
+        }));
         let tty = TtyFileEntry { id, tty_info_id, flags: seen.info.flags, fown: seen.fown, regf_id: Some(regf_id) };
         Ok(FileEntry { r#type: FdTypes::Tty as i32, id, tty: Some(tty), ..FileEntry::default() })
     }
