@@ -32,10 +32,11 @@ from ._native import Canceller
 from ._native import version as __version__
 from ._operations import check, checkpoint, dump, features, pre_dump, preflight, restore, version
 from ._service import CR_DEFAULT_SERVICE_ADDRESS, criu
+from . import aio  # noqa: F401  isort:skip
 
 __all__ = [
     "Blocked", "Blocker", "CallbackRefused", "Cancelled", "Canceller", "CRIUException", "CRIUExceptionExternal",
     "CRIUExceptionInternal", "CR_DEFAULT_SERVICE_ADDRESS", "DeadlineExceeded", "Error", "NoProcess", "OptionError",
-    "PidTaken", "Unsupported", "WorkerError", "__version__", "check", "checkpoint", "criu", "dump", "features", "images",
+    "PidTaken", "Unsupported", "WorkerError", "__version__", "aio", "check", "checkpoint", "criu", "dump", "features", "images",
     "pre_dump", "preflight", "restore", "rpc", "version",
 ]

@@ -20,4 +20,7 @@ pub(crate) enum Failure {
     Magic { file: String, magic: u32 },
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// Something about these very files.
+    #[error("{0}")]
+    Said(String),
 }

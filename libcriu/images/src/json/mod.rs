@@ -25,7 +25,7 @@ use std::io::Write;
 
 pub use decode::{count, decode, walk, walk_message};
 pub use encode::{Encoder, encode, encode_message};
-pub use parse::{Data, Value};
+pub use parse::{Data, Value, parse};
 pub use print::print;
 pub use sink::{Sink, base64_text, size_text};
 pub use tree::Tree;

@@ -59,6 +59,13 @@ impl<'a> Value<'a> {
     }
 }
 
+/// The value that a JSON text stands for; `None` when it is no JSON.
+pub fn parse(text: &str) -> Option<Value<'_>> {
+    let mut parser = Parser::new(text.as_bytes());
+    let value = parser.value(0).ok()?;
+    parser.peek().is_none().then_some(value)
+}
+
 /// Decimal, or hexadecimal with `0x`.
 pub(super) fn read_integer(text: &[u8]) -> Option<i128> {
     let text = std::str::from_utf8(text).ok()?;
