@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import os
+import tempfile
 
 from . import _native, _worker  # noqa: F401  the second names the worker
 from . import rpc_pb2 as _rpc
@@ -36,7 +37,8 @@ def pre_dump(pid, images_dir, *, progress=None, log=None, log_level_wanted=4, no
 def preflight(pid, *, log=None, log_level_wanted=4, cancel=None, deadline=None, engine=None, **options):
     """Everything that would make a dump of ``pid`` fail, as a tuple of Blockers; changes nothing."""
     progress = notify = None
-    with _request(None, options) as opts:
+    # The engine's log goes where images would.
+    with tempfile.TemporaryDirectory(prefix="pycriu-") as log_dir, _request(log_dir, options) as opts:
         opts["pid"] = _pid(pid)
         return _run("preflight", opts, locals())
 

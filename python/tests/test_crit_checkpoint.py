@@ -48,10 +48,10 @@ def copied(golden, tmp_path):
 def test_incomplete_checkpoints(crit, copied):
     pid = json.loads(crit("x", "--json", copied, "ps").stdout)[0]["pid"]
     for damage, said in [
-        (lambda: (copied / "inventory.img").unlink(), "no complete checkpoint"),
-        (lambda: (copied / f"core-{pid}.img").unlink(), f"core-{pid}.img: missing"),
         (lambda: (copied / "pages-1.img").write_bytes(b"short"), "pages-1.img: 5 bytes"),
         (lambda: (copied / "files.img").write_bytes((copied / "files.img").read_bytes()[:-1]), "files.img: offset"),
+        (lambda: (copied / "inventory.img").unlink(), "no complete checkpoint"),
+        (lambda: (copied / f"core-{pid}.img").unlink(), f"core-{pid}.img: missing"),
     ]:
         damage()
         found = json.loads(crit("verify", "--json", copied, status=1).stdout)

@@ -18,11 +18,11 @@ from pycriu import images, rpc
 def test_names():
     assert pycriu.CR_DEFAULT_SERVICE_ADDRESS == "./criu_service.socket"
     assert pycriu.__version__.split(".")[0] == "4"
-    import pycriu.rpc_pb2
+    from pycriu import rpc_pb2
     from pycriu.images.core_pb2 import core_entry
     from pycriu.images.core_x86_pb2 import thread_info_x86  # noqa: F401
 
-    assert pycriu.rpc_pb2 is rpc
+    assert rpc_pb2 is rpc
     assert images.pb.core_entry().DESCRIPTOR.full_name == core_entry().DESCRIPTOR.full_name
     assert rpc.criu_req(type=rpc.DUMP).type == rpc.criu_req_type.Value("DUMP") == 1
     assert images.magic.by_name["CORE"] == 0x55053847
