@@ -29,6 +29,31 @@ impl Operator for Nobody {
     }
 }
 
+/// A directory of the calling test's own, removed with this. The processes it forks find the same one.
+pub(crate) struct Scratch;
+
+/// The test process, also in what it forks.
+static TEST_PID: std::sync::LazyLock<u32> = std::sync::LazyLock::new(std::process::id);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        std::fs::create_dir_all(Self::path("")).unwrap();
+        Scratch
+    }
+
+    /// A path in it.
+    pub(crate) fn path(name: &str) -> String {
+        let test = std::thread::current().name().unwrap_or("test").replace("::", "-");
+        format!("/tmp/criu-{}-{test}/{name}", *TEST_PID)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(Self::path(""));
+    }
+}
+
 fn open_dir(path: &Path) -> OwnedFd {
     File::open(path).unwrap().into()
 }

@@ -6,7 +6,7 @@ use rustix::fs::{Mode, OFlags, fcntl_getfl, open};
 use rustix::io::{read, write};
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe, pipe_with};
 
-use crate::file::tests::{round_trip, round_trips};
+use crate::file::tests::{Scratch, round_trip, round_trips};
 use crate::sys::descriptor::borrow;
 use crate::sys::trial::{fork_sleeper, put};
 
@@ -105,8 +105,9 @@ fn ends_over_two_tasks() {
 
 #[test]
 fn fifos() {
+    let _scratch = Scratch::new();
     fn fifo(name: &str, flags: OFlags) -> std::os::fd::OwnedFd {
-        let path = format!("/tmp/criu-file-tests-{name}");
+        let path = Scratch::path(name);
         let _ = std::fs::remove_file(&path);
         let mode = Mode::RUSR | Mode::WUSR;
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
@@ -117,11 +118,11 @@ fn fifos() {
             let both = fifo("fifo", OFlags::RDWR);
             write(&both, b"fifo data").unwrap();
             put(both, 10);
-            put(open("/tmp/criu-file-tests-fifo", OFlags::WRONLY, Mode::empty()).unwrap(), 11);
+            put(open(Scratch::path("fifo"), OFlags::WRONLY, Mode::empty()).unwrap(), 11);
             put(fifo("one-way", OFlags::RDONLY | OFlags::NONBLOCK), 12);
             put(fifo("gone", OFlags::RDWR), 13);
             write(borrow(13), b"unlinked").unwrap();
-            std::fs::remove_file("/tmp/criu-file-tests-gone").unwrap();
+            std::fs::remove_file(Scratch::path("gone")).unwrap();
         },
         || {
             assert_eq!(read_text(10), "fifo data");
@@ -130,14 +131,11 @@ fn fifos() {
             assert!(!fcntl_getfl(borrow(10)).unwrap().contains(OFlags::NONBLOCK));
             assert_eq!(read_text(12), "");
             assert_eq!(read_text(13), "unlinked");
-            assert!(!std::path::Path::new("/tmp/criu-file-tests-gone").exists());
+            assert!(!std::path::Path::new(&Scratch::path("gone")).exists());
             // For the next to find it as it was.
             write(borrow(11), b"fifo data").unwrap();
             write(borrow(13), b"unlinked").unwrap();
             borrow(13).as_fd();
         },
     );
-    for name in ["fifo", "one-way"] {
-        std::fs::remove_file(format!("/tmp/criu-file-tests-{name}")).unwrap();
-    }
 }

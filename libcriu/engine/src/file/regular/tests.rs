@@ -7,16 +7,12 @@ use criu_images::messages::CriuOpts;
 use rustix::fs::{Mode, OFlags, SeekFrom, open, seek};
 use rustix::io::{FdFlags, fcntl_getfd};
 
-use crate::file::tests::{blockers, options, restore, round_trip, round_trips, target};
+use crate::file::tests::{Scratch, blockers, options, restore, round_trip, round_trips, target};
 use crate::sys::descriptor::{SignalOwner, borrow, set_signal_owner, signal_owner};
 use crate::sys::trial::{fork_sleeper, put};
 
-/// A path of this test process's own.
 fn path(name: &str) -> String {
-    // A trial is a child of the test process; a restored one is its grandchild.
-    let dir = "/tmp/criu-file-tests";
-    std::fs::create_dir_all(dir).unwrap();
-    format!("{dir}/{name}")
+    Scratch::path(name)
 }
 
 fn read_write(name: &str, flags: OFlags) -> std::os::fd::OwnedFd {
@@ -25,6 +21,7 @@ fn read_write(name: &str, flags: OFlags) -> std::os::fd::OwnedFd {
 
 #[test]
 fn flags_offset_and_cloexec() {
+    let _scratch = Scratch::new();
     round_trip(
         || {
             let f = read_write("plain", OFlags::APPEND | OFlags::TRUNC);
@@ -54,6 +51,7 @@ fn flags_offset_and_cloexec() {
 
 #[test]
 fn duplicates_share_an_offset_and_others_do_not() {
+    let _scratch = Scratch::new();
     fn shared() {
         seek(borrow(20), SeekFrom::Start(3)).unwrap();
         assert_eq!(seek(borrow(40), SeekFrom::Current(0)).unwrap(), 3);
@@ -78,6 +76,7 @@ fn duplicates_share_an_offset_and_others_do_not() {
 
 #[test]
 fn a_thousand_of_one_file() {
+    let _scratch = Scratch::new();
     round_trip(
         || {
             std::fs::write(path("many"), "x").unwrap();
@@ -96,6 +95,7 @@ fn a_thousand_of_one_file() {
 
 #[test]
 fn as_few_comparisons_as_can_be() {
+    let _scratch = Scratch::new();
     let images = tempfile::tempdir().unwrap();
     let options = options(images.path(), CriuOpts::default());
     let setup = || {
@@ -116,6 +116,7 @@ fn as_few_comparisons_as_can_be() {
 
 #[test]
 fn signal_owners() {
+    let _scratch = Scratch::new();
     round_trip(
         || {
             let f = read_write("owned", OFlags::empty());
@@ -133,6 +134,7 @@ fn signal_owners() {
 
 #[test]
 fn unlinked_ones_are_kept_with_their_holes() {
+    let _scratch = Scratch::new();
     fn gone() {
         let (f, g) = (borrow(10), borrow(11));
         let stat = rustix::fs::fstat(f).unwrap();
@@ -168,6 +170,7 @@ fn unlinked_ones_are_kept_with_their_holes() {
 
 #[test]
 fn other_links_that_are_left_lead_to_it() {
+    let _scratch = Scratch::new();
     let _ = std::fs::remove_file(path("second-link"));
     round_trips(
         CriuOpts { link_remap: Some(true), ..CriuOpts::default() },
@@ -197,6 +200,7 @@ fn other_links_that_are_left_lead_to_it() {
 
 #[test]
 fn a_dump_that_fails_leaves_no_link() {
+    let _scratch = Scratch::new();
     let images = tempfile::tempdir().unwrap();
     let options = options(images.path(), CriuOpts { link_remap: Some(true), ..CriuOpts::default() });
     let setup = || {
@@ -217,6 +221,7 @@ fn a_dump_that_fails_leaves_no_link() {
 
 #[test]
 fn proc_files_by_path_as_far_as_they_lead_there_again() {
+    let _scratch = Scratch::new();
     round_trip(
         || {
             put(open("/proc/meminfo", OFlags::RDONLY, Mode::empty()).unwrap(), 10);
@@ -250,6 +255,7 @@ fn proc_files_by_path_as_far_as_they_lead_there_again() {
 
 #[test]
 fn files_and_pipes_given_by_whoever_restores() {
+    let _scratch = Scratch::new();
     use criu_images::messages::{FileEntry, InheritFd};
     let images = tempfile::tempdir().unwrap();
     let setup = || {
@@ -290,6 +296,7 @@ fn files_and_pipes_given_by_whoever_restores() {
 
 #[test]
 fn what_cannot_be_saved_is_named() {
+    let _scratch = Scratch::new();
     let found = blockers(CriuOpts { ghost_limit: Some(1000), ..CriuOpts::default() }, || {
         let f = read_write("big", OFlags::TRUNC);
         rustix::io::write(&f, &[1; 8192]).unwrap();
@@ -315,6 +322,7 @@ fn what_cannot_be_saved_is_named() {
 
 #[test]
 fn changed_files_are_refused() {
+    let _scratch = Scratch::new();
     let images = tempfile::tempdir().unwrap();
     let options = options(images.path(), CriuOpts::default());
     let _ = std::fs::remove_file(path("changing"));
@@ -338,6 +346,7 @@ fn changed_files_are_refused() {
 
 #[test]
 fn ten_thousand_that_all_change_their_numbers() {
+    let _scratch = Scratch::new();
     let images = tempfile::tempdir().unwrap();
     let options = options(images.path(), CriuOpts::default());
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);

@@ -11,7 +11,7 @@ use rustix::net::{
     shutdown, socket_with, socketpair,
 };
 
-use crate::file::tests::{blockers, options as request, restore, round_trip, round_trips};
+use crate::file::tests::{Scratch, blockers, options as request, restore, round_trip, round_trips};
 use crate::sys::descriptor::{adopt, borrow};
 use crate::sys::socket::{option, set_option};
 use crate::sys::trial::{fork_sleeper, put};
@@ -170,6 +170,7 @@ fn ends_in_two_tasks() {
 
 #[test]
 fn what_cannot_be_saved_is_named() {
+    let _scratch = Scratch::new();
     let found = blockers(Default::default(), || {
         pair(SocketType::STREAM, 10, 11);
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -180,8 +181,8 @@ fn what_cannot_be_saved_is_named() {
         pair(SocketType::STREAM, 12, 13);
         crate::sys::trial::fork_orphan();
         drop(adopt(13));
-        let listening = std::os::unix::net::UnixListener::bind("/tmp/criu-unix-tests-listen").unwrap();
-        std::fs::remove_file("/tmp/criu-unix-tests-listen").unwrap();
+        let listening = std::os::unix::net::UnixListener::bind(Scratch::path("listen")).unwrap();
+        std::fs::remove_file(Scratch::path("listen")).unwrap();
         put(listening.into(), 14);
         pair(SocketType::DGRAM, 15, 16);
         set_socket_passcred(borrow(16), true).unwrap();
