@@ -292,5 +292,7 @@ impl Parents {
 /// Opens a ghost anew with the given flags.
 pub(crate) fn open_made(made: BorrowedFd<'_>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", made.as_raw_fd());
-    openat(CWD, OsStr::from_bytes(path.as_bytes()), flags | OFlags::CLOEXEC, Mode::empty())
+    // What is made is no symbolic link, but the way to it is one.
+    let flags = (flags - OFlags::NOFOLLOW) | OFlags::CLOEXEC;
+    openat(CWD, OsStr::from_bytes(path.as_bytes()), flags, Mode::empty())
 }
