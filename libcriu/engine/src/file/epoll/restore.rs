@@ -109,7 +109,8 @@ fn with_number(
     add: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<()>,
 ) -> rustix::io::Result<()> {
     let os = |e: std::io::Error| rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO);
-    let epoll = fcntl_dupfd_cloexec(borrow(epoll), 0)?;
+    // Above the number under test, which may be the lowest free one.
+    let epoll = fcntl_dupfd_cloexec(borrow(epoll), r.under + 1)?;
     let there =
         fcntl_getfd(borrow(r.under)).ok().map(|flags| fcntl_dupfd_cloexec(borrow(r.under), 0).map(|fd| (fd, flags)));
     let there = there.transpose()?;
