@@ -69,7 +69,7 @@ pub fn one(name: &str, layout: &Layout, folder: &Path) -> Outcome {
     let bench = Bench {
         layout,
         folder,
-        engine: Engine { layout, route, patience: Duration::from_secs(30) },
+        engine: Engine { layout, route, patience: Duration::from_secs(30), terminal: false },
         plain: subject("pipe.data").ok_or_else(|| failed("no subject pipe.data"))?,
         large: subject("memory_private").ok_or_else(|| failed("no subject memory_private"))?,
     };

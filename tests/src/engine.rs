@@ -42,6 +42,8 @@ pub struct Engine<'a> {
     pub route: Route,
     /// How long one call may take.
     pub patience: Duration,
+    /// Its standard input is this process's terminal.
+    pub terminal: bool,
 }
 
 impl Engine<'_> {
@@ -82,7 +84,7 @@ impl Engine<'_> {
         let child = Command::new(self.program())
             .args(&line)
             .env("LD_LIBRARY_PATH", self.layout.lib())
-            .stdin(Stdio::null())
+            .stdin(if self.terminal { Stdio::inherit() } else { Stdio::null() })
             .stdout(out)
             .stderr(err)
             .spawn()

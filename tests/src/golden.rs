@@ -70,7 +70,7 @@ fn steps(which: &str, route: Route, layout: &Layout, folder: &Path) -> Outcome {
     let result = format!("/tmp/golden-{which}.res");
     let _ = fs::remove_file(&result);
     let (root, lacking) = needs(&images)?;
-    let answer = Engine { layout, route, patience: Duration::from_secs(60) }.restore(&images, &[])?;
+    let answer = Engine { layout, route, patience: Duration::from_secs(60), terminal: false }.restore(&images, &[])?;
     if !lacking.is_empty() {
         return refused_for_cpu(&lacking, answer.ok, &format!("{}\n{}", answer.output, answer.log));
     }

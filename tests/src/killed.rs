@@ -66,7 +66,7 @@ pub fn one(name: &str, layout: &Layout, folder: &Path) -> Outcome {
 
 /// How long the operation takes when nobody disturbs it.
 fn typical(action: &str, subject: &Subject, layout: &Layout, folder: &Path) -> Outcome<Duration> {
-    let engine = Engine { layout, route: Route::Command, patience: Duration::from_secs(60) };
+    let engine = Engine { layout, route: Route::Command, patience: Duration::from_secs(60), terminal: false };
     let running = Running::start(
         subject,
         layout,
@@ -92,7 +92,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn engine(&self) -> Engine<'_> {
-        Engine { layout: self.layout, route: Route::Command, patience: Duration::from_secs(60) }
+        Engine { layout: self.layout, route: Route::Command, patience: Duration::from_secs(60), terminal: false }
     }
 
     /// Starts the command, and kills it after the moment; Some(pid) of it, and whether it had ended before.

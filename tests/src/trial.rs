@@ -41,7 +41,8 @@ pub fn run(case: &Case, layout: &Layout, folder: &Path) -> Outcome {
 }
 
 fn steps(case: &Case, layout: &Layout, folder: &Path) -> Outcome {
-    let engine = Engine { layout, route: case.route, patience: Duration::from_secs(60) };
+    let engine =
+        Engine { layout, route: case.route, patience: Duration::from_secs(60), terminal: case.subject.terminal };
     if case.subject.dumps_itself {
         return self_dump(case, &engine, folder);
     }

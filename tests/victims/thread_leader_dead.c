@@ -1,4 +1,5 @@
-// What: a process whose first thread has ended while others live on.
+// What: a process whose first thread has ended while others live on is refused by name.
+// Refused: main thread
 // Build: -pthread
 #include "victim.h"
 static void *rest(void *a) {

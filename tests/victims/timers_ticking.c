@@ -10,5 +10,7 @@ static void victim(void) {
   int before = ticks;
   double until = now_s() + 1;
   while (now_s() < until) sleep_ms(5);
-  CHECK(ticks - before >= 30 && ticks - before <= 70);
+  // 50 in a second, were the machine idle.
+  int seen = ticks - before;
+  if (seen < 30 || seen > 70) finish(1, "%d ticks in a second, and %d before", seen, before);
 }

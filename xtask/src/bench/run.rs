@@ -90,7 +90,8 @@ impl Room {
 
     /// The call's own time, as its caller sees it.
     fn timed(&self, folder: &Path, action: &str, rest: &[&str]) -> Outcome<f64> {
-        let engine = Engine { layout: &self.layout, route: Route::Api, patience: Duration::from_secs(120) };
+        let engine =
+            Engine { layout: &self.layout, route: Route::Api, patience: Duration::from_secs(120), terminal: false };
         let mut words: Vec<String> = rest.iter().map(|w| w.to_string()).collect();
         words.extend(["-v1".to_string(), "--time".into()]);
         let answer = engine.call(action, &folder.join("images"), &words)?;
