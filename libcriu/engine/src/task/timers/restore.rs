@@ -21,7 +21,10 @@ fn itimer(which: u64, e: &ItimerEntry) -> Result<IntervalTimer, String> {
     if e.iusec >= MICROS || e.vusec >= MICROS || e.isec > LONGEST || e.vsec > LONGEST {
         return Err(format!("interval timer {which} has an impossible time"));
     }
-    Ok(IntervalTimer { which, interval_s: e.isec, interval_us: e.iusec, value_s: e.vsec, value_us: e.vusec })
+    // While a signal of a repeating timer waits to be delivered, the kernel has not armed it anew and shows no time left.
+    let rang = e.vsec == 0 && e.vusec == 0;
+    let (value_s, value_us) = if rang { (e.isec, e.iusec) } else { (e.vsec, e.vusec) };
+    Ok(IntervalTimer { which, interval_s: e.isec, interval_us: e.iusec, value_s, value_us })
 }
 
 /// Sorted by id. `has_thread` tells whether a thread id is one of the task's.
@@ -61,5 +64,19 @@ pub fn posix(t: Option<&TaskTimersEntry>, has_thread: impl Fn(i32) -> bool) -> R
     match timers.windows(2).find(|w| w[0].id == w[1].id) {
         Some(w) => Err(format!("POSIX timer {} is there twice", w[0].id)),
         None => Ok(timers),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeating_timer_whose_signal_waits_rings_again() {
+        let entry = ItimerEntry { isec: 0, iusec: 20_000, vsec: 0, vusec: 0 };
+        let timer = itimer(0, &entry).unwrap();
+        assert_eq!((timer.value_s, timer.value_us), (0, 20_000));
+        let entry = ItimerEntry { vusec: 7, ..entry };
+        assert_eq!(itimer(0, &entry).unwrap().value_us, 7);
     }
 }
