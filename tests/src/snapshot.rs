@@ -184,7 +184,7 @@ impl Snapshot {
             let info = fs::read_to_string(format!("{base}/fdinfo/{fd}")).unwrap_or_default();
             for line in info.lines().filter(|l| l.starts_with("pos:") || l.starts_with("flags:")) {
                 let (key, value) = line.split_once(':').unwrap_or((line, ""));
-                self.put(pid, &format!("fd {fd} {key}"), value.trim());
+                self.put(pid, &format!("fd {fd} {key}"), without_largefile(key, value.trim()));
             }
         }
     }
@@ -217,6 +217,14 @@ impl Snapshot {
                 format!("{row}: {} -> {}", show(self.rows.get(row)), show(after.rows.get(row)))
             })
             .collect()
+    }
+}
+
+/// O_LARGEFILE says by which call a file was opened, and nothing else on a 64-bit machine.
+fn without_largefile(key: &str, value: &str) -> String {
+    match u32::from_str_radix(value, 8) {
+        Ok(flags) if key == "flags" => format!("{:#o}", flags & !0o100_000),
+        _ => value.to_string(),
     }
 }
 

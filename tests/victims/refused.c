@@ -1,5 +1,5 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: tcp udp inotify fanotify traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_pipe external_socket aio secretmem netlink packet timens
+// Variants: tcp udp inotify fanotify traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet timens
 // Refused.tcp: ipv4 & stream
 // Refused.udp: ipv4 & datagram
 // Refused.inotify: inotify
@@ -18,7 +18,6 @@
 // Refused.bpf: bpf
 // Refused.shm: sysv
 // Refused.lock: lock & file-locks
-// Refused.external_pipe: pipe
 // Refused.external_socket: unix & peer
 // Refused.aio: aio
 // Refused.secretmem: secret
@@ -124,12 +123,6 @@ static void victim(void) {
     snprintf(path, sizeof path, "%s/lock", victim_folder);
     fd = open(path, O_RDWR | O_CREAT, 0600);
     CHECK(flock(fd, LOCK_EX) == 0);
-  } else if (is("external_pipe")) {
-    int p[2];
-    CHECK(pipe(p) == 0);
-    outsider(nothing);
-    close(p[0]);
-    fd = p[1];
   } else if (is("external_socket")) {
     int p[2];
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, p) == 0);
@@ -151,7 +144,7 @@ static void victim(void) {
     else pass_on(child);
     status_of(child);
   }
-  if (is("external_pipe") || is("external_socket")) {
+  if (is("external_socket")) {
     char path[PATH_MAX + 32];
     int outside = 0;
     snprintf(path, sizeof path, "%s/outsider", victim_folder);
