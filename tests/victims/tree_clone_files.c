@@ -1,7 +1,5 @@
 // What: two processes that share one table of descriptors (CLONE_FILES), or cwd, root and umask (CLONE_FS), go on sharing.
 // Variants: files fs
-// Refused.files: descriptor & shar
-// Refused.fs: directory & shar | fs & shar | root & shar
 #include "victim.h"
 static int child_main(void *unused) {
   (void)unused;
