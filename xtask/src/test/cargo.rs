@@ -18,7 +18,7 @@ pub fn clippy(workspace: &Workspace) -> Summary {
 }
 
 pub fn doc(workspace: &Workspace) -> Summary {
-    let mut doc = workspace.cargo(&["doc", "--workspace", "--no-deps"]);
+    let mut doc = workspace.cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     single("cargo doc", run(&mut doc).map_err(failed))
 }
