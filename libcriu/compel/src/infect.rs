@@ -252,10 +252,10 @@ impl Hold {
     fn put_registers_back(&mut self) -> Result<()> {
         // From an event stop the kernel restarts an interrupted call as it would have without us.
         drive::to_event_stop(self.task.pid, self.tid)?;
-        if let Some(mask) = &self.affinity {
-            if let Err(e) = affinity::set_affinity(self.tid, mask) {
-                log::warn!("thread {}: CPU affinity cannot be put back: {e}", self.tid);
-            }
+        if let Some(mask) = &self.affinity
+            && let Err(e) = affinity::set_affinity(self.tid, mask)
+        {
+            log::warn!("thread {}: CPU affinity cannot be put back: {e}", self.tid);
         }
         ptrace::set_sigmask(self.tid, self.sigmask)?;
         ptrace::set_regs(self.tid, &self.regs)?;

@@ -334,10 +334,10 @@ fn detach(pid: i32, tid: i32) -> Result<()> {
 
 impl Drop for SeizedTask {
     fn drop(&mut self) {
-        if !self.released {
-            if let Err(e) = self.detach_all() {
-                log::warn!("{e}");
-            }
+        if !self.released
+            && let Err(e) = self.detach_all()
+        {
+            log::warn!("{e}");
         }
     }
 }

@@ -1,24 +1,24 @@
 //! System calls that neither rustix nor the standard library wraps: the engine's only unsafe code.
 
-pub(crate) mod descriptor;
-pub mod kcmp;
-pub mod memory;
-pub mod pagemap;
 pub mod arena;
 pub mod control;
 pub mod cpu;
+pub(crate) mod descriptor;
 pub mod enter;
+pub mod kcmp;
 pub mod mapping;
+pub mod memory;
+pub mod pagemap;
 pub mod peer;
 pub mod probe;
 pub mod process;
-pub mod signal;
 pub mod ptrace;
-pub mod task;
+pub mod signal;
 pub(crate) mod socket;
+pub mod spawn;
+pub mod task;
 pub(crate) mod timerfd;
+pub mod tracee;
 #[cfg(test)]
 pub(crate) mod trial;
 pub(crate) mod tty;
-pub mod spawn;
-pub mod tracee;

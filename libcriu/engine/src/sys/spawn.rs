@@ -109,7 +109,8 @@ pub fn prctl(option: i32, argument: u64) -> io::Result<i32> {
 /// prctl(2), PR_SET_MM_MAP (Linux 3.18).
 pub fn set_mm_map(map: &criu_pie::abi::restorer::MmMap) -> io::Result<()> {
     // SAFETY: the kernel reads the structure and checks it; it changes what /proc shows, no memory.
-    let ret = unsafe { libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, std::ptr::from_ref(map), size_of_val(map), 0) };
+    let ret =
+        unsafe { libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, std::ptr::from_ref(map), size_of_val(map), 0) };
     if ret == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -110,7 +110,8 @@ fn copy_chunk(source: Source<'_>, chunk: &Chunk, buffer: &mut [u8], out: Borrowe
     let buffer = &mut buffer[..chunk.bytes];
     match source {
         Source::Task { pid, mem, kin } => {
-            let got = if chunk.unreadable || kin { 0 } else { process_vm_readv(pid, &chunk.ranges, buffer).unwrap_or(0) };
+            let got =
+                if chunk.unreadable || kin { 0 } else { process_vm_readv(pid, &chunk.ranges, buffer).unwrap_or(0) };
             if got < chunk.bytes {
                 read_ranges(mem, &chunk.ranges, got, buffer, false)?;
             }
