@@ -257,7 +257,7 @@ int criu_local_add_inherit_fd(struct criu_opts *opts, int fd, const char *key);
 // As criu_local_add_inherit_fd, with the global options.
 int criu_add_inherit_fd(int fd, const char *key);
 
-// An object outside the tree, as TYPE[ID]:KEY.
+// An object outside the tree, as `TYPE[ID]:KEY`.
 int criu_local_add_external(struct criu_opts *opts, const char *key);
 
 // As criu_local_add_external, with the global options.

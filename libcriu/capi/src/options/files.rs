@@ -132,7 +132,7 @@ pub extern "C" fn criu_add_inherit_fd(fd: c_int, key: *const c_char) -> c_int {
     })
 }
 
-/// An object outside the tree, as TYPE[ID]:KEY.
+/// An object outside the tree, as `TYPE[ID]:KEY`.
 #[unsafe(no_mangle)]
 pub extern "C" fn criu_local_add_external(opts: *mut criu_opts, key: *const c_char) -> c_int {
     try_set(Target::Local(opts), |o| {

@@ -5,7 +5,7 @@
 //! Restore: [`RestoreFiles`] is loaded in the coordinator, which opens what several tables use (`open_shared`) before it
 //! forks; each task then `install`s its table.
 //!
-//! A kind is a folder with a `mod.rs`, `dump.rs` and `restore.rs`, and a line in [`kind::KINDS`].
+//! A kind is a folder with a `mod.rs`, `dump.rs` and `restore.rs`, and a line in `kind::KINDS`.
 
 use std::os::fd::BorrowedFd;
 

@@ -45,7 +45,7 @@ pub enum Form {
 ///
 /// # Errors
 ///
-/// As [`decode`].
+/// As [`decode()`].
 pub fn decode_to_string(file: &str, image: &[u8], form: Form) -> Result<String> {
     let mut out = Vec::new();
     decode(file, image, form, &mut out)?;

@@ -27,7 +27,7 @@ impl Tree {
     /// The values of an image in memory, in either form; without `payloads`, their sizes alone.
     ///
     /// # Errors
-    /// As [`super::decode`].
+    /// As [`super::decode()`].
     pub fn of(file: &str, image: &[u8], form: Form, payloads: bool) -> Result<Value<'static>> {
         let mut tree = Tree { pretty: form == Form::Pretty, payloads, ..Tree::default() };
         decode::walk(file, image, &mut tree)?;
