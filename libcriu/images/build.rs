@@ -30,6 +30,9 @@ fn main() -> io::Result<()> {
     set.file.retain(|f| f.name() != "opts.proto" && !f.name().starts_with("google/"));
     for file in &mut set.file {
         file.dependency.retain(|d| d != "opts.proto");
+        // The kernel cuts names after 15 bytes, wherever that is in a character: they are bytes, not text.
+        let names = file.message_type.iter_mut().flat_map(|m| &mut m.field).filter(|f| f.name() == "comm");
+        names.for_each(|f| f.set_type(prost_reflect::prost_types::field_descriptor_proto::Type::Bytes));
     }
     prost_build::Config::new().enable_type_names().compile_fds(set)
 }

@@ -84,7 +84,7 @@ impl Snapshot {
         tids.sort_unstable();
         for tid in tids {
             let task = format!("{base}/task/{tid}");
-            let status = fs::read_to_string(format!("{task}/status")).unwrap_or_default();
+            let status = read_lossy(&format!("{task}/status"));
             for line in status.lines() {
                 if let Some((key, value)) = line.split_once(":\t")
                     && STATUS.contains(&key)
@@ -125,7 +125,7 @@ impl Snapshot {
 
     /// Process group, session, nice value, code and data limits of /proc/PID/stat.
     fn stat(&mut self, pid: i32, base: &str) {
-        let text = fs::read_to_string(format!("{base}/stat")).unwrap_or_default();
+        let text = read_lossy(&format!("{base}/stat"));
         let tail: Vec<&str> = text.rsplit_once(") ").map(|t| t.1.split(' ').collect()).unwrap_or_default();
         let rows = [
             (0, "state"),
@@ -235,6 +235,11 @@ fn names(folder: &str) -> Vec<i32> {
         .flatten()
         .filter_map(|e| e.file_name().to_string_lossy().parse().ok())
         .collect()
+}
+
+/// A /proc file as text; a name in it may be cut within a character.
+fn read_lossy(path: &str) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]

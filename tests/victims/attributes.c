@@ -44,7 +44,7 @@ static void victim(void) {
     parent_and_child();
     return;
   }
-  if (is("comm")) prctl(PR_SET_NAME, "odd ) name (");
+  if (is("comm")) prctl(PR_SET_NAME, "odd ) \xe2\x82 (");
   else if (is("umask")) umask(0137);
   else if (is("personality")) CHECK(personality(ADDR_NO_RANDOMIZE | SHORT_INODE) >= 0);
   else if (is("oom")) put("/proc/self/oom_score_adj", "321");
@@ -57,7 +57,7 @@ static void victim(void) {
   else if (is("ioprio")) CHECK(syscall(SYS_ioprio_set, 1, 0, (2 << 13) | 6) == 0);
   else if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)) SKIP("the kernel has no PR_SET_MDWE");
   ready_and_wait();
-  if (is("comm")) CHECK(prctl(PR_GET_NAME, name) == 0 && !strcmp(name, "odd ) name ("));
+  if (is("comm")) CHECK(prctl(PR_GET_NAME, name) == 0 && !strcmp(name, "odd ) \xe2\x82 ("));
   else if (is("umask")) CHECK(umask(0) == 0137);
   else if (is("personality")) CHECK(personality(0xffffffff) == (ADDR_NO_RANDOMIZE | SHORT_INODE));
   else if (is("oom")) CHECK(holds("/proc/self/oom_score_adj", "321\n"));

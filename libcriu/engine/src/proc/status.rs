@@ -38,13 +38,13 @@ pub struct Status {
 impl Status {
     pub(super) fn parse(bytes: &[u8]) -> Option<Status> {
         let text = String::from_utf8_lossy(bytes);
-        let mut s = Status::default();
+        // Every line but the name is ASCII.
+        let mut s = Status { name: unescape(name(bytes)), ..Status::default() };
         let mut ids = 0;
         for line in text.lines() {
             let Some((key, value)) = line.split_once(':') else { continue };
             let value = value.trim();
             match key {
-                "Name" => s.name = unescape(line.split_once(":\t").map_or("", |(_, name)| name)),
                 "Umask" => s.umask = u32::from_str_radix(value, 8).ok()?,
                 "Tgid" => s.tgid = value.parse().ok()?,
                 "TracerPid" => s.tracer_pid = value.parse().ok()?,
@@ -78,10 +78,16 @@ impl Status {
     }
 }
 
+/// The first line's value: any bytes, for the kernel cuts a name wherever that is in a character.
+fn name(bytes: &[u8]) -> &[u8] {
+    let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
+    line.strip_prefix(b"Name:\t").unwrap_or_default()
+}
+
 /// The file shows a newline as `\n` and a backslash as `\\`.
-fn unescape(name: &str) -> Vec<u8> {
+fn unescape(name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len());
-    let mut bytes = name.bytes();
+    let mut bytes = name.iter().copied();
     while let Some(b) = bytes.next() {
         match b {
             b'\\' => match bytes.next() {

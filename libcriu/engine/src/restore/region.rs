@@ -286,7 +286,7 @@ impl Facts<'_> {
         let comm = core.comm.as_deref().unwrap_or(&self.task.core.comm);
         let mut name = [0; 16];
         let len = comm.len().min(15);
-        name[..len].copy_from_slice(&comm.as_bytes()[..len]);
+        name[..len].copy_from_slice(&comm[..len]);
         let mut present = 0;
         present |= if rseq.is_some() { HAS_RSEQ } else { 0 };
         present |= if core.sched_policy.is_some() { HAS_SCHED } else { 0 };

@@ -291,7 +291,7 @@ fn bury(checkpoint: &Checkpoint, task: &Task) -> Result<()> {
     Ok(())
 }
 
-fn set_comm(comm: &str) {
+fn set_comm(comm: &[u8]) {
     // A zombie's name is for human readers only.
     if let Ok(name) = std::ffi::CString::new(comm) {
         rustix::thread::set_name(&name).ok();

@@ -82,7 +82,7 @@ pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
                 .filter(|m| *m != SeccompMode::Disabled)
                 .map(Into::into),
             seccomp_filter: filter,
-            comm: Some(text(&t.status.name)),
+            comm: Some(t.status.name.clone()),
             rseq_entry: t.rseq,
             cg_set: Some(CGROUP_SET),
             timer_slack_ns: Some(t.facts.timer_slack_ns),
@@ -104,7 +104,7 @@ pub fn process(p: &Process<'_>, sigmask: u64) -> TaskCoreEntry {
         personality: p.identity.personality,
         flags: p.flags,
         blk_sigset: sigmask,
-        comm: text(p.comm),
+        comm: p.comm.to_vec(),
         timers: Some(TaskTimersEntry { real, virt, prof, posix }),
         rlimits: Some(p.limits.clone()),
         cg_set: None,
@@ -131,14 +131,9 @@ pub fn zombie(comm: &[u8], exit_code: u32) -> CoreEntry {
         tc: Some(TaskCoreEntry {
             task_state: TaskState::Zombie(exit_code).number(),
             exit_code,
-            comm: text(comm),
+            comm: comm.to_vec(),
             ..TaskCoreEntry::default()
         }),
         ..CoreEntry::default()
     }
-}
-
-/// Names of tasks are any bytes, strings of an image UTF-8.
-fn text(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).into_owned()
 }
