@@ -1,5 +1,6 @@
 //! A whole images directory, as far as the views of it need it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -89,8 +90,10 @@ impl Task {
         self.tree.pid
     }
 
-    pub(crate) fn comm(&self) -> &str {
-        self.core.as_ref().and_then(|c| c.tc.as_ref()).map_or("", |tc| tc.comm.as_str())
+    /// The name for a reader; the bytes of one cut within a character are shown as `\u{fffd}`.
+    pub(crate) fn comm(&self) -> Cow<'_, str> {
+        let tc = self.core.as_ref().and_then(|c| c.tc.as_ref());
+        String::from_utf8_lossy(tc.map_or(&[], |tc| tc.comm.as_slice()))
     }
 
     pub(crate) fn state(&self) -> &'static str {
