@@ -78,7 +78,7 @@ fn attributes_of_a_task() {
     let id = v.pid as u64;
     let core: CoreEntry = c.images.read_one(Kind::Core, id).unwrap();
     let (tc, thread) = (core.tc.unwrap(), core.thread_core.unwrap());
-    assert_eq!(tc.comm.as_bytes(), &NAME[..15]);
+    assert_eq!(tc.comm.as_slice(), &NAME[..15]);
     assert_eq!(thread.comm(), tc.comm);
     assert_eq!(tc.child_subreaper, Some(true));
     let limit = tc.rlimits.unwrap().rlimits[libc::RLIMIT_NOFILE as usize];
@@ -180,11 +180,11 @@ fn every_thread_has_its_own_seccomp_chain() {
         assert_eq!(core.tc.is_some(), tid == v.pid as u32);
         let t = core.thread_core.unwrap();
         let wanted: &[usize] = match t.comm() {
-            "filtered-1" => &[4],
-            "filtered-2" => &[4, 5],
+            b"filtered-1" => &[4],
+            b"filtered-2" => &[4, 5],
             _ => &[],
         };
-        assert_eq!(chain(t.seccomp_filter), wanted, "{}", t.comm());
+        assert_eq!(chain(t.seccomp_filter), wanted, "{}", t.comm().escape_ascii());
         assert_eq!(t.seccomp_mode() == SeccompMode::Filter, !wanted.is_empty());
         assert_eq!(t.creds.unwrap().no_new_privs.is_some(), !wanted.is_empty());
         assert!(core.thread_info.unwrap().clear_tid_addr != 0);
