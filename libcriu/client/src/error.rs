@@ -139,7 +139,7 @@ impl From<CriuError> for Blocker {
             object: e.object.unwrap_or_default(),
             cause: e.cause.unwrap_or_default(),
             hint: e.hint.unwrap_or_default(),
-            errno: e.errno.unwrap_or(0),
+            errno: e.cr_errno.unwrap_or(0),
         }
     }
 }

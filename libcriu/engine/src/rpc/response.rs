@@ -41,7 +41,7 @@ fn error_message(error: &Error) -> CriuError {
         object: Some(error.object.clone()),
         cause: Some(error.cause.clone()),
         hint: Some(error.hint.clone()),
-        errno: Some(error.errno),
+        cr_errno: Some(error.errno),
     }
 }
 
@@ -55,7 +55,7 @@ fn blockers(phase: Phase, found: &[Blocker]) -> Vec<CriuError> {
             object: Some(b.object.clone()),
             cause: Some(b.cause.clone()),
             hint: Some(b.hint.clone()),
-            errno: Some(0),
+            cr_errno: Some(0),
         })
         .collect()
 }
