@@ -9,6 +9,8 @@ use crate::ext::types::criu_error;
 use crate::types::criu_notify_arg_t;
 use crate::worker::Object;
 
+pub(crate) mod rpc;
+
 /// Runs the body of an export; a panic must not reach the caller's frames.
 pub(crate) fn guard<R>(on_panic: impl FnOnce() -> R, body: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| on_panic())

@@ -1,4 +1,6 @@
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::c_void;
+
+use crate::ffi::rpc::CriuNotify;
 
 /// What criu_service_comm said in older versions; kept for programs that mention it.
 #[repr(C)]
@@ -47,23 +49,6 @@ pub struct criu_opts {
 
 /// Argument of the callback of criu_dump_iters.
 pub type criu_predump_info = *mut c_void;
-
-/// The head of a message, laid out as protobuf-c does.
-#[repr(C)]
-pub struct ProtobufCMessage {
-    pub descriptor: *const c_void,
-    pub n_unknown_fields: c_uint,
-    pub unknown_fields: *mut c_void,
-}
-
-/// A stage of an operation, laid out as protobuf-c lays out criu_notify.
-#[repr(C)]
-pub struct CriuNotify {
-    pub base: ProtobufCMessage,
-    pub script: *mut c_char,
-    pub has_pid: c_int,
-    pub pid: i32,
-}
 
 /// What a notification callback gets; criu_notify_pid reads it.
 pub type criu_notify_arg_t = *mut CriuNotify;

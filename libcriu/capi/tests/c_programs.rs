@@ -7,6 +7,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
 
+use criu_images::messages::{CriuOpts, CriuPageServerInfo, CriuReq, CriuReqType, CriuVethPair, UnixSk};
+use prost::Message;
+
+mod generator;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -57,7 +62,7 @@ fn flags(private: bool) -> Vec<String> {
 }
 
 fn compile(source: &str, program: &Path, linking: &[String]) {
-    let source = root().join("tests/c").join(source);
+    let source = root().join("tests/c").join(source); // an absolute path stays what it is
     let compiler = if source.extension().is_some_and(|e| e == "cpp") { "g++" } else { "gcc" };
     let out = Command::new(compiler)
         .args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o"])
@@ -71,11 +76,17 @@ fn compile(source: &str, program: &Path, linking: &[String]) {
 }
 
 fn run(name: &str, program: &Path) {
+    run_under(&[], name, program);
+}
+
+/// Runs the program as the argument of another.
+fn run_under(tool: &[&str], name: &str, program: &Path) {
     let room = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("room-{name}"));
     let _ = fs::remove_dir_all(&room);
     fs::create_dir_all(&room).expect("a folder");
     let out = Command::new("timeout")
         .args(["-k", "5", "120"])
+        .args(tool)
         .arg(program)
         .current_dir(&room)
         .env("LD_LIBRARY_PATH", stage().join("lib"))
@@ -111,7 +122,7 @@ fn operations() {
     shared("operations.c");
 }
 
-/// The exported symbols are those of the contract, of criu-ext.h, and three that CRIU exports without declaring them.
+/// The exported symbols are those of the contract, of criu-ext.h, those of rpc.proto, and three that CRIU exports without declaring them.
 #[test]
 fn exported_symbols() {
     let out = Command::new("nm")
@@ -132,6 +143,8 @@ fn exported_symbols() {
     let mut wanted: Vec<&str> = contract.lines().skip(1).filter_map(|l| l.split('\t').next()).chain(declared).collect();
     wanted.extend(["criu_lib_version", "criu_free_service", "criu_local_set_unprivileged"]);
     wanted.extend(["criu_set_lazy_pages", "criu_local_set_lazy_pages"]);
+    let messages = generator::exports(&generator::rpc());
+    wanted.extend(messages.iter().map(String::as_str));
     wanted.sort_unstable();
     wanted.dedup();
     assert_eq!(exported, wanted);
@@ -173,4 +186,49 @@ fn fake_service() {
 #[test]
 fn dump_and_restore() {
     shared("dump_restore.c");
+}
+
+/// The request that `rpc_messages.c` builds.
+fn request() -> CriuReq {
+    let opts = CriuOpts {
+        images_dir_fd: -1,
+        pid: Some(-42),
+        leave_running: Some(false),
+        cpu_cap: Some(u32::MAX),
+        ps: Some(CriuPageServerInfo { address: Some("10.0.0.1".into()), port: Some(65535), ..Default::default() }),
+        veths: vec![CriuVethPair { if_in: "eth0".into(), if_out: "veth1".into() }],
+        unix_sk_ino: vec![UnixSk { inode: u32::MAX }, UnixSk { inode: 0 }],
+        external: vec!["mnt[/tmp]:tmp".into(), String::new(), "file[1:2]".into()],
+        manage_cgroups_mode: Some(5),
+        deadline_ms: Some(1 << 40),
+        ..Default::default()
+    };
+    CriuReq { r#type: CriuReqType::Dump.into(), opts: Some(opts), notify_success: Some(true), ..Default::default() }
+}
+
+#[test]
+fn rpc_messages() {
+    let bytes = request().encode_to_vec();
+    fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("criu_req.bin"), bytes).expect("the request");
+    shared("rpc_messages.c");
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        return println!("SKIPPED rpc_messages under valgrind: it is not installed");
+    }
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rpc_messages_c");
+    let tool = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full"];
+    run_under(&tool, "rpc_messages_valgrind", &program);
+}
+
+/// Where a C compiler sees the fields is where the descriptors say. Without PIE the descriptors are copies.
+#[test]
+fn rpc_layout() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let source = folder.join("rpc_layout.c");
+    fs::write(&source, generator::layout_check(&generator::rpc())).expect("the program");
+    for (name, flag) in [("rpc_layout_pie", "-pie"), ("rpc_layout_no_pie", "-no-pie")] {
+        let mut linking = flags(false);
+        linking.extend([flag.to_owned(), if flag == "-pie" { "-fPIE" } else { "-fno-pie" }.to_owned()]);
+        compile(&source.display().to_string(), &folder.join(name), &linking);
+        run(name, &folder.join(name));
+    }
 }

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+mod generator;
+
 fn here() -> PathBuf {
     env!("CARGO_MANIFEST_DIR").into()
 }
@@ -19,16 +21,19 @@ fn generated(config: &str, sources: &[&str]) -> String {
 }
 
 fn compare(header: &str, config: &str, sources: &[&str]) {
-    let text = generated(config, sources);
-    let path = Path::new(&here()).join("../../include/criu").join(header);
+    compare_text(&format!("../../include/criu/{header}"), &generated(config, sources));
+}
+
+fn compare_text(file: &str, text: &str) {
+    let path = Path::new(&here()).join(file);
     if env::var_os("UPDATE_HEADERS").is_some() {
-        fs::write(&path, &text).expect("the header can be written");
+        fs::write(&path, text).expect("the file can be written");
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
     let differs = committed.lines().zip(text.lines()).position(|(a, b)| a != b);
     assert!(
         committed == text,
-        "include/criu/{header} is not what the sources give (first difference in line {:?}); \
+        "{file} is not what the sources give (first difference in line {:?}); \
          UPDATE_HEADERS=1 cargo test -p criu-capi --test headers",
         differs.map(|n| n + 1)
     );
@@ -53,4 +58,14 @@ fn criu_h() {
 #[test]
 fn criu_ext_h() {
     compare("criu-ext.h", "criu-ext.toml", &["ext/types.rs", "ext/report.rs", "ext/control.rs", "ext/options.rs"]);
+}
+
+#[test]
+fn rpc_pb_c_h() {
+    compare_text("../../include/criu/rpc.pb-c.h", &generator::header(&generator::rpc()));
+}
+
+#[test]
+fn rpc_messages() {
+    compare_text("src/ffi/rpc/messages.rs", &generator::tables(&generator::rpc()));
 }
