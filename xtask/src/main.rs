@@ -21,7 +21,7 @@ cargo xtask COMMAND
   demo                             build, then watch a counting program being checkpointed, gone, restored and counting on
   test [--staged] [SUITE] [NAME...]
                                    install what the tests need, run everything, print passed, failed and skipped
-                                   SUITE: fmt clippy rust doc c subjects golden kill input; NAME: part of a test's name;
+                                   SUITE: fmt clippy rust doc c subjects golden kill input python; NAME: part of a test's name;
                                    --staged: against the last staged build, without building anew
   bench [NAME...]                  dump, restore and freeze times beside their floors
   install [--prefix P] [--destdir D]

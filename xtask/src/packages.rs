@@ -19,7 +19,7 @@ pub const TESTS: &[Need] = &[
     ("unshare", "util-linux"),
     ("mount", "mount"),
     ("setpriv", "util-linux"),
-    ("python3", "python3"),
+    ("python3", "python3-venv"),
     ("node", "nodejs"),
     ("java", "default-jre-headless"),
     ("javac", "default-jdk-headless"),

@@ -33,7 +33,7 @@ pub fn tests(workspace: &Workspace) -> Summary {
 }
 
 /// Passes a command's standard output on and keeps it.
-fn follow(command: &mut Command) -> std::io::Result<(Vec<String>, bool)> {
+pub(super) fn follow(command: &mut Command) -> std::io::Result<(Vec<String>, bool)> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut lines = Vec::new();
     if let Some(out) = child.stdout.take() {

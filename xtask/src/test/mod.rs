@@ -2,6 +2,7 @@
 
 mod cargo;
 mod programs;
+mod python;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use crate::workspace::Workspace;
 use crate::{install, packages};
 
 /// A suite: its name on the command line and what it does.
-const SUITES: [(&str, &str); 9] = [
+const SUITES: [(&str, &str); 10] = [
     ("fmt", "formatting"),
     ("clippy", "lints"),
     ("rust", "Rust tests"),
@@ -24,6 +25,7 @@ const SUITES: [(&str, &str); 9] = [
     ("golden", "checkpoints made by CRIU 4.2"),
     ("kill", "an engine killed at random moments"),
     ("input", "bad input"),
+    ("python", "pycriu and crit from their wheels"),
 ];
 
 pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
@@ -60,6 +62,7 @@ fn one(name: &str, workspace: &Workspace, layout: &Layout, filters: &[String]) -
         "clippy" => cargo::clippy(workspace),
         "rust" => cargo::tests(workspace),
         "doc" => cargo::doc(workspace),
+        "python" => python::run(workspace),
         "c" => programs::run(workspace, layout),
         "golden" => golden::run(layout, filters),
         "kill" => killed::run(layout, filters),

@@ -15,6 +15,8 @@ pub struct Victim {
     /// Told to check by a byte; answers with its verdict.
     go: File,
     verdict: File,
+    /// Its two fifos.
+    dir: std::path::PathBuf,
 }
 
 /// What a victim does: builds its state, then (told so) checks it.
@@ -84,7 +86,7 @@ impl Victim {
         verdict.read_exact(&mut b).unwrap();
         assert_eq!(b, *b"r", "the victim is ready");
         std::thread::sleep(std::time::Duration::from_millis(20));
-        Victim { pid, go, verdict }
+        Victim { pid, go, verdict, dir }
     }
 
     /// Lets the victim check what it holds.
@@ -103,6 +105,7 @@ impl Drop for Victim {
             libc::kill(self.pid, libc::SIGKILL);
             libc::waitpid(self.pid, std::ptr::null_mut(), 0);
         }
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
