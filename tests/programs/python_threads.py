@@ -48,6 +48,8 @@ for w in workers:
 gen, last, held = squares(), -1, {i: str(i) * 20 for i in range(20000)}
 for _ in range(100):
     last = next(gen)
+while len(ticks) < 2:
+    time.sleep(0.01)
 open(os.path.join(folder, "ready"), "w").close()
 while not os.path.exists(gone):
     time.sleep(0.005)
