@@ -1,5 +1,6 @@
 /* The protobuf-c functions of rpc.proto: messages built in C, and the bytes that another protobuf implementation made
  * (../criu_req.bin), in both directions; then input that is cut off or altered. */
+/* Driven by libcriu/capi/tests/c_programs.rs, which writes criu_req.bin. */
 #include "expect.h"
 #include <criu.h>
 

@@ -79,7 +79,11 @@ impl Callbacks for Called {
         let Some(call) = self.functions.notify else { return true };
         let mut script = stage.into_bytes_with_nul();
         let script: *mut c_char = script.as_mut_ptr().cast();
-        let base = ProtobufCMessage { descriptor: &criu_notify__descriptor, n_unknown_fields: 0, unknown_fields: ptr::null_mut() };
+        let base = ProtobufCMessage {
+            descriptor: &criu_notify__descriptor,
+            n_unknown_fields: 0,
+            unknown_fields: ptr::null_mut(),
+        };
         let has_pid = c_int::from(pid.is_some());
         let mut message = CriuNotify { base, script, has_pid, pid: pid.unwrap_or(0) };
         call(script, &mut message) == 0
