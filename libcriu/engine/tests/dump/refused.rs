@@ -18,6 +18,8 @@ impl State for Several {
                 if libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize) != 0 {
                     libc::unshare(libc::CLONE_FILES);
                 }
+                // Neither outlives the victim.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 loop {
                     libc::pause();
                 }
