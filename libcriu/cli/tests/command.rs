@@ -314,3 +314,25 @@ fn a_directory_without_inventory_is_no_checkpoint() {
     assert_eq!(o.status.code(), Some(1));
     assert!(stderr(&o).contains("inventory"), "{}", stderr(&o));
 }
+
+#[test]
+fn a_pipe_that_leads_out_of_the_tree_is_told_of() {
+    let dump = |victim: &Victim| {
+        let dir = tempfile::tempdir().unwrap();
+        let (pid, images) = (victim.pid().to_string(), dir.path().to_str().unwrap());
+        let o = criu(&["dump", "-t", &pid, "-D", images, "-o", "dump.log", "-v4", "-R"]);
+        assert!(o.status.success(), "{}", stderr(&o));
+        fs::read_to_string(dir.path().join("dump.log")).unwrap()
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    let victim = Victim::writing_to(writer);
+    // The victim may have inherited other pipes from whoever runs the tests.
+    let told = format!("pid {} fd 1 ", victim.pid());
+    let is_told = |log: &str| log.lines().any(|l| l.contains(&told) && l.contains("its other end is outside the tree"));
+    let log = dump(&victim);
+    assert!(is_told(&log), "{log}");
+    // Nobody reads any more: nothing is lost.
+    drop(reader);
+    let log = dump(&victim);
+    assert!(!is_told(&log), "{log}");
+}

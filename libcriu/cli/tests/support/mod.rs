@@ -48,15 +48,19 @@ impl Victim {
         Victim::start(Command::new("setsid").uid(NOBODY).gid(NOBODY).current_dir("/"))
     }
 
+    /// With this standard output.
+    pub fn writing_to(stdout: impl Into<Stdio>) -> Self {
+        Victim::start_with(&mut Command::new("setsid"), stdout.into())
+    }
+
     fn start(command: &mut Command) -> Self {
+        Victim::start_with(command, Stdio::null())
+    }
+
+    fn start_with(command: &mut Command, stdout: Stdio) -> Self {
         let guard = spawning();
-        let child = command
-            .args(["sleep", "1000"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let child =
+            command.args(["sleep", "1000"]).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn().unwrap();
         drop(guard);
         let victim = Victim(child);
         // setsid executes sleep in its own process: wait until it has.

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use criu_images::messages::{FdTypes, FifoEntry, FileEntry, PipeDataEntry, PipeEntry};
 use criu_images::{ImageDir, Kind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{fcntl_dupfd_cloexec, ioctl_fionread, read};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, tee};
 
@@ -25,6 +26,8 @@ struct Pipe {
     object: String,
     /// An end of the tree that reads.
     reader: Option<OwnedFd>,
+    /// An end of the tree that writes.
+    writer: Option<OwnedFd>,
     /// An end writes packets (O_DIRECT).
     packets: bool,
 }
@@ -61,6 +64,13 @@ impl DumpKind for Pipes {
     }
 
     fn save(&mut self, _common: &Collected, images: &ImageDir, _ids: &mut PagesIds) -> Result<()> {
+        for pipe in self.pipes.iter().filter(|p| !p.fifo && p.ends_outside()) {
+            log::warn!(
+                "pid {} {}: its other end is outside the tree; a restore without --inherit-fd brings it back closed",
+                pipe.pid,
+                pipe.object
+            );
+        }
         let mut scratch = Scratch::default();
         for (fifo, kind) in [(false, Kind::PipesData), (true, Kind::FifoData)] {
             let mut image = None;
@@ -83,6 +93,19 @@ impl DumpKind for Pipes {
     }
 }
 
+impl Pipe {
+    /// Is the other side open, but nowhere in the tree?
+    fn ends_outside(&self) -> bool {
+        let (end, closed) = match (&self.reader, &self.writer) {
+            (Some(reader), None) => (reader, PollFlags::HUP),
+            (None, Some(writer)) => (writer, PollFlags::ERR),
+            _ => return false,
+        };
+        let mut fds = [PollFd::new(end, PollFlags::empty())];
+        poll(&mut fds, Some(&Timespec::default())).is_ok() && !fds[0].revents().contains(closed)
+    }
+}
+
 impl Pipes {
     /// Remembers the pipe behind an end; answers its id in the images.
     fn know(&mut self, seen: &Seen<'_>, fifo: bool) -> Result<u32, Unsaved> {
@@ -96,7 +119,15 @@ impl Pipes {
                     id = id.wrapping_add(1);
                 }
                 let object = seen.object();
-                self.pipes.push(Pipe { id, fifo, pid: seen.task.pid, object, reader: None, packets: false });
+                self.pipes.push(Pipe {
+                    id,
+                    fifo,
+                    pid: seen.task.pid,
+                    object,
+                    reader: None,
+                    writer: None,
+                    packets: false,
+                });
                 self.by_inode.insert(key, self.pipes.len() - 1);
                 self.pipes.len() - 1
             }
@@ -106,6 +137,11 @@ impl Pipes {
         if !writes_only && pipe.reader.is_none() {
             let dup = fcntl_dupfd_cloexec(&seen.dup, 0).map_err(|e| Unsaved::os(seen, "dup", e))?;
             pipe.reader = Some(dup);
+        }
+        let reads_only = seen.info.flags & libc::O_ACCMODE as u32 == libc::O_RDONLY as u32;
+        if !reads_only && pipe.writer.is_none() {
+            let dup = fcntl_dupfd_cloexec(&seen.dup, 0).map_err(|e| Unsaved::os(seen, "dup", e))?;
+            pipe.writer = Some(dup);
         }
         pipe.packets |= seen.info.flags & DIRECT != 0 && seen.info.flags & libc::O_ACCMODE as u32 != 0;
         Ok(pipe.id)
