@@ -331,6 +331,7 @@ fn changed_files_are_refused() {
     assert_eq!(blockers, []);
     let dir = ImageDir::new(File::open(images.path()).unwrap().into());
     files.save(&dir, &mut Default::default(), &mut crate::file::tests::Nobody).unwrap();
+    drop(files);
     let file = File::options().write(true).open(path("changing")).unwrap();
     file.write_all_at(b"more", 0).unwrap();
     let message = std::panic::catch_unwind(|| restore(&options, &[|| {}])).unwrap_err();
