@@ -9,10 +9,12 @@ mod workspace;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use criu_tests::descendants::kill_all;
 use criu_tests::layout::Layout;
 use criu_tests::suite;
-use criu_tests::verdict::encode;
+use criu_tests::verdict::{encode, failed};
 use workspace::Workspace;
 
 const COMMANDS: &str = "\
@@ -63,9 +65,18 @@ fn complain(text: impl std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// How long one case may take; the longest takes a tenth of it.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 /// `run-case NAME FOLDER`: its last line of output is the verdict.
 fn run_case(workspace: &Workspace, args: &[String]) -> ExitCode {
     let [name, folder] = args else { return complain("run-case NAME FOLDER") };
+    std::thread::spawn(|| {
+        std::thread::sleep(PATIENCE);
+        println!("{}", encode(&Err(failed(format!("no end after {} s", PATIENCE.as_secs())))));
+        kill_all();
+        std::process::exit(0);
+    });
     let layout = Layout::new(&workspace.root, &workspace.target);
     let outcome = suite::run_here(name, &layout, Path::new(folder));
     println!("{}", encode(&outcome));

@@ -30,6 +30,13 @@ impl Workspace {
         cargo
     }
 
+    /// A command that is killed, with its process group, when it takes longer than so many seconds (exit code 124).
+    pub fn bounded(seconds: u32, program: &str) -> Command {
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=10", &seconds.to_string()]).arg(program);
+        command
+    }
+
     /// Library, static library and command, as a user gets them.
     pub fn build_release(&self) -> Result<(), String> {
         run(&mut self.cargo(&["build", "--release", "-p", "criu-capi", "-p", "criu-cli", "-p", "criu-soccr-capi"]))

@@ -23,9 +23,11 @@ pub fn doc(workspace: &Workspace) -> Summary {
     single("cargo doc", run(&mut doc).map_err(failed))
 }
 
-/// Every `test result:` line counts; a run that fails without one is a failure of its own.
+/// Every `test result:` line counts; a run that fails without one is a failure of its own. A program of tests that takes
+/// longer than five minutes is killed.
 pub fn tests(workspace: &Workspace) -> Summary {
     let mut command = workspace.cargo(&["test", "--workspace", "--no-fail-fast"]);
+    command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "timeout --kill-after=10 300");
     match follow(&mut command) {
         Ok((lines, well)) => count(&lines, well),
         Err(e) => single("cargo test", Err(failed(e))),
@@ -38,7 +40,7 @@ pub(super) fn follow(command: &mut Command) -> std::io::Result<(Vec<String>, boo
     let mut lines = Vec::new();
     if let Some(out) = child.stdout.take() {
         for line in BufReader::new(out).lines().map_while(Result::ok) {
-            if line.contains("FAILED") || line.contains("panicked") || line.starts_with("test result:") {
+            if ["FAILED", "panicked", "has been running", "test result:"].iter().any(|w| line.contains(w)) {
                 println!("  {line}");
             }
             lines.push(line);
@@ -50,8 +52,13 @@ pub(super) fn follow(command: &mut Command) -> std::io::Result<(Vec<String>, boo
 fn count(lines: &[String], well: bool) -> Summary {
     let mut summary = Summary::default();
     let mut failures = 0;
+    let mut slow: Vec<&str> = Vec::new();
     for line in lines {
+        if let Some((name, _)) = line.strip_prefix("test ").and_then(|l| l.split_once(" has been running")) {
+            slow.push(name);
+        }
         let Some((name, result)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... ")) else { continue };
+        slow.retain(|n| *n != name);
         let name = name.to_string();
         if result.starts_with("ok") {
             summary.passed += 1;
@@ -62,6 +69,8 @@ fn count(lines: &[String], well: bool) -> Summary {
             summary.skipped.push((name, rest.trim_start_matches([',', ' ']).to_string()));
         }
     }
+    failures += slow.len();
+    summary.failed.extend(slow.into_iter().map(|name| (name.to_string(), "it did not end".to_string())));
     if !well && failures == 0 {
         let tail: Vec<&str> = lines.iter().rev().take(5).map(String::as_str).collect();
         summary.failed.push(("cargo test".into(), format!("ended badly; last lines: {}", tail.join(" | "))));
@@ -86,5 +95,12 @@ mod tests {
         assert_eq!(summary.to_string(), "1 passed, 1 failed, 1 skipped");
         assert_eq!(summary.skipped[0].1, "no KVM");
         assert_eq!(count(&[], false).failed.len(), 1);
+        let hung = [
+            "test a has been running for over 60 seconds",
+            "test b has been running for over 60 seconds",
+            "test b ... ok",
+        ];
+        let hung = count(&hung.map(String::from), false);
+        assert_eq!(hung.failed, [("a".to_string(), "it did not end".to_string())]);
     }
 }

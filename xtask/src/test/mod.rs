@@ -5,11 +5,12 @@ mod programs;
 mod python;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use criu_tests::layout::Layout;
 use criu_tests::verdict::{Summary, Verdict, failed};
-use criu_tests::{bad_input, build, golden, killed, suite};
+use criu_tests::{bad_input, build, descendants, golden, killed, suite};
 
 use crate::workspace::Workspace;
 use crate::{install, packages};
@@ -28,6 +29,16 @@ const SUITES: [(&str, &str); 10] = [
     ("python", "pycriu and crit from their wheels"),
 ];
 
+/// After this much time a run is given up: something hangs.
+const PATIENCE: Duration = Duration::from_secs(3000);
+
+/// What a run has found so far, and where it is.
+#[derive(Default)]
+struct Progress {
+    suite: &'static str,
+    summary: Summary,
+}
+
 pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
     let start = Instant::now();
     let staged_already = args.iter().any(|a| a == "--staged");
@@ -35,13 +46,17 @@ pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
     packages::install(packages::TESTS);
     let (names, filters): (Vec<String>, Vec<String>) =
         args.iter().cloned().partition(|a| SUITES.iter().any(|s| s.0 == a));
-    let mut summary = Summary::default();
+    let progress = Arc::new(Mutex::new(Progress::default()));
+    give_up_when_late(Arc::clone(&progress), start);
     // A filter alone means the subjects: the suite one runs while working on a kind.
     let names = if names.is_empty() && !filters.is_empty() { vec!["subjects".to_string()] } else { names };
     let wanted = |suite: &str| names.is_empty() || names.iter().any(|n| n == suite);
     let staged = ["c", "subjects", "golden", "kill", "input"].iter().any(|s| wanted(s));
     let layout = Layout::new(&workspace.root, &workspace.target);
-    let ready = !staged || prepare(workspace, &layout, staged_already, &mut summary);
+    now(&progress).suite = "building";
+    let mut built = Summary::default();
+    let ready = !staged || prepare(workspace, &layout, staged_already, &mut built);
+    now(&progress).summary.absorb(built);
     for (name, what) in SUITES {
         let needs_stage = ["c", "subjects", "golden", "kill", "input"].contains(&name);
         if !wanted(name) || (needs_stage && !ready) {
@@ -49,11 +64,31 @@ pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
         }
         println!("\n== {what}");
         let begun = Instant::now();
+        now(&progress).suite = name;
         let part = one(name, workspace, &layout, &filters);
         println!("   {part} ({:.0} s)", begun.elapsed().as_secs_f64());
-        summary.absorb(part);
+        now(&progress).summary.absorb(part);
     }
-    close(&summary, start)
+    close(&now(&progress).summary, start)
+}
+
+fn now(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Ends a run that hangs, with its summary so far.
+fn give_up_when_late(progress: Arc<Mutex<Progress>>, start: Instant) {
+    std::thread::spawn(move || {
+        std::thread::sleep(PATIENCE);
+        let mut found = now(&progress);
+        let suite = found.suite;
+        found.summary.absorb(single(suite, Err(failed(format!("no end after {} s", PATIENCE.as_secs())))));
+        close(&found.summary, start);
+        for pid in descendants::below(std::process::id() as i32) {
+            let _ = descendants::signal(pid, rustix::process::Signal::KILL);
+        }
+        std::process::exit(1);
+    });
 }
 
 fn one(name: &str, workspace: &Workspace, layout: &Layout, filters: &[String]) -> Summary {

@@ -54,9 +54,7 @@ fn one(source: &Path, layout: &Layout) -> Outcome {
         return Err(failed(format!("it does not compile: {}", String::from_utf8_lossy(&done.stderr))));
     }
     fs::create_dir_all(&layout.room).map_err(failed)?;
-    let ran = Command::new("timeout")
-        .args(["-k", "5", "120"])
-        .arg(&program)
+    let ran = Workspace::bounded(120, &program.display().to_string())
         .current_dir(&layout.room)
         .env("LD_LIBRARY_PATH", layout.lib())
         .output()

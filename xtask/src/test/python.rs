@@ -1,7 +1,5 @@
 //! pycriu and crit, from wheels built here, in a fresh virtual environment.
 
-use std::process::Command;
-
 use criu_tests::verdict::{Summary, failed};
 
 use super::cargo::follow;
@@ -9,7 +7,7 @@ use super::single;
 use crate::workspace::Workspace;
 
 pub fn run(workspace: &Workspace) -> Summary {
-    let mut command = Command::new("sh");
+    let mut command = Workspace::bounded(900, "sh");
     command.arg(workspace.root.join("python/run-tests.sh")).args(["-q", "-rs"]);
     command.env("CARGO_TARGET_DIR", &workspace.target);
     match follow(&mut command) {
