@@ -1,5 +1,5 @@
 // What: seccomp per thread: no filter, strict mode, chains of different length in order, flags, TSYNC afterwards, filters that forbid what a restore needs.
-// Variants: chains strict order flags tsync forbid inherited equal main_only privileged
+// Variants: family chains strict order flags tsync forbid inherited equal main_only privileged
 // Build: -pthread
 #include "victim.h"
 #include <linux/filter.h>
@@ -76,10 +76,60 @@ static void forbid(void) {
   struct sock_fprog p = {i, f};
   CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &p) == 0);
 }
+// Threads that were born with another's filters, three of them deep; TSYNC of the deepest works for all of them only while
+// these are the same filters still. The main thread, and one beside it, have none.
+static pthread_barrier_t family_built, family_check, family_synced;
+static void *family(void *arg) {
+  long who = (long)arg;
+  pthread_t child[2];
+  int children = 0;
+  if (who == 1) {
+    CHECK(install(0, 0, SYS_getppid, 80) == 0);
+    CHECK(pthread_create(&child[children++], 0, family, (void *)2) == 0);
+    CHECK(install(0, 1, SYS_getpgrp, 81) == 0);
+    CHECK(pthread_create(&child[children++], 0, family, (void *)3) == 0);
+  }
+  if (who == 3) {
+    CHECK(install(SECCOMP_FILTER_FLAG_LOG, 2, SYS_getuid, 82) == 0);
+    CHECK(pthread_create(&child[children++], 0, family, (void *)4) == 0);
+  }
+  static const int want[] = {0, 2, 1, 3, 3};
+  CHECK(depth() == want[who]);
+  pthread_barrier_wait(&family_built);
+  pthread_barrier_wait(&family_check);
+  CHECK(depth() == want[who]);
+  CHECK(err_of(SYS_getppid) == (who ? 80 : 0) && err_of(SYS_getpgrp) == (want[who] > 1 ? 81 : 0));
+  CHECK(err_of(SYS_getuid) == (want[who] > 2 ? 82 : 0));
+  pthread_barrier_wait(&family_check);
+  if (who == 4) CHECK(install(SECCOMP_FILTER_FLAG_TSYNC, 3, SYS_getgid, 83) == 0);
+  pthread_barrier_wait(&family_synced);
+  CHECK(depth() == 4 && err_of(SYS_getgid) == 83 && err_of(SYS_getuid) == 82);
+  for (int i = 0; i < children; i++) pthread_join(child[i], 0);
+  return arg;
+}
+static void victim_family(void) {
+  pthread_t t[2];
+  pthread_barrier_init(&family_built, 0, 6);
+  pthread_barrier_init(&family_check, 0, 6);
+  pthread_barrier_init(&family_synced, 0, 6);
+  for (long i = 0; i < 2; i++) CHECK(pthread_create(&t[i], 0, family, (void *)i) == 0);
+  pthread_barrier_wait(&family_built);
+  ready_and_wait();
+  CHECK(depth() == 0 && err_of(SYS_getppid) == 0);
+  pthread_barrier_wait(&family_check);
+  pthread_barrier_wait(&family_check);
+  pthread_barrier_wait(&family_synced);
+  CHECK(depth() == 4 && err_of(SYS_getppid) == 80);
+  for (int i = 0; i < 2; i++) pthread_join(t[i], 0);
+}
 static void victim(void) {
   pthread_t t[4];
   // Without no_new_privs a filter needs CAP_SYS_ADMIN.
   if (!is("privileged")) CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  if (is("family")) {
+    victim_family();
+    return;
+  }
   if (is("privileged")) {
     CHECK(install(0, 3, SYS_getppid, 70) == 0);
     ready_and_wait();

@@ -112,7 +112,7 @@ fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result
 /// From the root's birth to the commit point.
 fn drive(world: &World, watch: &mut Watch, root: i32, operator: &mut dyn Operator) -> Result<()> {
     let traced_root = if world.root_is_sibling {
-        let tracee = Tracee::seize(root, resume::is_confined(world, 0))
+        let tracee = Tracee::seize(root, resume::is_confined(world, 0), false)
             .map_err(|e| Error::os(Phase::Fork, "task", "ptrace PTRACE_SEIZE", e).pid(root))?;
         *watch = Watch::new(world, root, Some(tracee));
         let counts = world.control.counts();
@@ -127,7 +127,7 @@ fn drive(world: &World, watch: &mut Watch, root: i32, operator: &mut dyn Operato
     let control = world.control.get();
     watch.wait(world, Phase::Memory, &control.ready, operator)?;
     let traced = Traced::seize(world, traced_root)?;
-    traced.finish(world);
+    traced.finish(world)?;
     watch.wait(world, Phase::Threads, &control.done, operator)?;
     operator.stage(Stage::PostRestore, Some(root), None)?;
     operator.check_cancelled(Phase::Resume)?;

@@ -219,6 +219,8 @@ impl Facts<'_> {
             task: self.index as u32,
             arrived: AtomicU32::new(0),
             prefix_done: AtomicU32::new(0),
+            late: p.seccomp.late() as u32,
+            late_born: AtomicU32::new(0),
             pid: self.task.pid,
             unmap: arena.push(&moves.unmap),
             moves: arena.push(&moves.moves),
@@ -278,7 +280,8 @@ impl Facts<'_> {
     fn thread(&self, arena: &mut Arena, plan: &Plan, i: usize) -> Thread {
         let checkpoint::Thread { tid, info, core } = &self.alive.threads[i];
         let prepared = &self.prepared.threads[i];
-        let (mode, chain) = &self.prepared.seccomp.threads[i];
+        let seccomp = &self.prepared.seccomp.threads[i];
+        let creator = seccomp.creator.unwrap_or_default();
         let mut creds = prepared.creds;
         creds.groups = arena.push(core.creds.as_ref().map_or(&[][..], |c| &c.groups));
         let sas = core.sas.as_ref();
@@ -318,8 +321,11 @@ impl Facts<'_> {
             pdeath_signal: core.pdeath_sig(),
             timer_slack_ns: core.timer_slack_ns(),
             no_new_privs: core.creds.as_ref().map_or(0, |c| c.no_new_privs()),
-            seccomp_mode: *mode,
-            chain: arena.push(chain),
+            seccomp_mode: seccomp.mode,
+            chain: arena.push(&seccomp.chain),
+            is_late: seccomp.creator.is_some().into(),
+            creator: creator.thread as u32,
+            creator_filters: creator.filters as u32,
             pending: arena.push(&prepared.pending),
             creds,
         }

@@ -4,8 +4,8 @@
 use std::sync::atomic::Ordering;
 
 use super::checkpoint::{Alive, Task};
-use super::region;
 use super::world::World;
+use super::{failure, region};
 use crate::error::{Error, Phase, Result};
 use crate::sys::control::SharedControl;
 use crate::sys::tracee::Tracee;
@@ -34,12 +34,25 @@ impl Traced {
     pub fn seize(world: &World, root: Option<Tracee>) -> Result<Traced> {
         let mut tasks = Vec::new();
         for (index, task, alive) in living(world) {
-            let suspend = is_confined(world, index);
+            let (suspend, clones) = (is_confined(world, index), has_late_threads(world, index));
             let mut threads = Vec::with_capacity(alive.threads.len());
-            for t in &alive.threads {
+            for (at, t) in alive.threads.iter().enumerate() {
                 let tracee = match root.filter(|r| r.tid == t.tid) {
-                    Some(tracee) => tracee,
-                    None => Tracee::seize(t.tid, suspend).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SEIZE"))?,
+                    Some(tracee) => {
+                        if clones {
+                            tracee.trace_clones(suspend).map_err(failed(
+                                task.pid,
+                                t.tid,
+                                "ptrace PTRACE_SETOPTIONS",
+                            ))?;
+                        }
+                        tracee
+                    }
+                    // It does not exist yet.
+                    None if creator(world, index, at).is_some() => Tracee { tid: t.tid },
+                    None => {
+                        Tracee::seize(t.tid, suspend, clones).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SEIZE"))?
+                    }
                 };
                 threads.push(tracee);
             }
@@ -49,10 +62,26 @@ impl Traced {
     }
 
     /// Lets the threads put credentials, filters and signals in place.
-    pub fn finish(&self, world: &World) {
+    ///
+    /// # Errors
+    /// A thread that was to be born with filters is not there.
+    pub fn finish(&self, world: &World) -> Result<()> {
         let control = world.control.get();
         control.go.store(GO_FINISH, Ordering::SeqCst);
         SharedControl::wake(&control.go);
+        for (index, threads, _) in self.tasks.iter().filter(|(i, ..)| has_late_threads(world, *i)) {
+            let pid = pid(world, *index);
+            // A creator stands before those it creates, so each of them runs by the time it is waited for.
+            for (at, parent) in threads.iter().enumerate() {
+                for _ in (0..threads.len()).filter(|&t| creator(world, *index, t) == Some(at)) {
+                    parent.adopt().map_err(|e| match control.failed.load(Ordering::SeqCst) {
+                        2 => failure::read(control),
+                        _ => failed(pid, parent.tid, "ptrace PTRACE_O_TRACECLONE")(e),
+                    })?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Stops every thread, gives it its final state, and removes the restorer from every task.
@@ -121,6 +150,17 @@ fn pid(world: &World, index: usize) -> i32 {
 /// Do filters of this task have to be suspended?
 pub(crate) fn is_confined(world: &World, index: usize) -> bool {
     world.checked.prepared[index].as_ref().is_some_and(|p| p.seccomp.is_needed())
+}
+
+/// The place of the thread that creates the thread `at`, when that is born with filters.
+fn creator(world: &World, index: usize, at: usize) -> Option<usize> {
+    let plan = &world.checked.prepared[index].as_ref()?.seccomp;
+    plan.threads.get(at)?.creator.map(|c| c.thread)
+}
+
+/// Are threads of this task born under ptrace?
+fn has_late_threads(world: &World, index: usize) -> bool {
+    world.checked.prepared[index].as_ref().is_some_and(|p| p.seccomp.late() > 0)
 }
 
 fn remove_restorer(world: &World, index: usize, task: &Task, threads: &[Tracee]) -> Result<()> {

@@ -24,16 +24,46 @@ fn request(request: libc::c_uint, tid: i32, addr: usize, data: usize) -> io::Res
     }
 }
 
+/// Of a thread under construction.
+fn options(suspend_seccomp: bool, clones: bool) -> usize {
+    let more = if suspend_seccomp { SUSPEND_SECCOMP } else { 0 } | if clones { libc::PTRACE_O_TRACECLONE } else { 0 };
+    (libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD | more) as usize
+}
+
 impl Tracee {
-    /// Traces the thread without stopping it. Death of this process kills it.
+    /// Traces the thread without stopping it. Death of this process kills it. With `clones`, threads it creates are
+    /// traced from their birth with the same options; see [`Tracee::adopt`].
     ///
     /// # References
-    /// ptrace(2), PTRACE_SEIZE, PTRACE_O_EXITKILL (Linux 3.8).
-    pub fn seize(tid: i32, suspend_seccomp: bool) -> io::Result<Tracee> {
-        let options =
-            libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD | if suspend_seccomp { SUSPEND_SECCOMP } else { 0 };
-        request(libc::PTRACE_SEIZE, tid, 0, options as usize)?;
+    /// ptrace(2), PTRACE_SEIZE, PTRACE_O_EXITKILL (Linux 3.8), PTRACE_O_TRACECLONE.
+    pub fn seize(tid: i32, suspend_seccomp: bool, clones: bool) -> io::Result<Tracee> {
+        request(libc::PTRACE_SEIZE, tid, 0, options(suspend_seccomp, clones))?;
         Ok(Tracee { tid })
+    }
+
+    /// As `clones` of [`Tracee::seize`], for a thread that is traced already.
+    pub fn trace_clones(self, suspend_seccomp: bool) -> io::Result<()> {
+        self.interrupt()?;
+        self.wait_stopped()?;
+        request(libc::PTRACE_SETOPTIONS, self.tid, 0, options(suspend_seccomp, true))?;
+        request(libc::PTRACE_CONT, self.tid, 0, 0).map(drop)
+    }
+
+    /// Waits until the thread creates another one, and lets both go on. Gives the new one.
+    ///
+    /// # Errors
+    /// ESRCH when one of them ended instead.
+    pub fn adopt(self) -> io::Result<Tracee> {
+        while self.wait()? >> 16 != libc::PTRACE_EVENT_CLONE {
+            request(libc::PTRACE_CONT, self.tid, 0, 0)?;
+        }
+        let mut tid: libc::c_ulong = 0;
+        request(libc::PTRACE_GETEVENTMSG, self.tid, 0, &raw mut tid as usize)?;
+        let new = Tracee { tid: tid as i32 };
+        request(libc::PTRACE_CONT, self.tid, 0, 0)?;
+        new.wait_stopped()?;
+        request(libc::PTRACE_CONT, new.tid, 0, 0)?;
+        Ok(new)
     }
 
     /// Asks the thread to stop; `wait_stopped` tells when it has.

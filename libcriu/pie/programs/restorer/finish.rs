@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 
 use crate::abi::{Args, Filter, HAS_SCHED, IntervalTimer, Limit, PosixTimer, SigInfo, Step, Thread};
 use crate::report::{check, fail};
-use crate::{call, creds, slice, wait, wake};
+use crate::{call, creds, slice, thread, wait, wake};
 
 const SYS_SETITIMER: i64 = 38;
 const SYS_RT_SIGQUEUEINFO: i64 = 129;
@@ -28,7 +28,8 @@ const SECCOMP_SET_MODE_FILTER: u64 = 1;
 const SECCOMP_FILTER_FLAG_TSYNC: u64 = 1;
 
 /// One thread's part.
-pub(crate) fn finish(args: &Args, me: &Thread, leader: bool) {
+pub(crate) fn finish(args: &Args, me: &Thread, index: usize) {
+    let leader = index == 0;
     if args.prefix.count != 0 {
         if leader {
             for &f in slice::<u32>(args, args.prefix) {
@@ -41,9 +42,12 @@ pub(crate) fn finish(args: &Args, me: &Thread, leader: bool) {
             wait(&args.prefix_done, 0);
         }
     }
-    for &f in slice::<u32>(args, me.chain) {
+    let chain = slice::<u32>(args, me.chain);
+    for (n, &f) in chain.iter().enumerate() {
+        thread::create_late(args, index, n);
         install(args, f, 0);
     }
+    thread::create_late(args, index, chain.len());
     if me.present & HAS_SCHED != 0 {
         schedule(args, me);
     }
@@ -59,6 +63,7 @@ pub(crate) fn finish(args: &Args, me: &Thread, leader: bool) {
         check(args, Step::TimerSlack, ret, me.timer_slack_ns);
     }
     if leader {
+        await_late(args);
         for l in slice::<Limit>(args, args.limits) {
             let ret = call(SYS_PRLIMIT64, [0, l.resource, &raw const l.current as u64, 0, 0, 0]);
             check(args, Step::Limit, ret, l.resource);
@@ -76,6 +81,17 @@ pub(crate) fn finish(args: &Args, me: &Thread, leader: bool) {
     // A change of credentials clears it.
     let ret = call(SYS_PRCTL, [PR_SET_PDEATHSIG, me.pdeath_signal.into(), 0, 0, 0, 0]);
     check(args, Step::DeathSignal, ret, me.pdeath_signal.into());
+}
+
+/// Waits until every thread exists: limits and timers must not meet one on its way.
+fn await_late(args: &Args) {
+    loop {
+        let born = args.late_born.load(Ordering::SeqCst);
+        if born >= args.late {
+            return;
+        }
+        wait(&args.late_born, born);
+    }
 }
 
 /// The process's last part, after all its threads.

@@ -2,8 +2,10 @@
 //!
 //! Order: the leader unmaps what is old, moves the new into place, sets what belongs to the process, creates the threads.
 //! Every thread sets what only it can, then waits for the coordinator to trace it (`GO_FINISH`); only then filters,
-//! credentials and pending signals are put in place, because from there on the task could no longer defend itself. At last
-//! all threads wait; the coordinator takes them from here by ptrace.
+//! credentials and pending signals are put in place, because from there on the task could no longer defend itself. Threads
+//! that share filters with some others only are created then, by one of these, between two filters of its chain: the new
+//! thread has the same filters and is traced from its birth. At last all threads wait; the coordinator takes them from here
+//! by ptrace.
 
 #![no_std]
 #![no_main]
@@ -42,14 +44,15 @@ pub(crate) extern "C" fn run(args: &Args, index: usize) -> ! {
     let Some(me) = threads.get(index) else { report::fail(args, abi::Step::Clone, -22, index as u64) };
     thread::set_own(args, me);
     let control = control(args);
-    if args.arrived.fetch_add(1, Ordering::SeqCst) + 1 == threads.len() as u32 {
+    // A late thread comes when the coordinator traces the others already, and itself from its birth.
+    if me.is_late == 0 && args.arrived.fetch_add(1, Ordering::SeqCst) + 1 == threads.len() as u32 - args.late {
         args.arrived.store(0, Ordering::SeqCst);
         arrive(control, &control.ready);
     }
     while control.go.load(Ordering::SeqCst) == GO_WAIT {
         wait(&control.go, GO_WAIT);
     }
-    finish::finish(args, me, index == 0);
+    finish::finish(args, me, index);
     // The leader goes last: the dumpable flag is lost by every change of credentials.
     if index == 0 {
         loop {

@@ -1,10 +1,11 @@
 //! Creation of threads, and what a thread sets for itself that cannot be in its way.
 
 use core::arch::asm;
+use core::sync::atomic::Ordering;
 
 use crate::abi::{Args, HAS_RSEQ, HAS_SAS, Step, Thread};
 use crate::report::check;
-use crate::{call, run, slice};
+use crate::{call, run, slice, wake};
 
 const SYS_PRCTL: i64 = 157;
 const SYS_SIGALTSTACK: i64 = 131;
@@ -31,35 +32,55 @@ struct CloneArgs {
     cgroup: u64,
 }
 
-/// Creates all threads but the leader, each with its number.
+/// Creates all threads but the leader and those that are to be born with filters, each with its number.
 pub(crate) fn create_all(args: &Args) {
     for (i, t) in slice::<Thread>(args, args.threads).iter().enumerate().skip(1) {
-        let tid = t.tid;
-        let clone = CloneArgs {
-            flags: THREAD_FLAGS,
-            pidfd: 0,
-            child_tid: 0,
-            parent_tid: 0,
-            exit_signal: 0,
-            // The kernel adds the two; the stack's top is all that matters.
-            stack: t.stack_top - 64,
-            stack_size: 64,
-            tls: 0,
-            set_tid: &raw const tid as u64,
-            set_tid_size: 1,
-            cgroup: 0,
-        };
-        let ret: i64;
-        // SAFETY: the new thread starts on its own stack, takes its arguments from registers and never returns; the old
-        // one goes on behind the label.
-        unsafe {
-            asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r12", "mov rsi, r13", "and rsp, -16",
-                 "call {run}", "ud2", "2:",
-                 run = sym run, inlateout("rax") SYS_CLONE3 => ret, in("rdi") &raw const clone,
-                 in("rsi") size_of::<CloneArgs>(), in("r12") args, in("r13") i, lateout("rcx") _, lateout("r11") _);
+        if t.is_late == 0 {
+            create(args, i, t);
         }
-        check(args, Step::Clone, ret, tid as u64);
     }
+}
+
+/// Creates the threads that are born with what `creator` has now, `filters` of its own chain.
+pub(crate) fn create_late(args: &Args, creator: usize, filters: usize) {
+    if args.late == 0 {
+        return;
+    }
+    for (i, t) in slice::<Thread>(args, args.threads).iter().enumerate().skip(1) {
+        if t.is_late != 0 && t.creator as usize == creator && t.creator_filters as usize == filters {
+            create(args, i, t);
+            args.late_born.fetch_add(1, Ordering::SeqCst);
+            wake(&args.late_born);
+        }
+    }
+}
+
+fn create(args: &Args, i: usize, t: &Thread) {
+    let tid = t.tid;
+    let clone = CloneArgs {
+        flags: THREAD_FLAGS,
+        pidfd: 0,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: 0,
+        // The kernel adds the two; the stack's top is all that matters.
+        stack: t.stack_top - 64,
+        stack_size: 64,
+        tls: 0,
+        set_tid: &raw const tid as u64,
+        set_tid_size: 1,
+        cgroup: 0,
+    };
+    let ret: i64;
+    // SAFETY: the new thread starts on its own stack, takes its arguments from registers and never returns; the old
+    // one goes on behind the label.
+    unsafe {
+        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r12", "mov rsi, r13", "and rsp, -16",
+             "call {run}", "ud2", "2:",
+             run = sym run, inlateout("rax") SYS_CLONE3 => ret, in("rdi") &raw const clone,
+             in("rsi") size_of::<CloneArgs>(), in("r12") args, in("r13") i, lateout("rcx") _, lateout("r11") _);
+    }
+    check(args, Step::Clone, ret, tid as u64);
 }
 
 /// Sets what belongs to this thread alone and binds it in nothing.

@@ -172,8 +172,14 @@ pub struct Thread {
     pub no_new_privs: u32,
     /// 0 none, 1 strict, 2 filter.
     pub seccomp_mode: u32,
-    /// u32 each: indices into [`Args::filters`], in the order of installation, without the common prefix.
+    /// u32 each: indices into [`Args::filters`], in the order of installation, without the common prefix and without what the
+    /// thread is created with.
     pub chain: Table,
+    /// 1 when the thread is created late, by the thread `creator`, which has installed `creator_filters` filters of its own
+    /// chain by then: so both have the very same filters.
+    pub is_late: u32,
+    pub creator: u32,
+    pub creator_filters: u32,
     /// [`SigInfo`] each: pending for this thread.
     pub pending: Table,
     pub creds: Creds,
@@ -191,6 +197,9 @@ pub struct Args {
     pub arrived: AtomicU32,
     /// 1 once the filters that all threads share are installed.
     pub prefix_done: AtomicU32,
+    /// How many threads are created late, and how many of them exist.
+    pub late: u32,
+    pub late_born: AtomicU32,
     pub pid: i32,
     /// [`Range`] each: everything that is not to stay.
     pub unmap: Table,

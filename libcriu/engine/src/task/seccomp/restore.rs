@@ -1,4 +1,15 @@
 //! Seccomp modes and chains of all threads of a task.
+//!
+//! A filter that several threads have is one object in the kernel, and TSYNC works only where the chain of every other
+//! thread is the beginning of the caller's, object by object. ptrace shows programs, not objects: two threads whose chains
+//! begin alike got that beginning by clone or TSYNC, or each by itself. The first is assumed: then whatever TSYNC
+//! could do before it still can; where a program did install equal filters thread by thread, a TSYNC that was refused to it
+//! may be granted after the restore.
+//!
+//! What all threads share is installed at once, by TSYNC. A thread that shares more with another one is born with it: the
+//! other one creates it when it has installed so much of its own chain.
+
+use std::collections::HashMap;
 
 use criu_images::messages::{SeccompFilter, TaskCoreEntry};
 
@@ -20,14 +31,36 @@ const LONGEST_CHAIN: usize = 32768;
 pub struct Plan {
     /// Filters that all threads share, by their index in the image, in the order of installation.
     pub prefix: Vec<u32>,
-    /// For each thread, in order: its mode and the rest of its chain.
-    pub threads: Vec<(u32, Vec<u32>)>,
+    pub threads: Vec<ThreadPlan>,
+}
+
+/// One thread's mode and the filters it has beside the common ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ThreadPlan {
+    pub mode: u32,
+    /// What it installs itself.
+    pub chain: Vec<u32>,
+    /// Who creates it, when it is to be born with filters that not all threads have.
+    pub creator: Option<Creator>,
+}
+
+/// A thread that stands earlier in the task's list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Creator {
+    pub thread: usize,
+    /// How many filters of its own chain it has installed when it creates the other one.
+    pub filters: usize,
 }
 
 impl Plan {
     /// Is any thread confined?
     pub fn is_needed(&self) -> bool {
-        self.threads.iter().any(|(mode, _)| *mode != NONE)
+        self.threads.iter().any(|t| t.mode != NONE)
+    }
+
+    /// How many threads are born with filters.
+    pub fn late(&self) -> usize {
+        self.threads.iter().filter(|t| t.creator.is_some()).count()
     }
 
     /// # Errors
@@ -51,16 +84,18 @@ impl Plan {
         });
         if synchronized {
             let chain = all[0].1.clone();
-            return Ok(Plan { prefix: chain, threads: threads.iter().map(|_| (FILTER, Vec::new())).collect() });
+            let plain = ThreadPlan { mode: FILTER, ..ThreadPlan::default() };
+            return Ok(Plan { prefix: chain, threads: vec![plain; threads.len()] });
         }
         if let Some(i) = all.iter().position(|(mode, chain)| *mode == FILTER && chain.is_empty()) {
             return Err(format!("thread {}: its seccomp filters are not in the image", threads[i].tid));
         }
-        let prefix = common_prefix(&all, filters);
+        let kinds = kinds(filters);
+        let prefix = common_prefix(&all, &kinds);
         for (_, chain) in &mut all {
             chain.drain(..prefix.len());
         }
-        Ok(Plan { prefix, threads: all })
+        Ok(Plan { prefix, threads: family(all, &kinds) })
     }
 }
 
@@ -86,20 +121,98 @@ fn chain(first: u32, filters: &[SeccompFilter]) -> Result<Vec<u32>, String> {
     Ok(chain)
 }
 
-/// Equal filters at the beginning of every chain. They become one and the same again, so that a later TSYNC still works.
-fn common_prefix(all: &[(u32, Vec<u32>)], filters: &[SeccompFilter]) -> Vec<u32> {
+/// For each filter the first one that may be the same object in the kernel. SPEC_ALLOW is told by the thread, not by the
+/// filter, so threads that have one in common may differ in it.
+fn kinds(filters: &[SeccompFilter]) -> Vec<u32> {
+    let mut first = HashMap::new();
+    let kind = |(i, f)| *first.entry(f).or_insert(i as u32);
+    filters.iter().map(|f| (f.filter.as_slice(), f.flags() & flags::LOG)).enumerate().map(kind).collect()
+}
+
+/// Equal filters at the beginning of every chain.
+fn common_prefix(all: &[(u32, Vec<u32>)], kinds: &[u32]) -> Vec<u32> {
     let Some((_, first)) = all.first() else { return Vec::new() };
-    let same = |a: u32, b: Option<&u32>| {
-        b.is_some_and(|&b| {
-            let (a, b) = (&filters[a as usize], &filters[b as usize]);
-            a.filter == b.filter && a.flags() & KEPT_FLAGS == b.flags() & KEPT_FLAGS
-        })
-    };
+    let same = |a: u32, b: Option<&u32>| b.is_some_and(|&b| kinds[a as usize] == kinds[b as usize]);
     let shared = first.iter().enumerate().take_while(|&(n, &a)| all.iter().all(|(_, other)| same(a, other.get(n))));
     shared.map(|(_, &a)| a).collect()
+}
+
+/// Who creates whom: a tree of filters in which each chain is followed as far as earlier threads have walked it; the
+/// thread that was first at that place has the same filters there.
+fn family(all: Vec<(u32, Vec<u32>)>, kinds: &[u32]) -> Vec<ThreadPlan> {
+    const ROOT: usize = 0;
+    let mut places: HashMap<(usize, u32), (usize, Creator)> = HashMap::new();
+    let mut count = ROOT;
+    let mut family = Vec::with_capacity(all.len());
+    for (thread, (mode, mut chain)) in all.into_iter().enumerate() {
+        let (mut at, mut creator, mut born_with) = (ROOT, None, 0);
+        for (n, &filter) in chain.iter().enumerate() {
+            let key = (at, kinds[filter as usize]);
+            at = match places.get(&key) {
+                Some(&(place, first)) => {
+                    (creator, born_with) = (Some(first), n + 1);
+                    place
+                }
+                None => {
+                    count += 1;
+                    places.insert(key, (count, Creator { thread, filters: n + 1 - born_with }));
+                    count
+                }
+            };
+        }
+        chain.drain(..born_with);
+        family.push(ThreadPlan { mode, chain, creator });
+    }
+    family
 }
 
 /// The flags a filter is installed with.
 pub fn install_flags(f: &SeccompFilter) -> u32 {
     f.flags() & KEPT_FLAGS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filters(programs: &[&[u8]]) -> Vec<SeccompFilter> {
+        programs.iter().map(|p| SeccompFilter { filter: p.to_vec(), prev: None, flags: None }).collect()
+    }
+
+    fn planned(chain: &[u32], creator: Option<(usize, usize)>) -> ThreadPlan {
+        let creator = creator.map(|(thread, filters)| Creator { thread, filters });
+        ThreadPlan {
+            mode: if chain.is_empty() && creator.is_none() { NONE } else { FILTER },
+            chain: chain.into(),
+            creator,
+        }
+    }
+
+    #[test]
+    fn threads_are_born_with_what_they_share() {
+        // 0 and 4 are equal; so are 1 and 5.
+        let kinds = kinds(&filters(&[b"a", b"b", b"c", b"d", b"a", b"b"]));
+        assert_eq!(kinds, [0, 1, 2, 3, 0, 1]);
+        let all = [&[][..], &[0, 1], &[4, 5, 2], &[0, 1, 2, 3], &[4], &[3, 0], &[0, 1, 2, 1]];
+        let all = all.map(|c| (if c.is_empty() { NONE } else { FILTER }, c.to_vec()));
+        let got = family(all.to_vec(), &kinds);
+        let want = [
+            planned(&[], None),
+            planned(&[0, 1], None),
+            planned(&[2], Some((1, 2))),
+            planned(&[3], Some((2, 1))),
+            planned(&[], Some((1, 1))),
+            planned(&[3, 0], None),
+            planned(&[1], Some((2, 1))),
+        ];
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn logging_is_part_of_a_filter_and_speculation_is_not() {
+        let mut f = filters(&[b"a", b"a", b"a"]);
+        f[1].flags = Some(flags::LOG);
+        f[2].flags = Some(flags::SPEC_ALLOW);
+        assert_eq!(kinds(&f), [0, 1, 0]);
+    }
 }
