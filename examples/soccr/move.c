@@ -1,6 +1,10 @@
 /*
  * Moves one end of a TCP connection from one process to another while data wait in both directions; its peer notices nothing.
  *
+ * While nobody has the connection, the kernel answers whatever the peer sends with a reset. Here the peer is silent that long:
+ * all that was sent has been acknowledged, and it sends on when the new process has the connection. For a peer that one cannot
+ * keep silent, a firewall rule has to drop the packets of the connection from before the pause until the new socket stands.
+ *
  *	cc move.c $(pkg-config --cflags --libs soccr) && sudo ./a.out
  */
 #include <err.h>
@@ -9,9 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/sockios.h>
 #include <soccr/soccr.h>
 
 /* What goes from the old process to the new one, before the bytes of both queues. */
@@ -44,6 +50,18 @@ static void expect(int fd, const char *text)
 		errx(1, "heard \"%s\" instead of \"%s\"", got, text);
 }
 
+/* Waits until the other side's kernel has everything: then neither side repeats anything, and no acknowledgement is due. */
+static void await_acknowledged(int fd)
+{
+	for (int left = 1, i = 0; left; i++) {
+		if (ioctl(fd, SIOCOUTQ, &left))
+			err(1, "SIOCOUTQ");
+		if (i == 10000)
+			errx(1, "the other side does not acknowledge");
+		usleep(left ? 1000 : 0);
+	}
+}
+
 /* The old process: packs the connection, and is gone without a word to the peer. */
 static void pack(int fd, int to)
 {
@@ -70,6 +88,10 @@ static int unpack(int from)
 	char *inq = malloc(parcel.data.inq_len), *outq = malloc(parcel.data.outq_len);
 	hear(inq, parcel.data.inq_len, from);
 	hear(outq, parcel.data.outq_len, from);
+	/* There can be only one socket with these addresses: wait until the old process has closed its own, and then the pipe. */
+	char none;
+	if (read(from, &none, 1) != 0)
+		errx(1, "more than was announced");
 
 	int fd = socket(parcel.own.sa.sa_family, SOCK_STREAM, 0);
 	struct libsoccr_sk *sk = libsoccr_pause(fd);
@@ -98,10 +120,10 @@ int main(void)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(at);
-	int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), way[2], status;
+	int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), way[2], news[2], status;
 
 	libsoccr_set_log(SOCCR_LOG_ERR, print);
-	if (listen(listener, 1) || getsockname(listener, (struct sockaddr *)&at, &len) || pipe(way))
+	if (listen(listener, 1) || getsockname(listener, (struct sockaddr *)&at, &len) || pipe(way) || pipe(news))
 		err(1, "setting up");
 	if (connect(client, (struct sockaddr *)&at, len))
 		err(1, "connect");
@@ -112,18 +134,23 @@ int main(void)
 
 	pid_t heir = fork();
 	if (heir == 0) {
-		/* Not before the old process has closed its end: there can be only one socket with these addresses. */
 		close(server);
 		close(way[1]);
 		server = unpack(way[0]);
+		say("!", 1, news[1]);
 		expect(server, "asked before the move");
 		expect(server, ", and after it");
 		say(", and after it", 14, server);
 		return 0;
 	}
 	close(way[0]);
+	close(news[1]);
+	await_acknowledged(client);
+	await_acknowledged(server);
 	pack(server, way[1]);
 
+	char stands;
+	hear(&stands, 1, news[0]);
 	expect(client, "answered before the move");
 	say(", and after it", 14, client);
 	expect(client, ", and after it");

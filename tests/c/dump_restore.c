@@ -236,6 +236,7 @@ static void itself(void)
 
 int main(void)
 {
+	bounded(90);
 	/* Restored tasks and their pids are collected here, not by a slow init. */
 	a_child();
 	itself();

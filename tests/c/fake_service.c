@@ -3,6 +3,7 @@
 #include <criu-ext.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -31,6 +32,8 @@ struct script {
 	int acknowledged;
 	int last_type;
 	size_t last_len;
+	/* Requests taken so far. */
+	atomic_int taken;
 };
 
 #define SEND(text) .bytes = text, .len = sizeof(text) - 1, .fd = -1
@@ -66,6 +69,7 @@ static void *serve(void *data)
 			script->last_type = varint(&p);
 			script->last_len = n;
 			EXPECT_INT(script->last_type, step->wait_for);
+			script->taken++;
 			if (script->last_type == NOTIFY) {
 				/* notify_success, field 3 */
 				EXPECT(p - buffer < n && *p == 0x18);
@@ -109,7 +113,8 @@ static void start(criu_opts *opts, const struct step *steps, size_t count)
 	int pair[2];
 
 	EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
-	script = (struct script){ .socket = pair[1], .steps = steps, .count = count, .acknowledged = -1 };
+	script.socket = pair[1], script.steps = steps, script.count = count, script.acknowledged = -1;
+	script.taken = 0;
 	client_end = pair[0];
 	criu_local_set_service_fd(opts, client_end);
 	EXPECT(pthread_create(&thread, NULL, serve, &script) == 0);
@@ -283,11 +288,59 @@ static void extensions(criu_opts *opts)
 	criu_local_set_log_cb(opts, NULL, NULL, 0);
 }
 
+/* Once the service has the request. One that is cancelled before it was sent is never sent, and the service would wait. */
 static void *cancel(void *opts)
 {
-	while (criu_local_cancel(opts) == -ESRCH)
+	while (script.taken == 0)
 		usleep(1000);
+	EXPECT_INT(criu_local_cancel(opts), 0);
 	return NULL;
+}
+
+/* Cancelled as soon as it exists, perhaps before its request was sent. */
+static void *cancel_at_once(void *opts)
+{
+	while (criu_local_cancel(opts) == -ESRCH)
+		sched_yield();
+	return NULL;
+}
+
+/* Reads on until CANCEL, or until the other end is shut down. */
+static void *hang_up(void *data)
+{
+	unsigned char buffer[4096];
+	int *fd = data;
+
+	for (;;) {
+		const unsigned char *p = buffer + 1;
+		ssize_t n = recv(*fd, buffer, sizeof(buffer), 0);
+
+		if (n <= 0 || varint(&p) == 10003)
+			break;
+	}
+	close(*fd);
+	return NULL;
+}
+
+/* Whichever comes first, request or CANCEL: the operation ends. */
+static void cancelled_early(criu_opts *opts)
+{
+	int i, pair[2];
+
+	for (i = 0; i < 20; i++) {
+		pthread_t other;
+
+		EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
+		criu_local_set_service_fd(opts, pair[0]);
+		EXPECT(pthread_create(&other, NULL, cancel_at_once, opts) == 0);
+		EXPECT(pthread_create(&thread, NULL, hang_up, &pair[1]) == 0);
+		EXPECT_FAILS(criu_local_dump(opts), -EBADE, ECANCELED);
+		EXPECT_INT(criu_local_last_error(opts)->code, CRIU_ERR_CANCELLED);
+		pthread_join(other, NULL);
+		shutdown(pair[0], SHUT_RDWR);
+		pthread_join(thread, NULL);
+		EXPECT(close(pair[0]) == 0);
+	}
 }
 
 static void stopping(criu_opts *opts)
@@ -295,16 +348,19 @@ static void stopping(criu_opts *opts)
 	pthread_t other;
 
 	/* CANCEL (10003) arrives; the service says that it has stopped. */
+	script.taken = 0;
 	EXPECT(pthread_create(&other, NULL, cancel, opts) == 0);
 	SERVED(opts, EXPECT_FAILS(criu_local_dump(opts), -EBADE, ECANCELED), { DUMP, .fd = -1 },
 	       { 10003, SEND(RESP("\x01", "\x00") "\x38\x7d") });
 	pthread_join(other, NULL);
 	EXPECT_INT(criu_local_last_error(opts)->code, CRIU_ERR_CANCELLED);
 	/* A service that does not know CANCEL fails in its own way. */
+	script.taken = 0;
 	EXPECT(pthread_create(&other, NULL, cancel, opts) == 0);
 	SERVED(opts, EXPECT_FAILS(criu_local_dump(opts), -EBADE, ECANCELED), { DUMP, .fd = -1 },
 	       { 10003, SEND(RESP("\x01", "\x00")) });
 	pthread_join(other, NULL);
+	cancelled_early(opts);
 	/* The deadline passes: the client stops it when the service does not. */
 	EXPECT_INT(criu_local_set_deadline(opts, 50), 0);
 	SERVED(opts, EXPECT_FAILS(criu_local_dump(opts), -EBADE, ETIMEDOUT), { DUMP, .fd = -1 },
@@ -393,7 +449,7 @@ int main(void)
 {
 	criu_opts *opts = NULL;
 
-	alarm(0);
+	bounded(90);
 	EXPECT_INT(criu_local_init_opts(&opts), 0);
 	answers(opts);
 	notifications(opts);

@@ -178,6 +178,7 @@ int main(void)
 	int dir = open_dir("operations"), empty = open_dir("operations/empty");
 	criu_opts *opts = NULL;
 
+	bounded(90);
 	handles();
 	EXPECT_INT(criu_local_init_opts(&opts), 0);
 	versions(opts);

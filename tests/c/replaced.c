@@ -118,6 +118,7 @@ int main(void)
 	char library[4096];
 	void *handle = dlopen("libcriu.so.2", RTLD_NOW);
 
+	bounded(90);
 	EXPECT(handle && dladdr(dlsym(handle, "criu_init_opts"), &info) && realpath(info.dli_fname, library));
 	dlclose(handle);
 	EXPECT(mkdtemp(folder) && chmod(folder, 0755) == 0);

@@ -9,6 +9,7 @@ int main(void)
 {
 	int i;
 
+	bounded(90);
 	EXPECT(setenv("PATH", "/nonexistent", 1) == 0);
 	EXPECT_INT(criu_init_opts(), 0);
 	for (i = 0; i < 10; i++)

@@ -137,6 +137,14 @@ impl Connection {
     pub(crate) fn shut_down(&self) {
         let _ = rustix::net::shutdown(self.fd(), rustix::net::Shutdown::Both);
     }
+
+    /// Closes what is our own. A process that the host forked meanwhile has a copy of the descriptor: closing it would
+    /// not tell the other side.
+    pub(crate) fn end(self) {
+        if matches!(self.fd, Fd::Owned(_)) {
+            self.shut_down();
+        }
+    }
 }
 
 /// A host that has closed its standard descriptors gets new ones at their numbers, where a worker expects something else.

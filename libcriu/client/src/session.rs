@@ -99,6 +99,16 @@ impl Session {
         cancelled()
     }
 
+    /// Why the engine went away without an answer.
+    fn ended(&self) -> Error {
+        if self.registered.cancelled().is_some() {
+            return self.stopped();
+        }
+        Error::new(Code::Transport, "the engine", "ended without an answer")
+            .errno(libc::ECONNRESET)
+            .hint("its log may say why")
+    }
+
     /// Waits for a message, but not longer than cancellation and deadline allow.
     fn next(&self, callbacks: &mut dyn Callbacks) -> Result<(CriuResp, Option<OwnedFd>)> {
         let connection = self.connection()?;
@@ -108,11 +118,14 @@ impl Session {
             if connection.readable(until_deadline.filter(|d| !d.is_zero()).map_or(TICK, |d| d.min(TICK)))? {
                 return match connection.receive()? {
                     Received::Response(response, passed) => Ok((*response, passed)),
-                    Received::Closed if self.registered.cancelled().is_some() => Err(self.stopped()),
-                    Received::Closed => Err(Error::new(Code::Transport, "the engine", "ended without an answer")
-                        .errno(libc::ECONNRESET)
-                        .hint("its log may say why")),
+                    Received::Closed => Err(self.ended()),
                 };
+            }
+            // A process that the host forked meanwhile may hold a copy of the worker's end: then nothing tells its death.
+            if self.worker.as_ref().is_some_and(|w| sys::has_ended(w.pid()))
+                && !connection.readable(Duration::ZERO)?
+            {
+                return Err(self.ended());
             }
             let late = self.deadline.is_some_and(|d| Instant::now() >= d + AFTER_DEADLINE);
             if !callbacks.goes_on() || late {
@@ -147,7 +160,9 @@ fn answers(response: &CriuResp, request: &CriuReq) -> bool {
 impl Drop for Session {
     fn drop(&mut self) {
         self.registered.unregister();
-        self.connection = None;
+        if let Some(connection) = self.connection.take() {
+            connection.end();
+        }
         if self.tracer_allowed {
             sys::allow_tracer(None);
         }

@@ -4,7 +4,7 @@
 use soccr as _;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
@@ -17,11 +17,6 @@ fn libraries() -> PathBuf {
 
 fn run(command: &mut Command) -> String {
     let out = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    run_text(command, &out)
-}
-
-/// What a command said, which must have ended well.
-fn run_text(command: &Command, out: &Output) -> String {
     let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{command:?}: {}\n{text}", out.status);
     text
@@ -38,19 +33,11 @@ fn compile(source: &Path, to: &Path, library: &[&str]) {
         .args(library));
 }
 
-/// In a network namespace of its own, with loopback. The example moves its connection without a network lock: on a busy
-/// machine its peer may repeat a segment while nobody has the connection, and is told so by a reset; then it is run again.
+/// In a network namespace of its own, with loopback.
 fn run_apart(program: &Path) -> String {
     let mut command = Command::new("unshare");
     command.args(["-n", "sh", "-c", "ip link set lo up && exec \"$0\""]).arg(program);
-    command.env("LD_LIBRARY_PATH", libraries());
-    for _ in 0..4 {
-        let out = command.output().unwrap();
-        if out.status.success() || !String::from_utf8_lossy(&out.stderr).contains("Connection reset by peer") {
-            return run_text(&command, &out);
-        }
-    }
-    run(&mut command)
+    run(command.env("LD_LIBRARY_PATH", libraries()))
 }
 
 fn example(name: &str, says: &str) {

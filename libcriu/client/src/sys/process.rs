@@ -64,6 +64,19 @@ pub(crate) fn is_child(pid: i32) -> bool {
     }
 }
 
+/// Whether the process is gone, or a child that waits to be collected.
+pub(crate) fn has_ended(pid: i32) -> bool {
+    // SAFETY: an all-zero siginfo_t is valid, and it outlives the call; WNOWAIT leaves the child as it is. Signal 0 is none.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+        if libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, flags) == 0 {
+            return info.si_pid() == pid;
+        }
+        libc::kill(pid, 0) == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+    }
+}
+
 /// SIGKILL.
 pub(crate) fn kill(pid: i32) {
     if pid > 0 {
