@@ -142,6 +142,18 @@ int criu_local_set_log_cb(criu_opts *opts,
 // As criu_local_set_log_cb, with the global options.
 int criu_set_log_cb(void (*cb)(int level, const char *line, void *user), void *user, int level);
 
+// Sends a whole request, a serialized criu_req of rpc.proto, and gives its answer, a serialized criu_resp. For bindings: their
+// options are then those of the protocol, all of them. Of `opts`, the way to the engine, callbacks and deadline count; the
+// request has options of its own.
+//
+// 0: `response` has the answer of `response_size` bytes, which the caller frees by free(). A negative error, as that of
+// every operation: there is no answer, or it says no; criu_local_last_error tells.
+int criu_local_request(criu_opts *opts,
+                       const uint8_t *request,
+                       size_t size,
+                       uint8_t **response,
+                       size_t *response_size);
+
 // Sets any option by its name on the command line: "ghost-limit", "1M"; "tcp-close", NULL; "no-tcp-close", NULL. `value` is
 // NULL for a switch. The same table of options stands behind the command line and the configuration files.
 //

@@ -78,6 +78,24 @@ pub(crate) fn with_bytes<R>(at: *mut u8, len: usize, change: impl FnOnce(&mut [u
     (!at.is_null()).then(|| change(unsafe { std::slice::from_raw_parts_mut(at, len) }))
 }
 
+/// Copies `len` bytes of the caller's; `None` for NULL.
+pub(crate) fn bytes(at: *const u8, len: usize) -> Option<Vec<u8>> {
+    // SAFETY: not NULL; the interface asks for `len` valid bytes.
+    (!at.is_null()).then(|| unsafe { std::slice::from_raw_parts(at, len) }.to_vec())
+}
+
+/// A copy that the caller frees by `free`; NULL without memory.
+pub(crate) fn for_caller(bytes: &[u8]) -> *mut u8 {
+    // SAFETY: what malloc returns is NULL or has room for the bytes, and is nobody else's.
+    unsafe {
+        let room = libc::malloc(bytes.len().max(1)).cast::<u8>();
+        if !room.is_null() {
+            room.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        room
+    }
+}
+
 /// The number behind a C enum, which may be any.
 pub(crate) fn number<E>(value: MaybeUninit<E>) -> c_uint {
     const { assert!(size_of::<E>() == size_of::<c_uint>()) };

@@ -57,7 +57,8 @@ fn criu_h() {
 
 #[test]
 fn criu_ext_h() {
-    compare("criu-ext.h", "criu-ext.toml", &["ext/types.rs", "ext/report.rs", "ext/control.rs", "ext/options.rs"]);
+    let sources = ["types", "report", "control", "request", "options"].map(|s| format!("ext/{s}.rs"));
+    compare("criu-ext.h", "criu-ext.toml", &sources.each_ref().map(String::as_str));
 }
 
 #[test]

@@ -3,4 +3,5 @@
 pub mod control;
 pub mod options;
 pub mod report;
+pub mod request;
 pub mod types;
