@@ -1,6 +1,7 @@
 //! `test`: everything, in order of cost, and a summary.
 
 mod cargo;
+mod go;
 mod programs;
 mod python;
 
@@ -16,7 +17,7 @@ use crate::workspace::Workspace;
 use crate::{install, packages};
 
 /// A suite: its name on the command line and what it does.
-const SUITES: [(&str, &str); 10] = [
+const SUITES: [(&str, &str); 11] = [
     ("fmt", "formatting"),
     ("clippy", "lints"),
     ("rust", "Rust tests"),
@@ -26,6 +27,7 @@ const SUITES: [(&str, &str); 10] = [
     ("golden", "checkpoints made by CRIU 4.2"),
     ("kill", "an engine killed at random moments"),
     ("input", "bad input"),
+    ("go", "the Go module and programs that use it"),
     ("python", "pycriu and crit from their wheels"),
 ];
 
@@ -39,6 +41,9 @@ struct Progress {
     summary: Summary,
 }
 
+/// The suites that need the staged installation.
+const STAGED: [&str; 6] = ["c", "subjects", "golden", "kill", "input", "go"];
+
 pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
     let start = Instant::now();
     let staged_already = args.iter().any(|a| a == "--staged");
@@ -51,14 +56,14 @@ pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
     // A filter alone means the subjects: the suite one runs while working on a kind.
     let names = if names.is_empty() && !filters.is_empty() { vec!["subjects".to_string()] } else { names };
     let wanted = |suite: &str| names.is_empty() || names.iter().any(|n| n == suite);
-    let staged = ["c", "subjects", "golden", "kill", "input"].iter().any(|s| wanted(s));
+    let staged = STAGED.iter().any(|s| wanted(s));
     let layout = Layout::new(&workspace.root, &workspace.target);
     now(&progress).suite = "building";
     let mut built = Summary::default();
     let ready = !staged || prepare(workspace, &layout, staged_already, &mut built);
     now(&progress).summary.absorb(built);
     for (name, what) in SUITES {
-        let needs_stage = ["c", "subjects", "golden", "kill", "input"].contains(&name);
+        let needs_stage = STAGED.contains(&name);
         if !wanted(name) || (needs_stage && !ready) {
             continue;
         }
@@ -98,6 +103,7 @@ fn one(name: &str, workspace: &Workspace, layout: &Layout, filters: &[String]) -
         "rust" => cargo::tests(workspace),
         "doc" => cargo::doc(workspace),
         "python" => python::run(workspace),
+        "go" => go::run(layout),
         "c" => programs::run(workspace, layout),
         "golden" => golden::run(layout, filters),
         "kill" => killed::run(layout, filters),

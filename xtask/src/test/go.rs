@@ -1,0 +1,140 @@
+//! The Go module: vet, staticcheck, its tests under the race detector, and programs in a fresh module outside the tree, all
+//! against the staged installation.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::{fs, io};
+
+use criu_tests::build::find_command;
+use criu_tests::layout::Layout;
+use criu_tests::suite::show;
+use criu_tests::verdict::{Outcome, Stop, Summary, Verdict, failed};
+
+use super::single;
+
+/// The one that was tried with this module.
+const STATICCHECK: &str = "honnef.co/go/tools/cmd/staticcheck@v0.8.2";
+
+/// Seconds that one step may take; a first one compiles Go's own packages, too.
+const LIMIT: &str = "400";
+
+pub fn run(layout: &Layout) -> Summary {
+    if find_command("go").is_none() {
+        return single("go", Err(Stop::Skipped("there is no go command".into())));
+    }
+    let module = layout.root.join("bindings/go");
+    let mut summary = Summary::default();
+    let mut add = |name: &str, outcome: Outcome| {
+        let verdict = Verdict { name: name.into(), outcome };
+        show(&verdict);
+        summary.add(verdict);
+    };
+    add("go vet", quiet(&mut go(layout, &module, &["vet", "./..."])));
+    add("go vet without cgo", quiet(go(layout, &module, &["vet", "./..."]).env("CGO_ENABLED", "0")));
+    add("staticcheck", staticcheck(layout, &module));
+    match tests(layout, &module) {
+        Ok(verdicts) => verdicts.into_iter().for_each(|v| add(&v.name, v.outcome)),
+        Err(e) => add("go test", Err(failed(e))),
+    }
+    summary
+}
+
+/// A go command in `folder`.
+fn go(layout: &Layout, folder: &Path, args: &[&str]) -> Command {
+    let mut command = limited(layout, folder, "go");
+    command.args(args);
+    command
+}
+
+/// A program with a time limit, for which the staged installation is the system's.
+fn limited(layout: &Layout, folder: &Path, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["-k", "5", LIMIT]).arg(program).current_dir(folder).stdin(Stdio::null());
+    command.env("PKG_CONFIG_PATH", layout.lib().join("pkgconfig"));
+    command.env("LD_LIBRARY_PATH", layout.lib()).env("CRIU_COMMAND", layout.command());
+    command.env("GOFLAGS", "-buildvcs=false").env("CGO_ENABLED", "1");
+    command
+}
+
+/// The outcome of a command whose output matters only when it fails.
+fn quiet(command: &mut Command) -> Outcome {
+    let done = command.output().map_err(failed)?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    Err(failed(format!("{}: {}", done.status, text.trim())))
+}
+
+/// Installed into the build output, unless it is there.
+fn staticcheck(layout: &Layout, module: &Path) -> Outcome {
+    let tools = layout.built.join("go-tools");
+    let program = tools.join("staticcheck");
+    if !program.exists() {
+        fs::create_dir_all(&tools).map_err(failed)?;
+        let installed = quiet(go(layout, &layout.built, &["install", STATICCHECK]).env("GOBIN", &tools));
+        if let Err(Stop::Failed(why)) = installed {
+            return Err(Stop::Skipped(format!("it cannot be installed: {}", why.lines().next().unwrap_or_default())));
+        }
+    }
+    quiet(limited(layout, module, program).arg("./..."))
+}
+
+fn tests(layout: &Layout, module: &Path) -> io::Result<Vec<Verdict>> {
+    let done = go(layout, module, &["test", "-race", "-count=1", "-v", "-timeout", "300s", "./..."]).output()?;
+    let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let mut verdicts = verdicts(&text);
+    let told = verdicts.iter().any(|v| matches!(v.outcome, Err(Stop::Failed(_))));
+    if !done.status.success() && !told {
+        verdicts.push(Verdict { name: "go test".into(), outcome: Err(failed(format!("{}: {text}", done.status))) });
+    }
+    if verdicts.is_empty() {
+        verdicts.push(Verdict { name: "go test".into(), outcome: Err(failed("it ran no tests")) });
+    }
+    Ok(verdicts)
+}
+
+/// What `go test -v` says of each test, and of each part of one that was skipped.
+fn verdicts(text: &str) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    let mut said: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        let (indented, bare) = (line.starts_with(' '), line.trim_start());
+        let Some((word, rest)) = bare.strip_prefix("--- ").and_then(|l| l.split_once(": ")) else {
+            if bare.starts_with("=== ") {
+                said.retain(|_| indented);
+            } else {
+                said.push(bare);
+            }
+            continue;
+        };
+        let name = format!("go {}", rest.split(' ').next().unwrap_or_default());
+        let outcome = match word {
+            "PASS" if !indented => Ok(()),
+            "FAIL" if !indented => Err(failed(said.join("\n"))),
+            "SKIP" => Err(Stop::Skipped(said.last().copied().unwrap_or("no reason is given").into())),
+            _ => continue,
+        };
+        verdicts.push(Verdict { name, outcome });
+    }
+    verdicts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_go_test_are_read() {
+        let text =
+            "=== RUN   TestA\n--- PASS: TestA (0.1s)\n=== RUN   TestB\n    b_test.go:1: wrong\n--- FAIL: TestB (0s)\n";
+        let found = verdicts(text);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].name, "go TestA");
+        assert!(found[0].outcome.is_ok());
+        assert!(matches!(&found[1].outcome, Err(Stop::Failed(why)) if why.contains("wrong")));
+        let skipped = verdicts("=== RUN   TestC/x\n    c_test.go:1: no kernel\n    --- SKIP: TestC/x (0.0s)\n");
+        assert!(matches!(&skipped[0].outcome, Err(Stop::Skipped(why)) if why.contains("no kernel")));
+    }
+}
