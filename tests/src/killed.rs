@@ -19,8 +19,9 @@ use crate::suite::{self, wanted};
 use crate::trial::{Running, accepted};
 use crate::verdict::{Outcome, Stop, Summary, failed};
 
-/// Subjects with much to disturb; ten moments each make fifty.
-const SUBJECTS: [&str; 5] = ["tree_sessions", "threads.many", "seccomp.chains", "memory_cow", "pipe.shared"];
+/// Subjects with much to disturb; ten moments each make sixty.
+const SUBJECTS: [&str; 6] =
+    ["tree_sessions", "threads.many", "seccomp.chains", "seccomp.forbid", "memory_cow", "pipe.shared"];
 const MOMENTS: u64 = 10;
 
 pub fn run(layout: &Layout, filters: &[String]) -> Summary {

@@ -102,6 +102,14 @@ impl Frozen {
     }
 }
 
+impl Collected {
+    /// Is a thread under seccomp?
+    pub fn is_confined(&self) -> bool {
+        let mut threads = self.tasks.iter().filter_map(|t| t.living.as_ref()).flat_map(|l| &l.threads);
+        threads.any(|t| t.seccomp.mode != seccomp::mode::NONE)
+    }
+}
+
 /// A child can be started with its parent's descriptors or directories; others cannot be made to share them.
 fn sharing_blockers(tasks: &[CollectedTask], blockers: &mut Vec<Blocker>) {
     let ids = |pid: i32| tasks.iter().find(|t| t.item.pid == pid).and_then(|t| t.living.as_ref()).map(|l| l.ids);

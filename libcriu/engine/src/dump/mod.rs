@@ -3,17 +3,21 @@
 //! Each phase is a type that owns what has been learned so far and is consumed by the next. Dropping any of them lets the tasks run on as
 //! before; only `Committed::release` kills.
 
+mod apart;
 mod collect;
 mod freeze;
 mod infect;
 mod release;
 mod save;
+mod verdict;
 
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::options::Options;
 use crate::progress::{Operator, Stage};
 use crate::stats::DumpStats;
 
+use apart::Shelter;
+use collect::Collected;
 use freeze::Frozen;
 
 /// What a finished dump tells its caller.
@@ -30,13 +34,31 @@ pub struct DumpOutcome {
 /// Whatever stood in the way; the tree then runs on as before.
 pub fn dump(options: &Options, operator: &mut dyn Operator) -> Result<DumpOutcome> {
     operator.stage(Stage::PreDump, Some(options.pid), None)?;
-    let frozen = Frozen::freeze(options, operator)?;
-    let collected = frozen.collect(options, operator)?;
-    if !collected.blockers.is_empty() {
-        return Err(Error::refused(Phase::Collect, collected.blockers));
+    let collected = collect(options, operator)?;
+    if !collected.is_confined() {
+        return finish(collected, options, operator);
     }
-    let informed = collected.infect(operator)?;
-    let committed = informed.save(options, operator)?;
+    // Everything goes on while the copy starts anew.
+    drop(collected);
+    match apart::run(|| finish(collect(options, operator)?, options, operator)) {
+        Some(result) => result,
+        None => {
+            log::debug!("tasks are under seccomp, but a process with threads cannot be copied");
+            finish(collect(options, operator)?, options, operator)
+        }
+    }
+}
+
+fn collect(options: &Options, operator: &mut dyn Operator) -> Result<Collected> {
+    let collected = Frozen::freeze(options, operator)?.collect(options, operator)?;
+    if collected.blockers.is_empty() { Ok(collected) } else { Err(Error::refused(Phase::Collect, collected.blockers)) }
+}
+
+fn finish(collected: Collected, options: &Options, operator: &mut dyn Operator) -> Result<DumpOutcome> {
+    let shelter = Shelter::enter();
+    let informed = collected.infect(operator);
+    shelter.leave()?;
+    let committed = informed?.save(options, operator)?;
     operator.stage(Stage::PostDump, Some(options.pid), None)?;
     committed.release(options)
 }

@@ -204,7 +204,8 @@ impl Log for Logger {
             // A log that cannot be written must not stop the operation it tells about.
             let _ = out.write_all(line.as_bytes());
         }
-        if target.owner == std::process::id()
+        let is_owner = target.owner == std::process::id() || crate::sys::apart::front() == Some(target.owner as i32);
+        if is_owner
             && let Some(sink) = &mut target.sink
             && record.level() <= filter(sink.level)
         {

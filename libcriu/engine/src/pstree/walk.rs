@@ -3,8 +3,9 @@
 use std::io;
 
 use crate::proc::ProcDir;
+use crate::sys::apart;
 
-/// The children of all threads of `dir`'s process, this engine left out. A process that is gone has none.
+/// The children of all threads of `dir`'s process, this engine (and the process it works for) left out. A process that is gone has none.
 ///
 /// # Errors
 /// Those of reading /proc; ENOENT of `children` means a kernel without CONFIG_PROC_CHILDREN.
@@ -16,6 +17,6 @@ pub fn children(dir: &ProcDir) -> io::Result<Vec<i32>> {
         Err(e) => return Err(e),
     };
     let mut children = dir.children(&threads)?;
-    children.retain(|&c| c != me);
+    children.retain(|&c| c != me && Some(c) != apart::front());
     Ok(children)
 }

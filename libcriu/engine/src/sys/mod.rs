@@ -1,5 +1,6 @@
 //! System calls that neither rustix nor the standard library wraps: the engine's only unsafe code.
 
+pub mod apart;
 pub mod arena;
 pub mod control;
 pub mod cpu;
