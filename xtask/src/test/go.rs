@@ -2,9 +2,9 @@
 //! against the staged installation.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{fs, io};
 
 use criu_tests::build::find_command;
 use criu_tests::layout::Layout;
@@ -33,9 +33,15 @@ pub fn run(layout: &Layout) -> Summary {
     add("go vet", quiet(&mut go(layout, &module, &["vet", "./..."])));
     add("go vet without cgo", quiet(go(layout, &module, &["vet", "./..."]).env("CGO_ENABLED", "0")));
     add("staticcheck", staticcheck(layout, &module));
-    match tests(layout, &module) {
-        Ok(verdicts) => verdicts.into_iter().for_each(|v| add(&v.name, v.outcome)),
-        Err(e) => add("go test", Err(failed(e))),
+    let race = go(layout, &module, &["test", "-race", "-count=1", "-v", "-timeout", "300s", "./..."]);
+    tests(race).into_iter().for_each(|v| add(&v.name, v.outcome));
+    match programs(layout) {
+        Ok(folder) => {
+            let mut command = go(layout, &folder.join("go"), &["test", "-count=1", "-v", "-timeout", "200s", "."]);
+            command.env("PROGRAMS", folder.join("bin"));
+            tests(command).into_iter().for_each(|v| add(&v.name, v.outcome));
+        }
+        Err(stop) => add("go programs", Err(stop)),
     }
     summary
 }
@@ -81,18 +87,40 @@ fn staticcheck(layout: &Layout, module: &Path) -> Outcome {
     quiet(limited(layout, module, program).arg("./..."))
 }
 
-fn tests(layout: &Layout, module: &Path) -> io::Result<Vec<Verdict>> {
-    let done = go(layout, module, &["test", "-race", "-count=1", "-v", "-timeout", "300s", "./..."]).output()?;
-    let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+/// Copies the programs of tests/go and the examples out of the tree, into modules that replace go-criu by this one, and builds
+/// them: the folder they are in.
+fn programs(layout: &Layout) -> Result<PathBuf, Stop> {
+    let folder = layout.room.join("modules");
+    fs::create_dir_all(folder.join("bin")).map_err(failed)?;
+    let replace =
+        format!("-replace=github.com/checkpoint-restore/go-criu/v8={}", layout.root.join("bindings/go").display());
+    for (from, to) in [("tests/go", "go"), ("examples/go", "examples")] {
+        let module = folder.join(to);
+        quiet(Command::new("cp").arg("-r").arg(layout.root.join(from)).arg(&module))?;
+        quiet(&mut go(layout, &module, &["mod", "edit", &replace]))?;
+        quiet(&mut go(layout, &module, &["vet", "./..."]))?;
+        quiet(go(layout, &module, &["build", "-o"]).arg(folder.join("bin/")).arg("./..."))?;
+    }
+    Ok(folder)
+}
+
+/// The verdicts of a `go test -v`; one that ends badly without saying where is a failure of its own.
+fn tests(mut command: Command) -> Vec<Verdict> {
+    let (text, well) = match command.output() {
+        Ok(done) => {
+            let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+            (text, done.status.success())
+        }
+        Err(e) => (e.to_string(), false),
+    };
     let mut verdicts = verdicts(&text);
     let told = verdicts.iter().any(|v| matches!(v.outcome, Err(Stop::Failed(_))));
-    if !done.status.success() && !told {
-        verdicts.push(Verdict { name: "go test".into(), outcome: Err(failed(format!("{}: {text}", done.status))) });
-    }
-    if verdicts.is_empty() {
+    if well && verdicts.is_empty() {
         verdicts.push(Verdict { name: "go test".into(), outcome: Err(failed("it ran no tests")) });
+    } else if !well && !told {
+        verdicts.push(Verdict { name: "go test".into(), outcome: Err(failed(text)) });
     }
-    Ok(verdicts)
+    verdicts
 }
 
 /// What `go test -v` says of each test, and of each part of one that was skipped.
