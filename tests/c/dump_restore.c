@@ -1,17 +1,12 @@
 /* A child that counts is dumped, killed and restored, with callbacks at the stages; then this process dumps itself. */
 #define _GNU_SOURCE
 #include <criu-ext.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "expect.h"
+#include "victim.h"
 
 static char stages[1024];
 
@@ -28,84 +23,6 @@ static int refuse(char *action, criu_notify_arg_t na)
 	return strcmp(action, "post-dump") ? 0 : -1;
 }
 
-static int open_dir(const char *name)
-{
-	int fd;
-
-	EXPECT(mkdir(name, 0755) == 0 || errno == EEXIST);
-	fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	EXPECT(fd >= 0);
-	return fd;
-}
-
-static void explain(criu_opts *opts)
-{
-	const struct criu_error *e = criu_local_last_error(opts);
-	size_t i;
-
-	if (!e)
-		return;
-	fprintf(stderr, "%s\n", e->message);
-	for (i = 0; i < criu_local_blocker_count(opts); i++)
-		fprintf(stderr, "  %s\n", criu_local_blocker(opts, i)->message);
-}
-
-#define WORKS(opts, operation, condition)                 \
-	({                                                \
-		int value_ = (operation);                 \
-		if (!(value_ condition)) {                \
-			fprintf(stderr, "%s:%d: %s is %d (errno %d)\n", __FILE__, __LINE__, #operation, value_, errno); \
-			explain(opts);                    \
-			exit(1);                          \
-		}                                         \
-		value_;                                   \
-	})
-
-/* The counter lives in a file, so that both sides and both lives see it. */
-static long counted(int file)
-{
-	long value = 0;
-
-	EXPECT(pread(file, &value, sizeof(value), 0) >= 0);
-	return value;
-}
-
-/* The child writes a number, and then a larger one; returns the first. */
-static long counts_on(int file)
-{
-	long first = -1;
-	int i;
-
-	EXPECT(pwrite(file, &first, sizeof(first), 0) == sizeof(first));
-	for (i = 0; i < 500 && (first = counted(file)) < 0; i++)
-		usleep(10000);
-	EXPECT(first >= 0);
-	for (i = 0; i < 500 && counted(file) <= first; i++)
-		usleep(10000);
-	EXPECT(counted(file) > first);
-	return first;
-}
-
-static pid_t counting_child(int file, int to_close)
-{
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		long n = 0;
-
-		close(to_close);
-		setsid();
-		close(0), close(1), close(2);
-		for (;;) {
-			n++;
-			if (pwrite(file, &n, sizeof(n), 0) != sizeof(n))
-				_exit(1);
-			usleep(2000);
-		}
-	}
-	return pid;
-}
-
 static void a_child(void)
 {
 	int dir = open_dir("child"), file = open("counter", O_RDWR | O_CREAT | O_TRUNC, 0644), status, i;
@@ -114,7 +31,7 @@ static void a_child(void)
 	long last;
 
 	EXPECT(file >= 0);
-	pid = counting_child(file, dir);
+	pid = counting_child(file, dir, 0);
 	counts_on(file);
 	EXPECT_INT(criu_local_init_opts(&opts), 0);
 	criu_local_set_images_dir_fd(opts, dir);

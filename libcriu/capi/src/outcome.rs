@@ -56,7 +56,8 @@ impl Record {
 
     /// What a preflight found.
     pub(crate) fn found(blockers: &[Blocker]) -> Self {
-        let texts = ["collect", "the tree", "cannot be dumped", "", "the tree cannot be dumped as it is"];
+        let hint = Code::Blocked.advice();
+        let texts = ["collect", "the tree", "cannot be dumped", hint, "the tree cannot be dumped as it is"];
         let error = Entry::new(Code::Blocked as c_int, 0, 0, texts);
         Record { error, blockers: blockers.iter().map(Entry::blocker).collect() }
     }

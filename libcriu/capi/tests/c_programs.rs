@@ -188,6 +188,16 @@ fn dump_and_restore() {
     shared("dump_restore.c");
 }
 
+#[test]
+fn stopped_in_the_midst() {
+    shared("cancelled.c");
+}
+
+#[test]
+fn the_end_of_a_pipe() {
+    shared("pipe_end.c");
+}
+
 /// The request that `rpc_messages.c` builds.
 fn request() -> CriuReq {
     let opts = CriuOpts {

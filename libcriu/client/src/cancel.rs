@@ -86,10 +86,11 @@ impl Registered {
         Ok(())
     }
 
-    /// Sends the answer to a notification; after CANCEL nothing else is sent.
+    /// Sends the answer to a notification; after CANCEL nothing else is sent. An engine that has given up meanwhile (the
+    /// deadline has passed) has said why before it closed.
     pub(crate) fn acknowledge(&self, connection: &Connection, request: &CriuReq) -> Result<()> {
         match self.send(connection, request) {
-            Err(e) if e.code == Code::Cancelled => Ok(()),
+            Err(e) if e.code == Code::Cancelled || matches!(e.errno, libc::EPIPE | libc::ECONNRESET) => Ok(()),
             r => r,
         }
     }

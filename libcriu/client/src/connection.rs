@@ -96,7 +96,9 @@ impl Connection {
     /// Takes the next message, with the descriptor that came along.
     pub(crate) fn receive(&self) -> Result<Received> {
         let failed = |call: &'static str| move |e: Errno| Error::os(Code::Transport, WHAT, call, e);
-        let size = match retry(|| rustix::net::recv(self.fd(), &mut [0u8; 0], RecvFlags::PEEK | RecvFlags::TRUNC)) {
+        let peek = || retry(|| rustix::net::recv(self.fd(), &mut [0u8; 0], RecvFlags::PEEK | RecvFlags::TRUNC));
+        // The other side left something unread when it closed. That is told once, before what it sent last.
+        let size = match peek().or_else(|e| if e == Errno::CONNRESET { peek() } else { Err(e) }) {
             Ok((_, size)) => size,
             Err(Errno::CONNRESET | Errno::PIPE) => return Ok(Received::Closed),
             Err(e) => return Err(failed("recv")(e)),

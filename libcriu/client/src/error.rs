@@ -39,6 +39,29 @@ pub enum Code {
     Internal = 15,
 }
 
+impl Code {
+    /// What to do about an error that says nothing more.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Code::Engine => "the engine's log tells what came before (log level 4)",
+            Code::Blocked => "close or end what stands in the way, or allow it by its option",
+            Code::Options => "criu(8) lists the options and their values",
+            Code::NoProcess => "look for its pid anew: it has ended, or it is in another pid namespace than the engine",
+            Code::PidTaken => "end the process that has the pid, or restore in a pid namespace",
+            Code::Cancelled => "everything was put back; ask again when it is wanted",
+            Code::Deadline => "everything was put back; allow it more time",
+            Code::Connect => "install criu, or name an engine by criu_set_service_binary or criu_set_service_address",
+            Code::Transport => "look whether the engine was killed; its log may say why",
+            Code::Unsupported => "use an engine that knows it: criu_set_service_binary names one",
+            Code::Protocol => "look whether the other side is a criu service",
+            Code::Callback => "the callback knows why it said no",
+            Code::Argument => "the header describes the function's arguments",
+            Code::NoMemory => "free memory",
+            Code::Internal => "please report it, with the log",
+        }
+    }
+}
+
 /// A failed operation: what was being done, to which object of which task, why it failed, what would help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -49,7 +72,7 @@ pub struct Error {
     pub phase: String,
     pub object: String,
     pub cause: String,
-    /// The option or step that would help; empty when there is none.
+    /// The option or step that would help; never empty.
     pub hint: String,
     /// A positive errno, 0 for none.
     pub errno: i32,
@@ -77,7 +100,7 @@ impl Error {
     pub fn new(code: Code, object: impl Into<String>, cause: impl Into<String>) -> Self {
         let (object, cause) = (object.into(), cause.into());
         let message = format!("{object}: {cause}");
-        let (phase, hint) = ("client".to_owned(), String::new());
+        let (phase, hint) = ("client".to_owned(), code.advice().to_owned());
         Error { code, pid: 0, phase, object, cause, hint, errno: 0, message, blockers: Vec::new() }
     }
 
@@ -123,7 +146,7 @@ impl Error {
             phase: e.phase,
             object: e.object,
             cause: e.cause,
-            hint: e.hint,
+            hint: if e.hint.is_empty() { code.advice().to_owned() } else { e.hint },
             errno: if errno != 0 { errno } else { e.errno },
             message,
             blockers,

@@ -11,12 +11,14 @@ use crate::client::{Callbacks, Client, Notification};
 use crate::connection::{Connection, Received};
 use crate::error::{Code, Error, Result};
 use crate::sys;
-use crate::transport::{Purpose, Worker};
+use crate::transport::{Purpose, Worker, collect};
 
 /// How often a waiting thread looks whether it was told to stop.
 const TICK: Duration = Duration::from_secs(1);
 /// How long an engine may take to put everything back once it was told to stop, before it is cut off.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a child of a failed restore may take to die.
+const UNBORN: Duration = Duration::from_secs(1);
 /// The engine knows the deadline, too; its answer says more than ours would.
 const AFTER_DEADLINE: Duration = Duration::from_millis(300);
 
@@ -27,6 +29,8 @@ pub(crate) struct Session {
     worker: Option<Worker>,
     tracer_allowed: bool,
     deadline: Option<Instant>,
+    /// A child that is being restored: dead and to be collected by us if that fails.
+    unborn: Option<i32>,
 }
 
 impl Session {
@@ -40,7 +44,7 @@ impl Session {
             sys::allow_tracer(Some(worker.pid()));
             tracer_allowed = true;
         }
-        Ok(Session { registered, connection: Some(connection), worker, tracer_allowed, deadline })
+        Ok(Session { registered, connection: Some(connection), worker, tracer_allowed, deadline, unborn: None })
     }
 
     /// Sends `request` and returns its successful answer.
@@ -53,6 +57,9 @@ impl Session {
             let (response, passed) = self.next(callbacks)?;
             match CriuReqType::try_from(response.r#type) {
                 Ok(CriuReqType::Notify) => self.notify(&response, passed, callbacks)?,
+                Ok(CriuReqType::Progress) if response.restore.is_some() => {
+                    self.unborn = response.restore.map(|r| r.pid);
+                }
                 Ok(CriuReqType::Progress) => {
                     let p = response.progress.unwrap_or_default();
                     callbacks.progress(p.phase(), p.done(), p.total());
@@ -62,7 +69,11 @@ impl Session {
                     callbacks.log(line.level() as i32, line.text());
                 }
                 _ if answers(&response, request) => {
-                    return if response.success { Ok(response) } else { Err(self.refusal(response)) };
+                    if !response.success {
+                        return Err(self.refusal(response));
+                    }
+                    self.unborn = None;
+                    return Ok(response);
                 }
                 Ok(CriuReqType::Empty) => {
                     let cause = response.cr_errmsg.filter(|m| !m.is_empty());
@@ -122,9 +133,7 @@ impl Session {
                 };
             }
             // A process that the host forked meanwhile may hold a copy of the worker's end: then nothing tells its death.
-            if self.worker.as_ref().is_some_and(|w| sys::has_ended(w.pid()))
-                && !connection.readable(Duration::ZERO)?
-            {
+            if self.worker.as_ref().is_some_and(|w| sys::has_ended(w.pid())) && !connection.readable(Duration::ZERO)? {
                 return Err(self.ended());
             }
             let late = self.deadline.is_some_and(|d| Instant::now() >= d + AFTER_DEADLINE);
@@ -168,6 +177,10 @@ impl Drop for Session {
         }
         if let Some(worker) = self.worker.take() {
             worker.finish();
+        }
+        if let Some(child) = self.unborn {
+            // It died with the worker at the latest. One that lives nevertheless is restored.
+            collect(child, UNBORN);
         }
     }
 }

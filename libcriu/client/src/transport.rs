@@ -160,17 +160,25 @@ impl Worker {
         if !self.child {
             return;
         }
-        let start = Instant::now();
-        let mut pause = Duration::from_micros(50);
-        while sys::reap(self.pid).is_none() {
-            if start.elapsed() > PATIENCE {
-                sys::kill(self.pid);
-                return sys::wait_blocking(self.pid);
-            }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(10));
+        if !collect(self.pid, PATIENCE) {
+            sys::kill(self.pid);
+            sys::wait_blocking(self.pid);
         }
     }
+}
+
+/// Waits for a child's end, at most so long, and collects it: whether it is gone.
+pub(crate) fn collect(child: i32, patience: Duration) -> bool {
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(50);
+    while sys::reap(child).is_none() {
+        if start.elapsed() > patience {
+            return false;
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+    true
 }
 
 /// Whether a command of this name is in PATH.

@@ -47,6 +47,24 @@ impl Phase {
             Phase::Service => "service",
         }
     }
+
+    /// What to do about a failure in this phase that suggests nothing more.
+    fn advice(self) -> &'static str {
+        match self {
+            Phase::Options => "criu(8) and `criu --help` list the options and their values",
+            Phase::Freeze | Phase::Collect | Phase::Infect | Phase::Save | Phase::Commit => {
+                "the tree runs on as before; the log tells what came before (log level 4)"
+            }
+            Phase::Release => "the images are complete; the log names the tasks to look after",
+            Phase::Load | Phase::Check | Phase::Plan => {
+                "`crit verify DIR` tells whether the images are whole and fit this machine; if not, dump anew"
+            }
+            Phase::Fork | Phase::Files | Phase::Memory | Phase::Threads | Phase::Resume => {
+                "nothing was left of the restore; the log tells what came before (log level 4)"
+            }
+            Phase::Service => "the log of the engine tells what came before (log level 4)",
+        }
+    }
 }
 
 /// Rendered as `pid 4213 fd 7 (unix socket ino 91822): the peer is outside the tree; allow it with --ext-unix-sk`.
@@ -95,7 +113,29 @@ impl Error {
         let e = Error::new(phase, object, format!("{call}: {source}"));
         match source.raw_os_error() {
             Some(libc::ENOSPC | libc::EDQUOT) => e.hint("make room for the images, or put them elsewhere"),
+            Some(libc::EROFS) => e.hint("the file system is mounted read-only: put the images elsewhere"),
+            Some(libc::EACCES | libc::EPERM) => {
+                e.hint("run it as root, or with CAP_CHECKPOINT_RESTORE, CAP_SYS_PTRACE and the right to the files")
+            }
+            Some(libc::EMFILE | libc::ENFILE) => e.hint("raise the limit on open files: ulimit -n, sysctl fs.file-max"),
+            Some(libc::ENOMEM) => e.hint("free memory, or raise the limit that holds: ulimit -v, the memory cgroup"),
+            Some(libc::ENOSYS | libc::EOPNOTSUPP) => e.hint("this kernel lacks it; `criu check` tells what is missing"),
             _ => e,
+        }
+    }
+
+    /// What to do about it, never empty: the hint, or what the errno or the phase suggests.
+    pub fn advice(&self) -> &str {
+        if !self.hint.is_empty() {
+            return &self.hint;
+        }
+        match self.errno {
+            libc::ESRCH => "look for its pid anew: it has ended, or it is in another pid namespace than the engine",
+            libc::EEXIST => "end the process that has the pid, or restore in a pid namespace",
+            libc::EBADRQC => "criu(8) and `criu --help` list the options and their values",
+            libc::ECANCELED => "everything was put back; ask again when it is wanted",
+            libc::ETIMEDOUT | libc::ETIME => "everything was put back; allow it more time",
+            _ => self.phase.advice(),
         }
     }
 
@@ -141,6 +181,15 @@ impl Default for Blocker {
 }
 
 impl Blocker {
+    /// What to do about it, never empty.
+    pub fn advice(&self) -> &str {
+        if self.hint.is_empty() {
+            "close or end it before the dump; the guide lists what can be saved"
+        } else {
+            &self.hint
+        }
+    }
+
     pub fn new(pid: i32, object: impl Into<String>, cause: impl Into<String>) -> Self {
         Blocker { pid, object: object.into(), cause: cause.into(), hint: String::new() }
     }
@@ -179,3 +228,23 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_advice() {
+        use Phase::*;
+        for phase in [Options, Freeze, Collect, Infect, Save, Commit, Release, Load, Check, Plan] {
+            assert!(!Error::new(phase, "a", "b").advice().is_empty());
+        }
+        for phase in [Fork, Files, Memory, Threads, Resume, Service] {
+            assert!(!Error::new(phase, "a", "b").advice().is_empty());
+        }
+        assert_eq!(Error::new(Save, "a", "b").hint("c").errno(libc::ESRCH).advice(), "c");
+        let full = Error::os(Save, "a", "write", io::Error::from_raw_os_error(libc::ENOSPC));
+        assert!(full.advice().contains("room"));
+        assert!(!Blocker::default().advice().is_empty());
+    }
+}

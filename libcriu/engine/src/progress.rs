@@ -53,6 +53,10 @@ pub trait Operator {
     /// Reports progress; `total` is 0 while unknown.
     fn progress(&mut self, phase: Phase, done: u64, total: u64);
 
+    /// The root of a tree under restore exists, with this pid. A caller whose child it is has to collect it when the restore
+    /// fails: nobody else can.
+    fn root_forked(&mut self, _pid: i32) {}
+
     /// Fails when the operation was cancelled, its deadline has passed or its client is gone. Phases call it between
     /// objects, never while a target could be harmed by stopping there.
     fn check_cancelled(&mut self, phase: Phase) -> Result<()>;

@@ -59,8 +59,13 @@ fn finish(collected: Collected, options: &Options, operator: &mut dyn Operator) 
     let informed = collected.infect(operator);
     shelter.leave()?;
     let committed = informed?.save(options, operator)?;
-    operator.stage(Stage::PostDump, Some(options.pid), None)?;
-    committed.release(options)
+    match operator.stage(Stage::PostDump, Some(options.pid), None) {
+        Ok(()) => committed.release(options),
+        Err(e) => {
+            committed.withdraw(options);
+            Err(e)
+        }
+    }
 }
 
 /// Everything that would make this dump fail; changes nothing. The tree is stopped while it is looked at.

@@ -13,7 +13,7 @@ use super::infect::{Informed, InformedTask, Told};
 use super::release::Committed;
 use crate::error::{Error, Phase, Result};
 use crate::mem::mm::{Facts, SharedObject};
-use crate::mem::pages::{PagesIds, Source, dump_runs, private_runs};
+use crate::mem::pages::{GoOn, PagesIds, Source, dump_runs, private_runs};
 use crate::mem::shmem;
 use crate::namespace::ids_entry;
 use crate::options::Options;
@@ -46,14 +46,14 @@ impl Informed {
         for (done, task) in self.tasks.iter().enumerate() {
             operator.check_cancelled(Phase::Save)?;
             operator.progress(Phase::Save, done as u64, total);
-            saver.task(task)?;
+            saver.task(task, &mut || operator.check_cancelled(Phase::Save))?;
         }
         self.files.save(&saver.images, &mut saver.pages, operator)?;
         saver.whole_tree(&self.tasks)?;
         operator.check_cancelled(Phase::Commit)?;
         saver.inventory()?;
-        self.files.commit();
         Ok(Committed {
+            files: self.files,
             tasks: self.tasks.len(),
             seized: self.tasks.into_iter().filter_map(|t| t.task.living).map(|l| l.seized).collect(),
             since: self.since,
@@ -78,7 +78,7 @@ struct Saver {
 }
 
 impl Saver {
-    fn task(&mut self, informed: &InformedTask) -> Result<()> {
+    fn task(&mut self, informed: &InformedTask, go_on: GoOn<'_>) -> Result<()> {
         let task = &informed.task;
         let id = task.item.pid as u64;
         match (&task.living, &informed.told) {
@@ -88,7 +88,7 @@ impl Saver {
                 let umask = living.threads.first().map(|t| t.status.umask);
                 let fs = FsEntry { cwd_id: living.cwd, root_id: living.root, umask };
                 self.images.write_one(Kind::Fs, id, &fs).map_err(image)?;
-                self.memory(task, living, told)
+                self.memory(task, living, told, go_on)
             }
             _ => {
                 let exit_code = match task.item.state {
@@ -149,7 +149,7 @@ impl Saver {
         Ok(())
     }
 
-    fn memory(&mut self, task: &CollectedTask, living: &Living, told: &Told) -> Result<()> {
+    fn memory(&mut self, task: &CollectedTask, living: &Living, told: &Told, go_on: GoOn<'_>) -> Result<()> {
         let pid = task.item.pid;
         let begin = Instant::now();
         let failed = |call: &'static str| move |e: std::io::Error| Error::os(Phase::Save, "memory", call, e).pid(pid);
@@ -161,20 +161,20 @@ impl Saver {
         let source = Source::Task { pid, mem: mem.as_fd(), kin: self.kin };
         let scanned: u64 = living.mm.vmas.iter().map(|v| (v.end - v.start) / crate::mem::vma::PAGE_BYTES).sum();
         let written = Instant::now();
-        let totals = dump_runs(&self.images, Kind::Pagemap, pid as u64, &mut self.pages, source, &runs)
+        let totals = dump_runs(&self.images, Kind::Pagemap, pid as u64, &mut self.pages, source, &runs, go_on)
             .map_err(|e| if e.pid == 0 { e.pid(pid) } else { e })?;
         self.stats.memwrite_us += micros(written.elapsed());
         self.stats.pages_scanned += scanned;
         self.stats.pages_written += totals.pages;
         self.stats.pages_lazy += totals.lazy;
         for object in &living.mm.shared {
-            self.shared_object(task, *object)?;
+            self.shared_object(task, *object, go_on)?;
         }
         self.stats.memdump_us += micros(begin.elapsed());
         Ok(())
     }
 
-    fn shared_object(&mut self, task: &CollectedTask, object: SharedObject) -> Result<()> {
+    fn shared_object(&mut self, task: &CollectedTask, object: SharedObject, go_on: GoOn<'_>) -> Result<()> {
         if self.shared.contains(&object.shmid) {
             return Ok(());
         }
@@ -186,7 +186,7 @@ impl Saver {
         };
         let file = task.dir.open_at(&name, OFlags::RDONLY).map_err(failed("opening map_files"))?;
         let size = rustix::fs::fstat(&file).map_err(|e| failed("fstat")(e.into()))?.st_size as u64;
-        let totals = shmem::dump(&self.images, object.shmid, file.as_fd(), size, &mut self.pages)?;
+        let totals = shmem::dump(&self.images, object.shmid, file.as_fd(), size, &mut self.pages, go_on)?;
         self.stats.shpages_scanned += size.div_ceil(crate::mem::vma::PAGE_BYTES);
         self.stats.shpages_written += totals.pages;
         Ok(())

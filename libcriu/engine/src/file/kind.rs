@@ -12,7 +12,7 @@ use super::seen::Seen;
 use super::{FileId, epoll, eventfd, memfd, pipe, regular, signalfd, timerfd, tty};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
-use crate::socket::{inet, unix};
+use crate::socket::unix;
 
 /// Why a description did not become an entry.
 #[derive(Debug)]
@@ -120,7 +120,6 @@ pub(crate) const KINDS: &[FileKind] = &[
     signalfd::KIND,
     memfd::KIND,
     unix::KIND,
-    inet::KIND,
     pipe::KIND,
     tty::KIND,
     regular::KIND,

@@ -59,7 +59,6 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
 
     let tables = tables(&checked);
     let mut files = RestoreFiles::load(&images, options, &tables)?;
-    files.set_users(users(&checked));
     files.open_shared()?;
     let mut world = World::new(&images, checked, files, options.restore_sibling)?;
     let orphans = Orphans::adopt();
@@ -75,13 +74,6 @@ fn tables(checked: &Checked) -> Vec<(u32, usize)> {
     tasks.filter_map(|(i, t)| Some((t.alive()?.ids.files_id, 1 + Shared::members(firsts, i).count()))).collect()
 }
 
-/// The first task that uses each of the tables.
-fn users(checked: &Checked) -> Vec<i32> {
-    let firsts = &checked.shared.files;
-    let tasks = checked.checkpoint.tasks.iter().enumerate().filter(|(i, t)| firsts[*i] == *i && t.alive().is_some());
-    tasks.map(|(_, t)| t.pid).collect()
-}
-
 fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result<RestoreOutcome> {
     let expected = world.checked.checkpoint.tasks.iter().filter(|t| t.alive().is_some()).count();
     world.control.get().expected.store(expected as u32, Ordering::SeqCst);
@@ -93,6 +85,7 @@ fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result
     let root = task::fork(world, 0, None);
     spawn::set_signal_mask(mask);
     let root = root?;
+    operator.root_forked(root);
     let mut watch = Watch::new(world, root, None);
     let result = drive(world, &mut watch, root, operator);
     if let Err(e) = result {
@@ -118,7 +111,7 @@ fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result
 }
 
 /// From the root's birth to the commit point.
-fn drive(world: &World, watch: &mut Watch, root: i32, operator: &mut dyn Operator) -> Result<()> {
+fn drive(world: &mut World, watch: &mut Watch, root: i32, operator: &mut dyn Operator) -> Result<()> {
     let traced_root = if world.root_is_sibling {
         let tracee = Tracee::seize(root, resume::is_confined(world, 0), false)
             .map_err(|e| Error::os(Phase::Fork, "task", "ptrace PTRACE_SEIZE", e).pid(root))?;
@@ -134,6 +127,8 @@ fn drive(world: &World, watch: &mut Watch, root: i32, operator: &mut dyn Operato
     operator.stage(Stage::PostSetupNamespaces, Some(root), None)?;
     let control = world.control.get();
     watch.wait(world, Phase::Memory, &control.ready, operator)?;
+    // Every task has its own. An end of a pipe kept here would hide from one task that another is gone.
+    world.files.close_all();
     let traced = Traced::seize(world, traced_root)?;
     traced.finish(world)?;
     watch.wait(world, Phase::Threads, &control.done, operator)?;

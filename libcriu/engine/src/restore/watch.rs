@@ -120,8 +120,10 @@ impl Watch {
             let mut left = false;
             for pid in pids() {
                 if kill_process(pid, Signal::KILL).is_ok() {
-                    left = true;
-                    spawn::reap_if_dead(pid.as_raw_nonzero().get());
+                    let number = pid.as_raw_nonzero().get();
+                    spawn::reap_if_dead(number);
+                    // A sibling is dead when it is a zombie: its parent, the caller, collects it.
+                    left |= !(world.root_is_sibling && number == self.root && is_zombie(number));
                 }
             }
             if !left || Instant::now() > until {
@@ -130,4 +132,9 @@ impl Watch {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+fn is_zombie(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
 }

@@ -164,7 +164,13 @@ impl Session {
             0 => None,
             ms => Instant::now().checked_add(Duration::from_millis(ms)),
         };
-        let wishes = Wishes { notify: opts.notify_scripts(), progress: opts.progress(), is_target: false, deadline };
+        let wishes = Wishes {
+            notify: opts.notify_scripts(),
+            progress: opts.progress(),
+            is_target: false,
+            deadline,
+            is_parent: opts.extended() && opts.rst_sibling(),
+        };
         let scripts = ActionScripts { scripts: command.action_scripts, image_dir };
         Ok(Prepared { opts, dirs, wishes, scripts })
     }

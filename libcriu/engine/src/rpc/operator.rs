@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use criu_images::messages::{CriuNotify, CriuProgress, CriuReqType, CriuResp};
+use criu_images::messages::{CriuNotify, CriuProgress, CriuReqType, CriuResp, CriuRestoreResp};
 
 use super::connection::{Connection, Received};
 use crate::error::{Error, Phase, Result};
@@ -24,6 +24,8 @@ pub struct Wishes {
     /// The client itself is part of what is dumped: while it is frozen it cannot answer.
     pub is_target: bool,
     pub deadline: Option<Instant>,
+    /// The client becomes the parent of what is restored, and wants its pid as soon as there is one.
+    pub is_parent: bool,
 }
 
 /// The operator of one operation.
@@ -118,6 +120,17 @@ impl Operator for RpcOperator<'_> {
             progress: Some(CriuProgress { phase: Some(phase.name().to_owned()), done: Some(done), total: Some(total) }),
             ..Default::default()
         });
+    }
+
+    fn root_forked(&mut self, pid: i32) {
+        if self.wishes.is_parent {
+            self.connection.offer(&CriuResp {
+                r#type: CriuReqType::Progress as i32,
+                success: true,
+                restore: Some(CriuRestoreResp { pid }),
+                ..Default::default()
+            });
+        }
     }
 
     fn check_cancelled(&mut self, phase: Phase) -> Result<()> {

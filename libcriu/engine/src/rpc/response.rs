@@ -40,7 +40,7 @@ fn error_message(error: &Error) -> CriuError {
         phase: Some(error.phase.name().to_owned()),
         object: Some(error.object.clone()),
         cause: Some(error.cause.clone()),
-        hint: Some(error.hint.clone()),
+        hint: Some(error.advice().to_owned()),
         cr_errno: Some(error.errno),
     }
 }
@@ -54,7 +54,7 @@ fn blockers(phase: Phase, found: &[Blocker]) -> Vec<CriuError> {
             phase: Some(phase.name().to_owned()),
             object: Some(b.object.clone()),
             cause: Some(b.cause.clone()),
-            hint: Some(b.hint.clone()),
+            hint: Some(b.advice().to_owned()),
             cr_errno: Some(0),
         })
         .collect()
@@ -78,7 +78,13 @@ fn fit(mut response: CriuResp, extended: bool) -> CriuResp {
     while response.encoded_len() > limit - 256 && response.blockers.pop().is_some() {}
     if response.blockers.len() < all {
         let cause = format!("{} more are in the log", all - response.blockers.len());
-        response.blockers.push(CriuError { cause: Some(cause), object: Some("the list".into()), ..Default::default() });
+        let (object, hint) = ("the list".to_owned(), "raise the log level to 4 and look there".to_owned());
+        response.blockers.push(CriuError {
+            cause: Some(cause),
+            object: Some(object),
+            hint: Some(hint),
+            ..Default::default()
+        });
     }
     response
 }

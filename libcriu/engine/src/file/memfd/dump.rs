@@ -72,7 +72,7 @@ impl DumpKind for Memfds {
         let mut image = images.create(Kind::MemfdInode, 0).map_err(saving)?;
         for (entry, file) in &self.inodes {
             image.entry(entry).map_err(saving)?;
-            shmem::dump(images, u64::from(entry.shmid), file.as_fd(), entry.size, ids)?;
+            shmem::dump(images, u64::from(entry.shmid), file.as_fd(), entry.size, ids, &mut || Ok(()))?;
         }
         image.finish().map_err(saving)
     }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::Run;
+use crate::error::{Error, Result};
 use crate::mem::vma::PAGE_BYTES;
 use crate::sys::memory::{MAX_RANGES, RemoteRange, process_vm_readv};
 
@@ -36,12 +37,20 @@ pub struct Chunk {
 /// What failed, and whose fault it was.
 #[derive(Debug)]
 pub(super) enum CopyError {
-    Read { address: u64, source: io::Error },
+    Read {
+        address: u64,
+        source: io::Error,
+    },
     Write(io::Error),
+    /// The operation was told to stop.
+    Stopped(Error),
 }
 
+/// Asked between chunks whether to go on.
+pub type GoOn<'a> = &'a mut dyn FnMut() -> Result<()>;
+
 /// Copies all `runs` to `out`, back to back from offset 0; gives the number of bytes.
-pub(super) fn copy(source: Source<'_>, runs: &[Run], out: BorrowedFd<'_>) -> Result<u64, CopyError> {
+pub(super) fn copy(source: Source<'_>, runs: &[Run], out: BorrowedFd<'_>, go_on: GoOn<'_>) -> Result<u64, CopyError> {
     let total: u64 = runs.iter().map(|r| r.pages * PAGE_BYTES).sum();
     let mut chunks = Chunks { runs, run: 0, within: 0, offset: 0 };
     if total < PARALLEL_BYTES {
@@ -54,18 +63,19 @@ pub(super) fn copy(source: Source<'_>, runs: &[Run], out: BorrowedFd<'_>) -> Res
     // The list is bounded: a chunk stands for half a megabyte, or for 1024 ranges.
     let list: Vec<Chunk> = chunks.by_ref().collect();
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let work = || {
+    let work = |go_on: GoOn<'_>| {
         let mut buffer = vec![0; CHUNK_BYTES];
         while !failed.load(Ordering::Relaxed) {
             let Some(chunk) = list.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            copy_chunk(source, chunk, &mut buffer, out).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+            let done = go_on().map_err(CopyError::Stopped).and_then(|()| copy_chunk(source, chunk, &mut buffer, out));
+            done.inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
         }
         Ok(())
     };
     std::thread::scope(|s| {
         // Without a second thread (a limit on tasks) one does it all.
-        let second = std::thread::Builder::new().name("pages".into()).spawn_scoped(s, work).ok();
-        let mine = work();
+        let second = std::thread::Builder::new().name("pages".into()).spawn_scoped(s, || work(&mut || Ok(()))).ok();
+        let mine = work(go_on);
         let theirs = second.map_or(Ok(()), |t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
         mine.and(theirs)
     })?;
@@ -193,10 +203,21 @@ mod tests {
         let out = std::fs::File::from(rustix::fs::memfd_create("out", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
         let mem = std::fs::File::open("/proc/self/mem").unwrap();
         let source = Source::Task { pid: std::process::id() as i32, mem: mem.as_fd(), kin: false };
-        assert_eq!(copy(source, &runs, out.as_fd()).unwrap(), 2001 << 12);
+        assert_eq!(copy(source, &runs, out.as_fd(), &mut || Ok(())).unwrap(), 2001 << 12);
         let mut back = vec![0; 2001 << 12];
         out.read_exact_at(&mut back, 0).unwrap();
         assert_eq!(back[..4096], data[skip..skip + 4096]);
         assert_eq!(back[4096..], data[skip + 8192..skip + 8192 + (2000 << 12)]);
+    }
+    #[test]
+    fn stops_when_told() {
+        let data = vec![1u8; 12 << 20];
+        let start = (data.as_ptr() as u64).next_multiple_of(PAGE_BYTES);
+        let out = std::fs::File::from(rustix::fs::memfd_create("out", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        let mem = std::fs::File::open("/proc/self/mem").unwrap();
+        let source = Source::Task { pid: std::process::id() as i32, mem: mem.as_fd(), kin: false };
+        let mut stop = || Err(Error::new(crate::error::Phase::Save, "the operation", "stopped"));
+        let e = copy(source, &[run(start, 2000)], out.as_fd(), &mut stop).unwrap_err();
+        assert!(matches!(e, CopyError::Stopped(e) if e.cause == "stopped"));
     }
 }

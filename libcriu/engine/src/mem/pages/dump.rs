@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use criu_images::messages::{PagemapEntry, PagemapHead};
 use criu_images::{ImageDir, Kind};
 
-use super::copy::{CopyError, Source, copy};
+use super::copy::{CopyError, GoOn, Source, copy};
 use super::{Run, flags};
 use crate::error::{Error, Phase, Result};
 
@@ -30,7 +30,7 @@ pub struct PageTotals {
 /// Writes `kind`-`id`.img (a pagemap of a task or of shared memory) and a fresh pages-N.img with the bytes of `runs`.
 ///
 /// # Errors
-/// A page that cannot be read, a file that cannot be written.
+/// A page that cannot be read, a file that cannot be written, or what `go_on` says.
 pub fn dump_runs(
     images: &ImageDir,
     kind: Kind,
@@ -38,6 +38,7 @@ pub fn dump_runs(
     ids: &mut PagesIds,
     source: Source<'_>,
     runs: &[Run],
+    go_on: GoOn<'_>,
 ) -> Result<PageTotals> {
     let pages_id = ids.allocate();
     let mut pagemap = images.create(kind, id).map_err(|e| Error::image(Phase::Save, e))?;
@@ -55,7 +56,7 @@ pub fn dump_runs(
     pagemap.finish().map_err(|e| Error::image(Phase::Save, e))?;
     let name = Kind::Pages.file_name(u64::from(pages_id));
     let out = images.create_raw(&name).map_err(|e| Error::image(Phase::Save, e))?;
-    copy(source, runs, out.as_fd()).map_err(|e| describe(e, &name))?;
+    copy(source, runs, out.as_fd(), go_on).map_err(|e| describe(e, &name))?;
     Ok(totals)
 }
 
@@ -64,6 +65,7 @@ fn describe(e: CopyError, pages: &str) -> Error {
         CopyError::Read { address, source } => {
             Error::os(Phase::Save, format!("page at {address:#x}"), "reading", source)
         }
+        CopyError::Stopped(e) => e,
         CopyError::Write(source) => Error::os(Phase::Save, pages, "pwrite", source),
     }
 }

@@ -5,7 +5,7 @@ mod dump;
 pub mod restore;
 mod scan;
 
-pub use copy::{Chunk, Source};
+pub use copy::{Chunk, GoOn, Source};
 pub use dump::{PageTotals, PagesIds, dump_runs};
 pub use scan::{Run, guard_regions, private_runs};
 

@@ -8,18 +8,25 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use crate::error::{Error, Phase, Result};
-use crate::mem::pages::{PageTotals, PagesIds, Run, Source, dump_runs, flags};
+use crate::mem::pages::{GoOn, PageTotals, PagesIds, Run, Source, dump_runs, flags};
 use crate::mem::vma::PAGE_BYTES;
 
 /// Saves the first `size` bytes of the object behind `file` (open for reading, its own description: the position is moved)
 /// as `pagemap-shmem-SHMID.img`. Gives what was written.
 ///
 /// # Errors
-/// A file that cannot be read or written.
-pub fn dump(images: &ImageDir, shmid: u64, file: BorrowedFd<'_>, size: u64, ids: &mut PagesIds) -> Result<PageTotals> {
+/// A file that cannot be read or written, or what `go_on` says.
+pub fn dump(
+    images: &ImageDir,
+    shmid: u64,
+    file: BorrowedFd<'_>,
+    size: u64,
+    ids: &mut PagesIds,
+    go_on: GoOn<'_>,
+) -> Result<PageTotals> {
     let runs =
         data_runs(file, size).map_err(|e| Error::os(Phase::Save, format!("shared memory {shmid}"), "lseek", e))?;
-    dump_runs(images, Kind::ShmemPagemap, shmid, ids, Source::File(file.as_fd()), &runs)
+    dump_runs(images, Kind::ShmemPagemap, shmid, ids, Source::File(file.as_fd()), &runs, go_on)
 }
 
 fn data_runs(file: BorrowedFd<'_>, size: u64) -> Result<Vec<Run>, Errno> {
