@@ -316,6 +316,57 @@ func (p *parentage) PostResume() error {
 	return err
 }
 
+func TestInheritedFile(t *testing.T) {
+	each(t, func(t *testing.T, c *criu.Criu) {
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close() //nolint:errcheck // nothing is lost
+		v := &victim{out: filepath.Join(t.TempDir(), "none")}
+		cmd := exec.Command("sh", "-c", "while :; do echo x; sleep 0.02; done")
+		cmd.Dir, cmd.Stdout = "/", writer
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		v.pid = cmd.Process.Pid
+		t.Cleanup(func() { v.kill(t) })
+		key, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/1", v.pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = writer.Close()
+		opts, _ := options(t)
+		opts.Pid = proto.Int32(int32(v.pid))
+		if err := c.Dump(opts, nil); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the victim is gone", v.gone)
+		newReader, newWriter, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer newReader.Close() //nolint:errcheck // nothing is lost
+		// A worker that is kept was started before the file was registered.
+		if err := c.Cleanup(); err != nil {
+			t.Fatal(err)
+		}
+		c.AddInheritFd(key, newWriter)
+		opts.Pid = nil
+		if err := c.Restore(opts, nil); err != nil {
+			t.Fatal(err)
+		}
+		_ = newWriter.Close()
+		if err := newReader.SetReadDeadline(time.Now().Add(limit)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := newReader.Read(make([]byte, 2)); n == 0 {
+			t.Fatal("nothing comes from the restored process: ", err)
+		}
+	})
+}
+
 func TestRefusingCallback(t *testing.T) {
 	each(t, func(t *testing.T, c *criu.Criu) {
 		v := startVictim(t)

@@ -16,7 +16,7 @@ mod settings;
 mod tests;
 mod wait;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use criu_images::messages::{CriuReq, CriuReqType, CriuResp};
 use criu_images::options::Settings;
@@ -44,6 +44,8 @@ pub struct Session {
     connection: Connection,
     peer: Peer,
     transport: Transport,
+    /// The descriptors that a worker was started with, but for the connection.
+    inherited: Vec<i32>,
     /// What default config files say; a wrong one fails every operation with its reason.
     defaults: Result<Settings>,
 }
@@ -61,7 +63,8 @@ impl Session {
     /// The descriptor is no unix socket.
     pub fn new(connection: OwnedFd, transport: Transport, defaults: Result<Settings>) -> Result<Self> {
         let peer = Peer::of(&connection)?;
-        Ok(Session { connection: Connection::new(connection), peer, transport, defaults })
+        let inherited = if transport == Transport::Worker { open_descriptors(connection.as_raw_fd()) } else { Vec::new() };
+        Ok(Session { connection: Connection::new(connection), peer, transport, inherited, defaults })
     }
 
     pub fn peer(&self) -> Peer {
@@ -126,6 +129,16 @@ impl Session {
             None => Err(Error::new(Phase::Service, "request", answer.response.cr_errmsg.unwrap_or_default())),
         }
     }
+}
+
+/// The numbers of this process's open descriptors, without one of them.
+fn open_descriptors(without: i32) -> Vec<i32> {
+    let own = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers = own.filter_map(|e| e.file_name().to_str()?.parse().ok());
+    // Reading the folder opens one, too, which is closed by now.
+    let is_open = |n: &i32| std::fs::symlink_metadata(format!("/proc/self/fd/{n}")).is_ok();
+    let numbers: Vec<i32> = numbers.filter(|&n| n != without).collect();
+    numbers.into_iter().filter(is_open).collect()
 }
 
 /// What a request led to.

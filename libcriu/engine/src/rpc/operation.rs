@@ -112,7 +112,7 @@ impl Session {
             return Err(Error::new(Phase::Options, "exec_cmd", "a service does not execute commands for its clients")
                 .errno(libc::EBADRQC));
         }
-        let options = request::restore_options(self, prepared.opts, prepared.dirs)?;
+        let (options, _lent) = request::restore_options(self, prepared.opts, prepared.dirs)?;
         let mut operator = self.operator(prepared.wishes, false, prepared.scripts);
         let outcome = guarded(|| crate::restore(&options, &mut operator))?;
         outcome.stats.write(&options.work_dir).unwrap_or_else(|e| log::warn!("{e}"));

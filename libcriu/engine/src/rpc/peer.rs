@@ -5,8 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::error::{Error, Phase, Result};
 use crate::sys::peer::{PeerCredentials, credentials};
@@ -46,6 +48,30 @@ impl Peer {
         let path = format!("/proc/{}/fd/{fd}", self.pid());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| bad(format!("open {path}: {}", io::Error::from(e))))
+    }
+
+    /// A duplicate of the peer's own descriptor `fd`; `what` names it in errors.
+    ///
+    /// # Errors
+    /// EBADRQC: no such descriptor, or the peer is not seen.
+    ///
+    /// # References
+    /// pidfd_getfd(2), since Linux 5.6.
+    pub fn descriptor(self, fd: i32, what: &str) -> Result<OwnedFd> {
+        let bad = |cause: String| Error::new(Phase::Options, what, cause).errno(libc::EBADRQC);
+        let closed = || bad("the descriptor is not open".into());
+        if fd < 0 {
+            return Err(closed());
+        }
+        let pid = rustix::process::Pid::from_raw(self.pid()).filter(|p| p.as_raw_nonzero().get() > 0);
+        let pid =
+            pid.ok_or_else(|| bad("the client lives in a pid namespace that this process does not see".into()))?;
+        let pidfd =
+            pidfd_open(pid, PidfdFlags::empty()).map_err(|e| bad(format!("pidfd_open: {}", io::Error::from(e))))?;
+        pidfd_getfd(&pidfd, fd, PidfdGetfdFlags::empty()).map_err(|e| match e {
+            Errno::BADF => closed(),
+            e => bad(format!("pidfd_getfd: {}", io::Error::from(e))),
+        })
     }
 
     /// Whether the peer is `root` or one of its descendants, so that dumping `root` stops it.
@@ -160,6 +186,22 @@ mod tests {
         assert!(peer.is_in_tree(parent(peer.pid()).unwrap()));
         assert!(!peer.is_in_tree(i32::MAX));
         assert!(!peer.is_in_tree(0));
+    }
+
+    #[test]
+    fn descriptors_are_lent() {
+        use std::os::fd::AsRawFd;
+        let (a, b) = UnixDatagram::pair().unwrap();
+        let peer = Peer::of(&a).unwrap();
+        let inode = |fd: &OwnedFd| rustix::fs::fstat(fd).unwrap().st_ino;
+        let own = OwnedFd::from(b);
+        let lent = peer.descriptor(own.as_raw_fd(), "inherited fd").unwrap();
+        assert_eq!(inode(&lent), inode(&own));
+        for fd in [-1, 100_000] {
+            let e = peer.descriptor(fd, "inherited fd 9 (pipe:[1])").unwrap_err();
+            assert_eq!(e.errno, libc::EBADRQC);
+            assert_eq!(e.to_string(), "inherited fd 9 (pipe:[1]): the descriptor is not open");
+        }
     }
 
     #[test]

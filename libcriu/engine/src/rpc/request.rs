@@ -1,6 +1,6 @@
 //! From a request's message to the options of an operation: directories opened, the target found.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use criu_images::messages::CriuOpts;
 use criu_images::options::Settings;
@@ -69,13 +69,34 @@ pub fn dump_options(session: &Session, opts: CriuOpts, dirs: (OwnedFd, OwnedFd))
     Ok((Options { service_sk_ino, ..options(session, opts, dirs, pid) }, is_target))
 }
 
-/// The options of a restore.
-pub fn restore_options(session: &Session, opts: CriuOpts, dirs: (OwnedFd, OwnedFd)) -> Result<Options> {
+/// The options of a restore, and descriptors of the client that they name: they have to stay open.
+pub fn restore_options(
+    session: &Session,
+    mut opts: CriuOpts,
+    dirs: (OwnedFd, OwnedFd),
+) -> Result<(Options, Vec<OwnedFd>)> {
     if opts.rst_sibling() && session.transport == Transport::Service {
         return Err(bad("rst_sibling", "a service cannot make the restored process a child of its client")
             .hint("use `criu swrk` or the library's own worker"));
     }
-    Ok(options(session, opts, dirs, 0))
+    let lent = take_inherited(session, &mut opts)?;
+    Ok((options(session, opts, dirs, 0), lent))
+}
+
+/// A number in `inherit_fd` is one of this process, if it was started with it, as runtimes that execute `criu swrk` have it;
+/// else it is one of the client, as users of the library have it.
+fn take_inherited(session: &Session, opts: &mut CriuOpts) -> Result<Vec<OwnedFd>> {
+    let mut lent = Vec::new();
+    for inherit in &mut opts.inherit_fd {
+        if session.inherited.contains(&inherit.fd) {
+            continue;
+        }
+        let what = format!("inherited fd {} ({})", inherit.fd, inherit.key);
+        let fd = session.peer.descriptor(inherit.fd, &what)?;
+        inherit.fd = fd.as_raw_fd();
+        lent.push(fd);
+    }
+    Ok(lent)
 }
 
 fn options(session: &Session, opts: CriuOpts, (images_dir, work_dir): (OwnedFd, OwnedFd), pid: i32) -> Options {
