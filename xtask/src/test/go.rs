@@ -43,6 +43,9 @@ pub fn run(layout: &Layout) -> Summary {
         }
         Err(stop) => add("go programs", Err(stop)),
     }
+    // What is left there is no failure.
+    let _ = fs::remove_dir_all(layout.room.join("modules"));
+    let _ = fs::remove_dir(&layout.room);
     summary
 }
 
