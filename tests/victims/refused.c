@@ -1,7 +1,6 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: tcp udp inotify fanotify traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet timens
-// Refused.tcp: ipv4 & stream
-// Refused.udp: ipv4 & datagram
+// Variants: mptcp inotify fanotify traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet timens
+// Refused.mptcp: internet socket & protocol
 // Refused.inotify: inotify
 // Refused.fanotify: fanotify
 // Refused.traced: traced | ptrace
@@ -35,7 +34,7 @@
 #include <sys/inotify.h>
 #include <sys/ptrace.h>
 #include <sys/shm.h>
-static int fd = -1, other = -1;
+static int fd = -1;
 static void need(int ok, const char *what) {
   if (!ok) SKIP("%s: %s", what, strerror(errno));
 }
@@ -66,8 +65,7 @@ static void victim(void) {
   struct sockaddr_in a = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
   pid_t child = 0;
   int ns = is("netns") ? CLONE_NEWNET : is("mntns") ? CLONE_NEWNS : is("utsns") ? CLONE_NEWUTS : is("ipcns") ? CLONE_NEWIPC : is("pidns") ? CLONE_NEWPID : is("userns") ? CLONE_NEWUSER : is("timens") ? 0x80 : 0;
-  if (is("tcp")) fd = socket(AF_INET, SOCK_STREAM, 0), bind(fd, (void *)&a, sizeof a), listen(fd, 1);
-  else if (is("udp")) fd = socket(AF_INET, SOCK_DGRAM, 0), bind(fd, (void *)&a, sizeof a);
+  if (is("mptcp")) need((fd = socket(AF_INET, SOCK_STREAM, 262)) >= 0 && bind(fd, (void *)&a, sizeof a) == 0 && listen(fd, 1) == 0, "MPTCP");
   else if (is("inotify")) fd = inotify_init(), inotify_add_watch(fd, victim_folder, IN_CREATE);
   else if (is("fanotify")) need((fd = fanotify_init(FAN_CLASS_NOTIF, O_RDONLY)) >= 0, "fanotify_init");
   else if (is("traced")) {
@@ -136,7 +134,6 @@ static void victim(void) {
     need((fd = syscall(SYS_memfd_secret, 0)) >= 0, "memfd_secret");
   } else if (is("netlink")) fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
   else if (is("packet")) need((fd = socket(AF_PACKET, SOCK_RAW, 0)) >= 0, "socket(AF_PACKET)");
-  if (is("tcp")) other = fd;
   ready_and_wait();
   if (fd >= 0) CHECK(fcntl(fd, F_GETFL) >= 0);
   if (child) {

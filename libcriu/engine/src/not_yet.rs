@@ -20,7 +20,6 @@ const ROWS: &[Row] = &[
     row("ext-unix-sk", |o| o.ext_unix_sk() || !o.unix_sk_ino.is_empty()),
     row("tcp-established", CriuOpts::tcp_established),
     row("tcp-close", CriuOpts::tcp_close),
-    row("skip-in-flight", CriuOpts::tcp_skip_in_flight),
     row("network-lock", |o| o.network_lock.is_some()),
     row("evasive-devices", CriuOpts::evasive_devices),
     row("file-locks", CriuOpts::file_locks),

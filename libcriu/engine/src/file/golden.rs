@@ -123,7 +123,7 @@ fn memory() {
 
 #[test]
 fn kinds_not_restored_yet_are_named() {
-    for (name, kind) in [("inet", "INETSK"), ("watch", "INOTIFY"), ("sockets", "INETSK")] {
+    for (name, kind) in [("inet", "established TCP"), ("watch", "INOTIFY"), ("sockets", "a socket with a name")] {
         let images = ImageDir::new(File::open(golden(name)).unwrap().into());
         let refused = RestoreFiles::load(&images, &of(name), &[(2, 1)]).unwrap_err().to_string();
         assert!(refused.contains(kind), "{refused}");

@@ -12,7 +12,7 @@ use super::seen::Seen;
 use super::{FileId, epoll, eventfd, memfd, pipe, regular, signalfd, timerfd, tty};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
-use crate::socket::unix;
+use crate::socket::{inet, unix};
 
 /// Why a description did not become an entry.
 #[derive(Debug)]
@@ -120,6 +120,7 @@ pub(crate) const KINDS: &[FileKind] = &[
     signalfd::KIND,
     memfd::KIND,
     unix::KIND,
+    inet::KIND,
     pipe::KIND,
     tty::KIND,
     regular::KIND,

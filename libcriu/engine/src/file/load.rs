@@ -28,12 +28,19 @@ pub(crate) struct Plan {
     pub tables: Vec<(u32, Vec<FdinfoEntry>)>,
     /// The table (index) that does for a description what is done once.
     pub first_user: HashMap<FileId, usize>,
+    /// A task that uses the table at the same place in `tables`; empty as long as nobody has said.
+    pub users: Vec<i32>,
     pub ghosts: GhostFiles,
     /// Descriptors of the engine that stand in for files of the images: `inherit_fd`.
     pub inherit: HashMap<String, RawFd>,
 }
 
 impl Plan {
+    /// A task that has the file open, for messages; 0 when none is known.
+    pub(crate) fn pid_of(&self, id: FileId) -> i32 {
+        self.first_user.get(&id).and_then(|&at| self.users.get(at)).copied().unwrap_or(0)
+    }
+
     /// A duplicate of the descriptor that `inherit_fd` gives for `key`.
     pub(crate) fn inherited(&self, key: &str) -> Result<Option<OwnedFd>> {
         let Some(&fd) = self.inherit.get(key) else { return Ok(None) };
@@ -78,6 +85,7 @@ impl RestoreFiles {
             entries,
             tables: Vec::new(),
             first_user: HashMap::new(),
+            users: Vec::new(),
             ghosts: GhostFiles::load(images)?,
             inherit: inherit(&options.msg)?,
         };
@@ -98,6 +106,11 @@ impl RestoreFiles {
             kind.load(&files.plan, images)?;
         }
         Ok(files)
+    }
+
+    /// Tells a task that uses each table, in the order in which the tables were given: messages name it.
+    pub fn set_users(&mut self, pids: Vec<i32>) {
+        self.plan.users = pids;
     }
 
     /// In the coordinator, before it forks: opens what more than one table uses, for all tasks to inherit.
@@ -280,6 +293,7 @@ fn owner<'a>(plan: &'a Plan, entry: &'a FileEntry) -> Option<(&'a FownEntry, u32
         .or(entry.tfd.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.memfd.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.usk.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.isk.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.tty.as_ref().map(|e| (&e.fown, e.flags)))
 }
 

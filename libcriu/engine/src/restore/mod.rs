@@ -59,6 +59,7 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
 
     let tables = tables(&checked);
     let mut files = RestoreFiles::load(&images, options, &tables)?;
+    files.set_users(users(&checked));
     files.open_shared()?;
     let mut world = World::new(&images, checked, files, options.restore_sibling)?;
     let orphans = Orphans::adopt();
@@ -72,6 +73,13 @@ fn tables(checked: &Checked) -> Vec<(u32, usize)> {
     let firsts = &checked.shared.files;
     let tasks = checked.checkpoint.tasks.iter().enumerate().filter(|(i, _)| firsts[*i] == *i);
     tasks.filter_map(|(i, t)| Some((t.alive()?.ids.files_id, 1 + Shared::members(firsts, i).count()))).collect()
+}
+
+/// The first task that uses each of the tables.
+fn users(checked: &Checked) -> Vec<i32> {
+    let firsts = &checked.shared.files;
+    let tasks = checked.checkpoint.tasks.iter().enumerate().filter(|(i, t)| firsts[*i] == *i && t.alive().is_some());
+    tasks.map(|(_, t)| t.pid).collect()
 }
 
 fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result<RestoreOutcome> {

@@ -1,9 +1,11 @@
-//! What netlink tells of unix sockets: names, peers, states, queues. One question for all of them.
+//! What netlink tells of sockets: of unix sockets names, peers, states, queues; of internet sockets what was shut down, and
+//! keys. One question for all of a kind.
 
 use std::collections::HashMap;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::sys::socket::unix_diag;
+use crate::sys::socket::{inet_diag, unix_diag};
 
 /// One unix socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,4 +69,128 @@ fn word(b: &[u8], at: usize) -> Option<u32> {
 
 fn half(b: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(b.get(at..at + 2)?.try_into().ok()?))
+}
+
+/// Keys that sign the segments of a TCP socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TcpKeys {
+    None,
+    Md5,
+}
+
+/// What netlink tells of internet sockets, asked for once for each protocol when the first of its sockets is met.
+#[derive(Debug, Default)]
+pub(crate) struct InetSockets {
+    tcp: Option<TcpSockets>,
+    /// By protocol and inode: as `UnixSocket::shutdown`.
+    shutdown: HashMap<u32, HashMap<u32, u8>>,
+}
+
+#[derive(Debug, Default)]
+struct TcpSockets {
+    md5: std::collections::HashSet<u32>,
+    /// Local addresses of connections whose handshake is not complete.
+    half_open: Vec<SocketAddr>,
+}
+
+const SHUTDOWN_OF_INET: u16 = 8;
+const MD5_KEYS: u16 = 18;
+const SYN_RECV: u8 = 3;
+const TIME_WAIT: u32 = 6;
+const NEW_SYN_RECV: u32 = 12;
+/// Keys come along with this.
+const INFO: u16 = 2;
+const EXTENSIONS: u8 = 1 << (SHUTDOWN_OF_INET - 1) | 1 << (INFO - 1);
+
+impl InetSockets {
+    /// Keys of the TCP socket with this inode.
+    pub(crate) fn keys(&mut self, ino: u32) -> io::Result<TcpKeys> {
+        Ok(if self.tcp()?.md5.contains(&ino) { TcpKeys::Md5 } else { TcpKeys::None })
+    }
+
+    /// How many handshakes with the socket that listens at `local` are not complete.
+    pub(crate) fn half_open(&mut self, local: SocketAddr) -> io::Result<u32> {
+        let of_it = |a: &&SocketAddr| {
+            let same = local.ip().is_unspecified() || local.ip().to_canonical() == a.ip().to_canonical();
+            a.port() == local.port() && same
+        };
+        Ok(self.tcp()?.half_open.iter().filter(of_it).count() as u32)
+    }
+
+    /// What was shut down of a socket of `protocol`; 0 for one that netlink does not know (not bound).
+    pub(crate) fn shutdown(&mut self, protocol: u32, ino: u32) -> io::Result<u8> {
+        if let Some(known) = self.shutdown.get(&protocol) {
+            return Ok(known.get(&ino).copied().unwrap_or(0));
+        }
+        let mut known = HashMap::new();
+        ask(protocol, u32::MAX, |m| {
+            known.insert(m.ino, m.shutdown);
+        })?;
+        let found = known.get(&ino).copied().unwrap_or(0);
+        self.shutdown.insert(protocol, known);
+        Ok(found)
+    }
+
+    fn tcp(&mut self) -> io::Result<&TcpSockets> {
+        if self.tcp.is_none() {
+            let mut found = TcpSockets::default();
+            ask(libc::IPPROTO_TCP as u32, !(1 << TIME_WAIT) & ((1 << (NEW_SYN_RECV + 1)) - 1), |m| {
+                if m.state == SYN_RECV {
+                    found.half_open.push(m.local);
+                } else if m.md5 {
+                    found.md5.insert(m.ino);
+                }
+            })?;
+            self.tcp = Some(found);
+        }
+        self.tcp.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EIO))
+    }
+}
+
+/// One internet socket.
+struct InetMessage {
+    state: u8,
+    local: SocketAddr,
+    ino: u32,
+    shutdown: u8,
+    md5: bool,
+}
+
+fn ask(protocol: u32, states: u32, mut each: impl FnMut(InetMessage)) -> io::Result<()> {
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let asked = inet_diag(family, protocol as i32, EXTENSIONS, states, |body| {
+            if let Some(message) = parse_inet(body) {
+                each(message);
+            }
+        });
+        match asked {
+            // A kernel without diagnostics of this protocol, or without IPv6.
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+fn parse_inet(body: &[u8]) -> Option<InetMessage> {
+    let (family, state) = (*body.first()?, *body.get(1)?);
+    let port = u16::from_be_bytes(body.get(4..6)?.try_into().ok()?);
+    let ip = if i32::from(family) == libc::AF_INET6 {
+        IpAddr::from(<[u8; 16]>::try_from(body.get(8..24)?).ok()?)
+    } else {
+        IpAddr::from(<[u8; 4]>::try_from(body.get(8..12)?).ok()?)
+    };
+    let mut message =
+        InetMessage { state, local: SocketAddr::new(ip, port), ino: word(body, 68)?, shutdown: 0, md5: false };
+    let mut rest = body.get(72..)?;
+    while let (Some(len), Some(kind)) = (half(rest, 0).map(usize::from), half(rest, 2)) {
+        let Some(value) = rest.get(4..len) else { break };
+        match kind {
+            SHUTDOWN_OF_INET => message.shutdown = *value.first()?,
+            MD5_KEYS => message.md5 = !value.is_empty(),
+            _ => {}
+        }
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+    Some(message)
 }

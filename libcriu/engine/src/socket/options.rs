@@ -5,11 +5,12 @@ use std::os::fd::BorrowedFd;
 
 use criu_images::messages::SkOptsEntry;
 
-use crate::sys::socket::{filter_length, linger, option, set_linger, set_option, set_timeout, timeout};
+use crate::sys::socket::{attach_filter, filter, linger, option, set_linger, set_option, set_timeout, timeout};
 
 const SO_PASSPIDFD: i32 = 76;
 const SO_PASSRIGHTS: i32 = 83;
 const SO_BUF_LOCK: i32 = 72;
+const SO_LOCK_FILTER: i32 = 44;
 
 /// Options that are on or off, or have a number with 0 for the usual.
 struct Flag {
@@ -43,12 +44,11 @@ pub(super) fn read(fd: BorrowedFd<'_>) -> io::Result<Result<SkOptsEntry, &'stati
     if optional(fd, SO_PASSRIGHTS, 1)? != 1 {
         return Ok(Err("SO_PASSRIGHTS switched off"));
     }
-    match filter_length(fd) {
-        Ok(0) => {}
-        // EACCES: one made of eBPF, which cannot be read.
-        Err(e) if e.raw_os_error() != Some(libc::EACCES) => return Err(e),
-        _ => return Ok(Err("a socket filter")),
-    }
+    let so_filter = match filter(fd) {
+        Ok(program) => program.iter().map(packed).collect(),
+        Err(e) if e.raw_os_error() == Some(libc::EACCES) => return Ok(Err("a socket filter of eBPF")),
+        Err(e) => return Err(e),
+    };
     let (so_snd_tmo_sec, so_snd_tmo_usec) = timeout(fd, libc::SO_SNDTIMEO)?;
     let (so_rcv_tmo_sec, so_rcv_tmo_usec) = timeout(fd, libc::SO_RCVTIMEO)?;
     let mut opts = SkOptsEntry {
@@ -64,6 +64,8 @@ pub(super) fn read(fd: BorrowedFd<'_>) -> io::Result<Result<SkOptsEntry, &'stati
         so_linger: linger(fd)?,
         so_buf_lock: Some(optional(fd, SO_BUF_LOCK, 0)? as u32),
         so_mark: Some(option(fd, libc::SO_MARK)? as u32).filter(|&m| m != 0),
+        so_filter,
+        so_lock_filter: Some(optional(fd, SO_LOCK_FILTER, 0)? != 0).filter(|&locked| locked),
         so_peek_off: Some(optional(fd, libc::SO_PEEK_OFF, -1)?).filter(|&off| off >= 0),
         ..SkOptsEntry::default()
     };
@@ -104,7 +106,23 @@ pub(super) fn write(fd: BorrowedFd<'_>, opts: &SkOptsEntry) -> io::Result<()> {
             set_option(fd, name, value as i32)?;
         }
     }
-    opts.so_linger.map_or(Ok(()), |seconds| set_linger(fd, seconds))
+    if let Some(seconds) = opts.so_linger {
+        set_linger(fd, seconds)?;
+    }
+    if !opts.so_filter.is_empty() {
+        attach_filter(fd, &mut opts.so_filter.iter().map(instruction).collect::<Vec<_>>())?;
+    }
+    if opts.so_lock_filter() { set_option(fd, SO_LOCK_FILTER, 1) } else { Ok(()) }
+}
+
+/// An instruction of a classic filter as images have it.
+fn packed(i: &libc::sock_filter) -> u64 {
+    u64::from(i.code) << 48 | u64::from(i.jt) << 40 | u64::from(i.jf) << 32 | u64::from(i.k)
+}
+
+fn instruction(packed: &u64) -> libc::sock_filter {
+    let p = *packed;
+    libc::sock_filter { code: (p >> 48) as u16, jt: (p >> 40) as u8, jf: (p >> 32) as u8, k: p as u32 }
 }
 
 /// Sets the size of a buffer, as getsockopt tells it: the kernel doubles what is asked for.

@@ -1,4 +1,4 @@
-//! Socket options by number, and the list of unix sockets that only netlink tells.
+//! Socket options by number, and the lists of sockets that only netlink tells.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -58,14 +58,79 @@ fn set<T: Plain>(fd: BorrowedFd<'_>, name: i32, value: &T) -> io::Result<()> {
     check(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw const *value).cast(), len) })
 }
 
-/// How many instructions the attached classic filter has.
-pub(crate) fn filter_length(fd: BorrowedFd<'_>) -> io::Result<u32> {
+/// An option of any level as bytes, at most `room` of them.
+///
+/// # Errors
+/// Those of getsockopt(2).
+pub(crate) fn option_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, room: usize) -> io::Result<Vec<u8>> {
+    let mut value = vec![0u8; room];
+    let mut len = room as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes, which `value` has.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &mut len) })?;
+    value.truncate(len as usize);
+    Ok(value)
+}
+
+/// An option of any level from bytes.
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub(crate) fn set_option_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
+    let len = value.len() as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes of `value`.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), len) })
+}
+
+/// An option of any level whose value is an int.
+pub(crate) fn int_option(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
+    let bytes = option_bytes(fd, level, name, size_of::<i32>())?;
+    let bytes = bytes.try_into().map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    Ok(i32::from_ne_bytes(bytes))
+}
+
+pub(crate) fn set_int_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    set_option_bytes(fd, level, name, &value.to_ne_bytes())
+}
+
+/// The attached classic filter; empty without one.
+///
+/// # Errors
+/// EACCES for one of eBPF.
+pub(crate) fn filter(fd: BorrowedFd<'_>) -> io::Result<Vec<libc::sock_filter>> {
     let mut len: libc::socklen_t = 0;
-    // SAFETY: with no room nothing is written but the length.
-    check(unsafe {
-        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_GET_FILTER, std::ptr::null_mut(), &mut len)
-    })?;
-    Ok(len)
+    let null = std::ptr::null_mut();
+    // SAFETY: with no room nothing is written but the length, in instructions.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_GET_FILTER, null, &mut len) })?;
+    if len == 0 {
+        return Ok(Vec::new());
+    }
+    let mut filter = vec![libc::sock_filter { code: 0, jt: 0, jf: 0, k: 0 }; len as usize];
+    let at = filter.as_mut_ptr().cast();
+    // SAFETY: the kernel writes at most `len` instructions, which `filter` has room for.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_GET_FILTER, at, &mut len) })?;
+    filter.truncate(len as usize);
+    Ok(filter)
+}
+
+/// Attaches a classic filter.
+///
+/// # Errors
+/// EINVAL for a program that the kernel does not accept.
+pub(crate) fn attach_filter(fd: BorrowedFd<'_>, filter: &mut [libc::sock_filter]) -> io::Result<()> {
+    let too_long = |_| io::Error::from_raw_os_error(libc::EINVAL);
+    let program = libc::sock_fprog { len: u16::try_from(filter.len()).map_err(too_long)?, filter: filter.as_mut_ptr() };
+    let len = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    let at = (&raw const program).cast();
+    // SAFETY: the kernel reads the program and its `len` instructions, which `filter` owns.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, at, len) })
+}
+
+/// Bytes that a socket has written and that have not left it (`SIOCOUTQ`).
+pub(crate) fn unsent_bytes(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one int.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(bytes as u32)
 }
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -78,22 +143,43 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 ///
 /// # References
 /// sock_diag(7), Linux 3.3
-pub(crate) fn unix_diag(show: u32, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+pub(crate) fn unix_diag(show: u32, each: impl FnMut(&[u8])) -> io::Result<()> {
+    // family, protocol, pad; all states; any inode; what to show; no cookie
+    let mut request = vec![libc::AF_UNIX as u8, 0, 0, 0];
+    for word in [u32::MAX, 0, show, u32::MAX, u32::MAX] {
+        request.extend(word.to_ne_bytes());
+    }
+    diag(&request, each)
+}
+
+/// As `unix_diag`, for sockets of an internet protocol in the given states (a bit for each): `struct inet_diag_msg` and
+/// attributes.
+pub(crate) fn inet_diag(
+    family: i32,
+    protocol: i32,
+    extensions: u8,
+    states: u32,
+    each: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    // family, protocol, extensions, pad; states; any addresses
+    let mut request = vec![family as u8, protocol as u8, extensions, 0];
+    request.extend(states.to_ne_bytes());
+    request.resize(56, 0);
+    diag(&request, each)
+}
+
+fn diag(asked: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
     // SAFETY: integers only.
     let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_SOCK_DIAG) };
     check(fd)?;
     // SAFETY: just made, nobody else's.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    let mut request = Vec::with_capacity(40);
-    request.extend(40u32.to_ne_bytes());
+    let mut request = Vec::with_capacity(16 + asked.len());
+    request.extend((16 + asked.len() as u32).to_ne_bytes());
     request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request.extend(((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
     request.extend([0u8; 8]);
-    // family, protocol, pad; all states; any inode; what to show; no cookie
-    request.extend([libc::AF_UNIX as u8, 0, 0, 0]);
-    for word in [u32::MAX, 0, show, u32::MAX, u32::MAX] {
-        request.extend(word.to_ne_bytes());
-    }
+    request.extend(asked);
     rustix::net::send(&fd, &request, rustix::net::SendFlags::empty())?;
     let mut buf = vec![0u8; 256 << 10];
     loop {

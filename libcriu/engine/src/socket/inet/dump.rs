@@ -1,0 +1,165 @@
+//! Internet sockets, seen from outside.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use criu_images::messages::{FdTypes, FileEntry, InetSkEntry, SkShutdown};
+use rustix::net::{AddressFamily, sockopt::socket_domain};
+
+use super::address::{Addresses, unspecified};
+use super::more_options::{SocketKind, Usual};
+use super::{DGRAM, TCP, UDP, facts, state};
+use crate::error::Result;
+use crate::file::{Collected, DumpKind, FileId, Seen, Unsaved};
+use crate::namespace::Namespace;
+use crate::socket::diag::{InetSockets as Told, TcpKeys};
+use crate::socket::options;
+
+#[derive(Debug, Default)]
+pub(crate) struct InetSockets {
+    usual: Usual,
+    /// The engine's own network namespace.
+    namespace: Option<Vec<u8>>,
+    told: Told,
+}
+
+/// A system call on the socket that failed, as an error of the dump.
+fn os<'a>(seen: &'a Seen<'_>, call: &'a str) -> impl Fn(std::io::Error) -> Unsaved + 'a {
+    move |e| Unsaved::os(seen, call, e)
+}
+
+impl DumpKind for InetSockets {
+    fn claims(&self, seen: &Seen<'_>) -> bool {
+        seen.file_type() == libc::S_IFSOCK
+            && seen.link.starts_with(b"socket:[")
+            && socket_domain(&seen.dup).is_ok_and(|d| matches!(d, AddressFamily::INET | AddressFamily::INET6))
+    }
+
+    fn collect(&mut self, seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Result<FileEntry, Unsaved> {
+        let fd = seen.dup.as_fd();
+        let kind = facts::kind(fd).map_err(os(seen, "getsockopt"))?;
+        self.check_namespace(seen, kind)?;
+        let (state, backlog, shutdown) = match kind {
+            _ if facts::is_tcp(kind) => self.tcp(seen, common)?,
+            SocketKind { kind: DGRAM, protocol: UDP, .. } => self.udp(seen, kind)?,
+            SocketKind { protocol, .. } => {
+                let cause = format!("an internet socket of protocol {protocol} ({}) cannot be saved", name(protocol));
+                return Err(Unsaved::because(cause).hint("close it before the dump"));
+            }
+        };
+        let mut isk = InetSkEntry {
+            id,
+            ino: seen.stat.st_ino as u32,
+            family: kind.family,
+            r#type: kind.kind,
+            proto: kind.protocol,
+            state,
+            flags: seen.info.flags,
+            backlog,
+            shutdown: shutdown.map(i32::from),
+            fown: seen.fown,
+            ns_id: Some(Namespace::Net as u32 + 1),
+            owner_uid: Some(seen.stat.st_uid).filter(|&uid| uid != 0),
+            owner_gid: Some(seen.stat.st_gid).filter(|&gid| gid != 0),
+            ..InetSkEntry::default()
+        };
+        self.options(seen, kind, &mut isk)?;
+        let local = facts::local(fd).map_err(os(seen, "getsockname"))?;
+        let peer = if state == state::ESTABLISHED { facts::peer(fd).map_err(os(seen, "getpeername"))? } else { None };
+        Addresses { local, peer: peer.unwrap_or(unspecified(kind.family)) }.put(&mut isk);
+        Ok(FileEntry { r#type: FdTypes::Inetsk as i32, id, isk: Some(isk), ..FileEntry::default() })
+    }
+}
+
+impl InetSockets {
+    fn check_namespace(&mut self, seen: &Seen<'_>, kind: SocketKind) -> Result<(), Unsaved> {
+        let its = facts::namespace(seen.dup.as_fd()).map_err(os(seen, "getsockopt SO_NETNS_COOKIE"))?;
+        let own = match &self.namespace {
+            Some(own) => own,
+            None => {
+                let fresh = SocketKind { kind: DGRAM, protocol: UDP, ..kind }.socket();
+                let own = fresh.and_then(|s| facts::namespace(s.as_fd())).map_err(os(seen, "socket"))?;
+                self.namespace.insert(own)
+            }
+        };
+        if its == *own { Ok(()) } else { Err(Unsaved::because("a socket of another network namespace")) }
+    }
+
+    fn options(&mut self, seen: &Seen<'_>, kind: SocketKind, isk: &mut InetSkEntry) -> Result<(), Unsaved> {
+        let fd = seen.dup.as_fd();
+        let getting = os(seen, "getsockopt");
+        isk.opts = match options::read(fd).map_err(&getting)? {
+            Ok(opts) => opts,
+            Err(what) => return Err(Unsaved::because(format!("{what} cannot be saved"))),
+        };
+        isk.v6only = facts::v6only(fd, kind).map_err(&getting)?;
+        isk.ip_opts = Some(facts::ip_options(fd, kind).map_err(&getting)?);
+        isk.ifname = facts::device(fd).map_err(&getting)?;
+        let tcp = facts::is_tcp(kind);
+        isk.tcp_opts = Some(if tcp { facts::tcp_options(fd).map_err(&getting)? } else { Default::default() });
+        let connected = tcp && !matches!(isk.state, state::CLOSE | state::LISTEN);
+        isk.more_opts = self.usual.differing(fd, kind, connected).map_err(&getting)?;
+        Ok(())
+    }
+
+    /// State, backlog, shutdown.
+    fn tcp(&mut self, seen: &Seen<'_>, common: &Collected) -> Result<(u32, u32, Option<SkShutdown>), Unsaved> {
+        let info = facts::tcp_info(seen.dup.as_fd()).map_err(os(seen, "getsockopt TCP_INFO"))?;
+        match self.told.keys(seen.stat.st_ino as u32).map_err(os(seen, "sock_diag"))? {
+            TcpKeys::None => {}
+            TcpKeys::Md5 => return Err(Unsaved::because("a connection signed with MD5 keys cannot be saved")),
+        }
+        match info.state {
+            state::LISTEN => {
+                let local = facts::local(seen.dup.as_fd()).map_err(os(seen, "getsockname"))?;
+                let half_open = self.told.half_open(local).map_err(os(seen, "sock_diag"))?;
+                let pending = info.waiting + half_open;
+                if pending > 0 && !common.opts.tcp_skip_in_flight() {
+                    let cause = format!("{pending} connections wait to be accepted");
+                    return Err(Unsaved::because(cause)
+                        .hint("have them accepted before the dump, or leave them out with --skip-in-flight"));
+                }
+                Ok((state::LISTEN, info.backlog, None))
+            }
+            state::CLOSE => Ok((state::CLOSE, 0, None)),
+            _ => {
+                Err(Unsaved::because("an established TCP connection cannot be saved yet")
+                    .hint("close it before the dump"))
+            }
+        }
+    }
+
+    fn udp(&mut self, seen: &Seen<'_>, kind: SocketKind) -> Result<(u32, u32, Option<SkShutdown>), Unsaved> {
+        let fd = seen.dup.as_fd();
+        if has_unsent(fd).map_err(os(seen, "ioctl SIOCOUTQ"))? {
+            return Err(Unsaved::because("a datagram that is not sent yet (corked) cannot be saved")
+                .hint("have it sent before the dump"));
+        }
+        let connected = facts::peer(fd).map_err(os(seen, "getpeername"))?.is_some();
+        let told = self.told.shutdown(kind.protocol, seen.stat.st_ino as u32).map_err(os(seen, "sock_diag"))?;
+        let shutdown = SkShutdown::try_from(i32::from(told)).ok().filter(|&s| s != SkShutdown::None);
+        Ok((if connected { state::ESTABLISHED } else { state::CLOSE }, 0, shutdown))
+    }
+}
+
+/// Whether a datagram stays in the send queue: what is on its way to a device leaves within milliseconds.
+fn has_unsent(fd: BorrowedFd<'_>) -> std::io::Result<bool> {
+    for _ in 0..20 {
+        if crate::sys::socket::unsent_bytes(fd)? == 0 {
+            return Ok(false);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    Ok(true)
+}
+
+fn name(protocol: u32) -> &'static str {
+    match protocol as i32 {
+        libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6 => "ICMP",
+        libc::IPPROTO_UDPLITE => "UDP-Lite",
+        libc::IPPROTO_SCTP => "SCTP",
+        libc::IPPROTO_DCCP => "DCCP",
+        262 => "MPTCP",
+        _ if protocol == TCP || protocol == UDP => "raw",
+        _ => "unknown",
+    }
+}

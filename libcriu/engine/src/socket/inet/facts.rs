@@ -1,0 +1,168 @@
+//! What getsockopt and ioctl tell of an internet socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use criu_images::messages::{IpOptsEntry, TcpOptsEntry};
+use rustix::net::{getpeername, getsockname};
+
+use super::more_options::SocketKind;
+use super::{INET6, STREAM, TCP};
+use crate::sys::socket::{int_option, option, option_bytes, set_int_option};
+
+const SO_PROTOCOL: i32 = 38;
+const SO_DOMAIN: i32 = 39;
+const SO_NETNS_COOKIE: i32 = 71;
+
+/// The family, type and protocol.
+pub(super) fn kind(fd: BorrowedFd<'_>) -> io::Result<SocketKind> {
+    Ok(SocketKind {
+        family: option(fd, SO_DOMAIN)? as u32,
+        kind: option(fd, libc::SO_TYPE)? as u32,
+        protocol: option(fd, SO_PROTOCOL)? as u32,
+    })
+}
+
+/// A number that every network namespace has of its own. Linux 5.14.
+pub(super) fn namespace(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    option_bytes(fd, libc::SOL_SOCKET, SO_NETNS_COOKIE, 8)
+}
+
+/// The parts of `struct tcp_info` that matter here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TcpInfo {
+    pub state: u32,
+    /// In state LISTEN: connections waiting to be accepted, and how many may.
+    pub waiting: u32,
+    pub backlog: u32,
+}
+
+pub(super) fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<TcpInfo> {
+    let info = option_bytes(fd, libc::IPPROTO_TCP, libc::TCP_INFO, 32)?;
+    let word = |at: usize| {
+        let bytes = info.get(at..at + 4).and_then(|b| b.try_into().ok());
+        bytes.map(u32::from_ne_bytes).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
+    };
+    let state = info.first().copied().unwrap_or_default();
+    Ok(TcpInfo { state: state.into(), waiting: word(24)?, backlog: word(28)? })
+}
+
+pub(super) fn local(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    Ok(SocketAddr::try_from(getsockname(fd)?)?)
+}
+
+/// `None` for a socket that is not connected.
+pub(super) fn peer(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
+    match getpeername(fd) {
+        Ok(address) => Ok(address.map(SocketAddr::try_from).transpose()?),
+        Err(rustix::io::Errno::NOTCONN) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// The device a socket is bound to.
+pub(super) fn device(fd: BorrowedFd<'_>) -> io::Result<Option<String>> {
+    let name = option_bytes(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, libc::IFNAMSIZ)?;
+    let name = name.split(|b| *b == 0).next().unwrap_or_default();
+    Ok((!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned()))
+}
+
+/// A switch of `IpOptsEntry`: its field and its number for either family.
+struct Switch {
+    get: fn(&IpOptsEntry) -> Option<bool>,
+    put: fn(&mut IpOptsEntry),
+    ip: i32,
+    ipv6: i32,
+}
+
+const FREEBIND: Switch =
+    Switch { get: |o| o.freebind, put: |o| o.freebind = Some(true), ip: libc::IP_FREEBIND, ipv6: libc::IPV6_FREEBIND };
+const PKTINFO: Switch =
+    Switch { get: |o| o.pktinfo, put: |o| o.pktinfo = Some(true), ip: libc::IP_PKTINFO, ipv6: libc::IPV6_RECVPKTINFO };
+
+impl Switch {
+    fn at(&self, family: u32) -> (i32, i32) {
+        if family == INET6 { (libc::IPPROTO_IPV6, self.ipv6) } else { (libc::IPPROTO_IP, self.ip) }
+    }
+
+    fn set(&self, fd: BorrowedFd<'_>, family: u32, opts: &IpOptsEntry) -> io::Result<()> {
+        let (level, name) = self.at(family);
+        if (self.get)(opts) == Some(true) { set_int_option(fd, level, name, 1) } else { Ok(()) }
+    }
+}
+
+/// The options of IP that CRIU's message has fields for.
+pub(super) fn ip_options(fd: BorrowedFd<'_>, kind: SocketKind) -> io::Result<IpOptsEntry> {
+    let mut opts = IpOptsEntry::default();
+    for switch in [FREEBIND, PKTINFO] {
+        let (level, name) = switch.at(kind.family);
+        if int_option(fd, level, name)? != 0 {
+            (switch.put)(&mut opts);
+        }
+    }
+    if kind.family != INET6 {
+        opts.tos = Some(int_option(fd, libc::IPPROTO_IP, libc::IP_TOS)? as u32).filter(|&tos| tos != 0);
+        opts.ttl = Some(int_option(fd, libc::IPPROTO_IP, libc::IP_TTL)? as u32);
+    }
+    Ok(opts)
+}
+
+/// What has to be set before the socket is bound.
+pub(super) fn set_freebind(fd: BorrowedFd<'_>, family: u32, opts: &IpOptsEntry) -> io::Result<()> {
+    FREEBIND.set(fd, family, opts)
+}
+
+/// All others.
+pub(super) fn set_ip_options(fd: BorrowedFd<'_>, family: u32, opts: &IpOptsEntry) -> io::Result<()> {
+    PKTINFO.set(fd, family, opts)?;
+    for (name, value) in [(libc::IP_TOS, opts.tos), (libc::IP_TTL, opts.ttl)] {
+        let Some(value) = value.filter(|_| family != INET6) else { continue };
+        if int_option(fd, libc::IPPROTO_IP, name)? as u32 != value {
+            set_int_option(fd, libc::IPPROTO_IP, name, value as i32)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn is_tcp(kind: SocketKind) -> bool {
+    (kind.kind, kind.protocol) == (STREAM, TCP)
+}
+
+const TCP_KEEP: [i32; 3] = [libc::TCP_KEEPCNT, libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL];
+
+pub(super) fn tcp_options(fd: BorrowedFd<'_>) -> io::Result<TcpOptsEntry> {
+    let get = |name| int_option(fd, libc::IPPROTO_TCP, name);
+    let on = |value: i32| Some(value != 0).filter(|&on| on);
+    Ok(TcpOptsEntry {
+        cork: on(get(libc::TCP_CORK)?),
+        nodelay: on(get(libc::TCP_NODELAY)?),
+        keepcnt: Some(get(TCP_KEEP[0])? as u32),
+        keepidle: Some(get(TCP_KEEP[1])? as u32),
+        keepintvl: Some(get(TCP_KEEP[2])? as u32),
+    })
+}
+
+pub(super) fn set_tcp_options(fd: BorrowedFd<'_>, opts: &TcpOptsEntry) -> io::Result<()> {
+    let set = |name, value: u32| set_int_option(fd, libc::IPPROTO_TCP, name, value as i32);
+    for (name, value) in TCP_KEEP.into_iter().zip([opts.keepcnt, opts.keepidle, opts.keepintvl]) {
+        let Some(value) = value else { continue };
+        if int_option(fd, libc::IPPROTO_TCP, name)? as u32 != value {
+            set(name, value)?;
+        }
+    }
+    for (name, on) in [(libc::TCP_NODELAY, opts.nodelay()), (libc::TCP_CORK, opts.cork())] {
+        if on {
+            set(name, 1)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an IPv6 socket speaks IPv6 only.
+pub(super) fn v6only(fd: BorrowedFd<'_>, kind: SocketKind) -> io::Result<Option<bool>> {
+    if kind.family != INET6 {
+        return Ok(None);
+    }
+    Ok(Some(int_option(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY)? != 0))
+}

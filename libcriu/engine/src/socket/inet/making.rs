@@ -1,0 +1,151 @@
+//! One socket from its entry.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use criu_images::messages::{InetSkEntry, SkOptsEntry, SkShutdown};
+use rustix::fs::{Gid, OFlags, Uid, fchown, fcntl_setfl};
+use rustix::net::{Shutdown, bind, connect, listen, shutdown};
+
+use super::address::Addresses;
+use super::more_options::SocketKind;
+use super::{facts, more_options, state};
+use crate::socket::options;
+use crate::sys::socket::{set_int_option, set_option, set_option_bytes};
+
+/// The call that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub call: String,
+    pub source: io::Error,
+}
+
+impl Failed {
+    pub(super) fn hint(&self) -> &'static str {
+        match self.source.raw_os_error() {
+            Some(libc::EADDRINUSE) => "the port is taken: end the process that has it, or restore in another network",
+            Some(libc::EADDRNOTAVAIL) => "give this host the address first, or restore where it is",
+            Some(libc::ENODEV) => "make the network device first, or restore where it is",
+            Some(libc::EAFNOSUPPORT) => "this kernel has IPv6 switched off",
+            Some(libc::EPERM | libc::EACCES) => "it takes CAP_NET_ADMIN and CAP_NET_BIND_SERVICE",
+            _ => "",
+        }
+    }
+}
+
+fn call(name: &str) -> impl Fn(io::Error) -> Failed {
+    move |source| Failed { call: name.into(), source }
+}
+
+pub(super) struct Making<'a> {
+    pub isk: &'a InetSkEntry,
+    /// Another socket of the images has the same port.
+    pub shares_port: bool,
+}
+
+impl Making<'_> {
+    /// The socket, complete but for SO_REUSEADDR where it shares its port.
+    pub(super) fn make(&self) -> Result<OwnedFd, Failed> {
+        let isk = self.isk;
+        let socket = SocketKind::of(isk).socket().map_err(call("socket"))?;
+        let fd = socket.as_fd();
+        self.set_early(fd)?;
+        let addresses = Addresses::of(isk, self.scope()?).map_err(|why| Failed {
+            call: format!("its address: {why}"),
+            source: io::Error::from_raw_os_error(libc::EINVAL),
+        })?;
+        if addresses.is_bound() {
+            bind(fd, &addresses.local).map_err(|e| call("bind")(e.into()))?;
+        }
+        if isk.state == state::ESTABLISHED {
+            connect(fd, &addresses.peer).map_err(|e| call("connect")(e.into()))?;
+        }
+        self.set_late(fd)?;
+        if isk.state == state::LISTEN {
+            listen(fd, isk.backlog as i32).map_err(|e| call("listen")(e.into()))?;
+        }
+        self.shut_down(fd)?;
+        Ok(socket)
+    }
+
+    /// What binding and connecting depend on.
+    fn set_early(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
+        let isk = self.isk;
+        if let Some(only) = isk.v6only.filter(|_| isk.family == super::INET6) {
+            set_int_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, only.into())
+                .map_err(call("setsockopt IPV6_V6ONLY"))?;
+        }
+        if let Some(opts) = &isk.ip_opts {
+            facts::set_freebind(fd, isk.family, opts).map_err(call("setsockopt IP_FREEBIND"))?;
+        }
+        self.set_more(fd, true)?;
+        if let Some(device) = &isk.ifname {
+            set_option_bytes(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, device.as_bytes())
+                .map_err(call(&format!("binding to device {device}")))?;
+        }
+        let flags = [
+            (libc::SO_REUSEADDR, isk.opts.reuseaddr() || self.shares_port),
+            (libc::SO_REUSEPORT, isk.opts.so_reuseport()),
+            (libc::SO_BROADCAST, isk.opts.so_broadcast()),
+        ];
+        for (name, _) in flags.into_iter().filter(|f| f.1) {
+            set_option(fd, name, 1).map_err(call("setsockopt"))?;
+        }
+        match isk.opts.so_mark.filter(|&m| m != 0) {
+            Some(mark) => set_option(fd, libc::SO_MARK, mark as i32).map_err(call("setsockopt SO_MARK")),
+            None => Ok(()),
+        }
+    }
+
+    fn set_late(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
+        let isk = self.isk;
+        if let Some(opts) = &isk.ip_opts {
+            facts::set_ip_options(fd, isk.family, opts).map_err(call("setsockopt IPPROTO_IP"))?;
+        }
+        self.set_more(fd, false)?;
+        // The kernel derives a priority from the type of service: the own one comes behind it. What was there when it
+        // was bound stays until all are bound.
+        let opts = SkOptsEntry { reuseaddr: None, ..isk.opts.clone() };
+        options::write(fd, &opts).map_err(call("setsockopt"))?;
+        if let Some(opts) = isk.tcp_opts.as_ref().filter(|_| facts::is_tcp(SocketKind::of(isk))) {
+            facts::set_tcp_options(fd, opts).map_err(call("setsockopt IPPROTO_TCP"))?;
+        }
+        if isk.owner_uid.is_some() || isk.owner_gid.is_some() {
+            fchown(fd, isk.owner_uid.map(Uid::from_raw), isk.owner_gid.map(Gid::from_raw))
+                .map_err(|e| call("fchown")(e.into()))?;
+        }
+        let flags = OFlags::from_bits_retain(isk.flags) & (OFlags::NONBLOCK | OFlags::APPEND | OFlags::NOATIME);
+        if flags.is_empty() { Ok(()) } else { fcntl_setfl(fd, flags).map_err(|e| call("fcntl F_SETFL")(e.into())) }
+    }
+
+    fn set_more(&self, fd: BorrowedFd<'_>, early: bool) -> Result<(), Failed> {
+        more_options::set(fd, &self.isk.more_opts, early).map_err(|(call, source)| Failed { call, source })
+    }
+
+    /// Puts SO_REUSEADDR as it was, once all sockets are bound.
+    pub(super) fn settle_reuse(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
+        set_option(fd, libc::SO_REUSEADDR, self.isk.opts.reuseaddr().into()).map_err(call("setsockopt SO_REUSEADDR"))
+    }
+
+    /// The index of the device that link-local addresses belong to.
+    fn scope(&self) -> Result<u32, Failed> {
+        let Some(device) = &self.isk.ifname else { return Ok(0) };
+        let path = format!("/sys/class/net/{device}/ifindex");
+        let text = std::fs::read_to_string(&path).map_err(call(&path))?;
+        text.trim().parse().map_err(|_| call(&path)(io::Error::from_raw_os_error(libc::EINVAL)))
+    }
+
+    fn shut_down(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
+        let how = match self.isk.shutdown.and_then(|s| SkShutdown::try_from(s).ok()) {
+            None | Some(SkShutdown::None) => return Ok(()),
+            Some(SkShutdown::Read) => Shutdown::Read,
+            Some(SkShutdown::Write) => Shutdown::Write,
+            Some(SkShutdown::Both) => Shutdown::Both,
+        };
+        match shutdown(fd, how) {
+            // It counts all the same.
+            Ok(()) | Err(rustix::io::Errno::NOTCONN) => Ok(()),
+            Err(e) => Err(call("shutdown")(e.into())),
+        }
+    }
+}

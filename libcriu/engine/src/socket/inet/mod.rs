@@ -1,0 +1,44 @@
+//! Internet sockets: TCP and UDP over IPv4 and IPv6 (also IPv4 through an IPv6 socket), with all their options.
+//!
+//! - TCP: not bound, bound, listening with its backlog. Connections waiting to be accepted are refused by name, unless
+//!   `skip-in-flight` leaves them out.
+//! - UDP: not bound, bound, connected, shut down.
+//! - Options: those of `SkOptsEntry`, `IpOptsEntry` and `TcpOptsEntry`, and all of `more_options`.
+//!
+//! The coordinator makes all sockets before it forks: while the others of a port are bound, each has SO_REUSEADDR, and gets
+//! its own setting when all are there.
+//!
+//! Limits, refused by name: sockets of another network namespace, filters of eBPF, connections with MD5 or AO keys.
+
+mod address;
+mod dump;
+mod facts;
+mod making;
+mod more_options;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+use criu_images::messages::FdTypes;
+
+use crate::file::FileKind;
+
+pub(crate) const KIND: FileKind = FileKind {
+    types: &[FdTypes::Inetsk],
+    dump: || Box::<dump::InetSockets>::default(),
+    restore: || Box::<restore::InetSockets>::default(),
+};
+
+const INET: u32 = libc::AF_INET as u32;
+const INET6: u32 = libc::AF_INET6 as u32;
+const STREAM: u32 = libc::SOCK_STREAM as u32;
+const DGRAM: u32 = libc::SOCK_DGRAM as u32;
+const TCP: u32 = libc::IPPROTO_TCP as u32;
+const UDP: u32 = libc::IPPROTO_UDP as u32;
+
+/// `inet_sk_entry.state`: those of TCP, also for other protocols.
+mod state {
+    pub(super) const ESTABLISHED: u32 = 1;
+    pub(super) const CLOSE: u32 = 7;
+    pub(super) const LISTEN: u32 = 10;
+}

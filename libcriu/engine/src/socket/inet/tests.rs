@@ -1,0 +1,370 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use criu_images::messages::CriuOpts;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{FdFlags, fcntl_getfd};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept, bind, connect, getpeername,
+    getsockname, ipproto, listen, recv, send, sendto, shutdown, socket_with,
+};
+
+use crate::file::tests::{blockers, options, restore, round_trip};
+use crate::sys::descriptor::{adopt, borrow};
+use crate::sys::socket::{
+    attach_filter, filter, int_option, option, option_bytes, set_int_option, set_option, set_option_bytes,
+};
+use crate::sys::trial::put;
+
+const V4: AddressFamily = AddressFamily::INET;
+const V6: AddressFamily = AddressFamily::INET6;
+const TCP: SocketType = SocketType::STREAM;
+const UDP: SocketType = SocketType::DGRAM;
+
+/// A loopback address of this test run's own: `dumped` and `restored` find the same one in `host` and their ports free.
+pub(super) fn own(host: u8, port: u16) -> SocketAddr {
+    static ID: std::sync::LazyLock<[u8; 2]> = std::sync::LazyLock::new(|| {
+        let id = std::process::id();
+        [(id >> 8) as u8, id as u8]
+    });
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, ID[0], ID[1], host)), port)
+}
+
+pub(super) fn socket(family: AddressFamily, kind: SocketType) -> OwnedFd {
+    socket_with(family, kind, SocketFlags::empty(), None).unwrap()
+}
+
+pub(super) fn local(fd: i32) -> SocketAddr {
+    getsockname(borrow(fd)).unwrap().try_into().unwrap()
+}
+
+fn ready(fd: i32, flags: PollFlags) -> PollFlags {
+    let fd = borrow(fd);
+    let mut fds = [PollFd::new(&fd, flags)];
+    poll(&mut fds, Some(&rustix::time::Timespec { tv_sec: 3, tv_nsec: 0 })).unwrap();
+    fds[0].revents()
+}
+
+/// Set before the first test forks, so that all processes of a test agree.
+fn fix() {
+    own(0, 0);
+}
+
+#[test]
+fn listening_bound_and_fresh_tcp() {
+    fix();
+    round_trip(
+        || {
+            let s = socket(V4, TCP);
+            bind(&s, &own(1, 5001)).unwrap();
+            listen(&s, 7).unwrap();
+            put(s, 10);
+            let s = socket(V4, TCP);
+            bind(&s, &own(2, 5002)).unwrap();
+            put(s, 11);
+            put(socket_with(V6, TCP, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None).unwrap(), 12);
+            rustix::io::fcntl_setfd(borrow(12), FdFlags::CLOEXEC).unwrap();
+        },
+        || {
+            assert_eq!(local(10), own(1, 5001));
+            assert_eq!(option(borrow(10), libc::SO_REUSEADDR).unwrap(), 0);
+            let client = socket(V4, TCP);
+            connect(&client, &own(1, 5001)).unwrap();
+            let info = option_bytes(borrow(10), libc::IPPROTO_TCP, libc::TCP_INFO, 32).unwrap();
+            assert_eq!((info[24], info[28]), (1, 7), "waiting, backlog");
+            let server = accept(borrow(10)).unwrap();
+            send(&server, b"x", SendFlags::empty()).unwrap();
+            assert_eq!(recv(&client, &mut [0u8; 4], RecvFlags::empty()).unwrap().0, 1);
+            // Closed by its client first: the server's port stays free.
+            drop(client);
+            drop(server);
+            assert_eq!(local(11), own(2, 5002));
+            assert_eq!(fcntl_getfd(borrow(12)).unwrap(), FdFlags::CLOEXEC);
+            assert!(rustix::fs::fcntl_getfl(borrow(12)).unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+            assert_eq!(local(12).port(), 0);
+        },
+    );
+}
+
+/// Two sockets of one port, and one that both families reach.
+#[test]
+fn ports_that_several_listen_on() {
+    fix();
+    round_trip(
+        || {
+            for fd in [10, 11] {
+                let s = socket(V4, TCP);
+                set_option(s.as_fd(), libc::SO_REUSEPORT, 1).unwrap();
+                bind(&s, &own(3, 5003)).unwrap();
+                listen(&s, 3).unwrap();
+                put(s, fd);
+            }
+            let s = socket(V6, TCP);
+            let mapped = match own(4, 5004).ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                IpAddr::V6(ip) => ip,
+            };
+            bind(&s, &SocketAddr::new(mapped.into(), 5004)).unwrap();
+            listen(&s, 3).unwrap();
+            put(s, 12);
+            let s = socket(V6, TCP);
+            set_int_option(s.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1).unwrap();
+            put(s, 13);
+            rustix::fs::fchown(borrow(13), Some(rustix::fs::Uid::from_raw(1234)), None).unwrap();
+        },
+        || {
+            for fd in [10, 11] {
+                assert_eq!((local(fd), option(borrow(fd), libc::SO_REUSEPORT).unwrap()), (own(3, 5003), 1));
+                assert_eq!(option(borrow(fd), libc::SO_REUSEADDR).unwrap(), 0);
+            }
+            let client = socket(V4, TCP);
+            connect(&client, &own(4, 5004)).unwrap();
+            assert!(ready(12, PollFlags::IN).contains(PollFlags::IN));
+            assert_eq!(int_option(borrow(13), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY).unwrap(), 1);
+            assert_eq!(rustix::fs::fstat(borrow(13)).unwrap().st_uid, 1234);
+        },
+    );
+}
+
+#[test]
+fn udp_bound_connected_and_shut_down() {
+    fix();
+    round_trip(
+        || {
+            put(socket(V4, UDP), 10);
+            let (a, b) = (socket(V4, UDP), socket(V4, UDP));
+            bind(&a, &own(5, 5005)).unwrap();
+            bind(&b, &own(5, 5006)).unwrap();
+            connect(&b, &own(5, 5005)).unwrap();
+            put(a, 11);
+            put(b, 12);
+            for (fd, how) in [(13, Shutdown::Read), (14, Shutdown::Write), (15, Shutdown::Both)] {
+                let s = socket(V4, UDP);
+                connect(&s, &own(5, 5005)).unwrap();
+                shutdown(&s, how).unwrap();
+                put(s, fd);
+            }
+        },
+        || {
+            assert_eq!(local(10).port(), 0);
+            send(borrow(12), b"hello", SendFlags::empty()).unwrap();
+            assert!(ready(11, PollFlags::IN).contains(PollFlags::IN));
+            assert_eq!(recv(borrow(11), &mut [0u8; 16], RecvFlags::empty()).unwrap().0, 5);
+            let peer: SocketAddr = getpeername(borrow(12)).unwrap().unwrap().try_into().unwrap();
+            assert_eq!(peer, own(5, 5005));
+            sendto(borrow(11), b"back", SendFlags::empty(), &own(5, 5006)).unwrap();
+            assert!(ready(12, PollFlags::IN).contains(PollFlags::IN));
+            let none = SendFlags::NOSIGNAL;
+            assert_eq!(ready(13, PollFlags::RDHUP), PollFlags::RDHUP);
+            send(borrow(13), b"x", none).unwrap();
+            assert_eq!(send(borrow(14), b"x", none), Err(rustix::io::Errno::PIPE));
+            assert!(ready(15, PollFlags::empty()).contains(PollFlags::HUP));
+        },
+    );
+}
+
+const INTS: &[(i32, i32, i32, i32)] = &[
+    // Descriptor, level, name, value.
+    (20, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+    (20, libc::SOL_SOCKET, libc::SO_OOBINLINE, 1),
+    (20, libc::SOL_SOCKET, libc::SO_MARK, 99),
+    (20, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 3),
+    (20, libc::SOL_SOCKET, libc::SO_BUSY_POLL, 0),
+    (20, libc::SOL_SOCKET, 60, 1),
+    (20, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1),
+    (20, libc::IPPROTO_TCP, libc::TCP_CORK, 1),
+    (20, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 71),
+    (20, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 17),
+    (20, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 4),
+    (20, libc::IPPROTO_TCP, libc::TCP_SYNCNT, 3),
+    (20, libc::IPPROTO_TCP, libc::TCP_LINGER2, 11),
+    (20, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 3),
+    (20, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 12345),
+    (20, libc::IPPROTO_TCP, 25, 4321),
+    (20, libc::IPPROTO_TCP, libc::TCP_MAXSEG, 1000),
+    (20, libc::IPPROTO_TCP, 10, 20000),
+    (20, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 5),
+    (20, libc::IPPROTO_IP, libc::IP_TOS, 8),
+    (20, libc::SOL_SOCKET, libc::SO_PRIORITY, 5),
+    (20, libc::IPPROTO_IP, libc::IP_TTL, 33),
+    (20, libc::IPPROTO_IP, libc::IP_FREEBIND, 1),
+    (20, libc::IPPROTO_IP, libc::IP_MINTTL, 3),
+    (21, libc::SOL_SOCKET, libc::SO_BROADCAST, 1),
+    (21, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1),
+    (21, libc::SOL_SOCKET, libc::SO_DONTROUTE, 1),
+    (21, libc::SOL_SOCKET, 40, 1),
+    (21, libc::SOL_SOCKET, libc::SO_TIMESTAMP, 1),
+    (21, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
+    (21, libc::IPPROTO_IP, libc::IP_RECVTTL, 1),
+    (21, libc::IPPROTO_IP, libc::IP_RECVERR, 1),
+    (21, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, 2),
+    (21, libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, 9),
+    (21, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, 0),
+    (21, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, 0),
+    (21, libc::IPPROTO_IP, libc::IP_TRANSPARENT, 1),
+    (21, libc::IPPROTO_UDP, 104, 1),
+    (21, libc::IPPROTO_UDP, 103, 900),
+    (22, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 44),
+    (22, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, 4),
+    (22, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, 16),
+    (22, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
+    (22, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1),
+    (22, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, 2),
+    (22, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1),
+    (22, libc::IPPROTO_IPV6, libc::IPV6_FREEBIND, 1),
+    (22, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1),
+    (22, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
+    (22, libc::IPPROTO_IP, libc::IP_TOS, 16),
+];
+
+fn check_options() {
+    for &(fd, level, name, value) in INTS {
+        assert_eq!(int_option(borrow(fd), level, name).unwrap(), value, "fd {fd} level {level} option {name}");
+    }
+    let buffer = |fd| (option(borrow(fd), libc::SO_SNDBUF).unwrap(), option(borrow(fd), libc::SO_RCVBUF).unwrap());
+    assert_eq!(buffer(20), (40000, 30000));
+    assert_eq!(option(borrow(20), 72).unwrap(), 3, "the sizes stay");
+    assert_eq!(option(borrow(21), 72).unwrap(), 0, "the sizes may change");
+    assert_eq!(option_bytes(borrow(20), libc::IPPROTO_TCP, libc::TCP_CONGESTION, 16).unwrap()[..4], *b"reno");
+    assert_eq!(crate::sys::socket::linger(borrow(20)).unwrap(), Some(7));
+    assert_eq!(crate::sys::socket::timeout(borrow(20), libc::SO_RCVTIMEO).unwrap(), (3, 500000));
+    assert_eq!(option_bytes(borrow(21), libc::SOL_SOCKET, libc::SO_BINDTODEVICE, 16).unwrap(), b"lo\0");
+    assert_eq!(filter(borrow(21)).unwrap().len(), 2);
+    let again = attach_filter(borrow(21), &mut accept_all());
+    assert_eq!(again.unwrap_err().raw_os_error(), Some(libc::EPERM), "the filter is locked");
+}
+
+fn accept_all() -> Vec<libc::sock_filter> {
+    let load = libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0xffff_f000 };
+    vec![load, libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0xffff }]
+}
+
+#[test]
+fn every_option() {
+    fix();
+    round_trip(
+        || {
+            put(socket(V4, TCP), 20);
+            put(socket(V4, UDP), 21);
+            put(socket(V6, UDP), 22);
+            for &(fd, level, name, value) in INTS {
+                let set = set_int_option(borrow(fd), level, name, value);
+                set.unwrap_or_else(|e| panic!("fd {fd} level {level} option {name}: {e}"));
+            }
+            set_option(borrow(20), libc::SO_SNDBUF, 20000).unwrap();
+            set_option(borrow(20), libc::SO_RCVBUF, 15000).unwrap();
+            set_option_bytes(borrow(20), libc::IPPROTO_TCP, libc::TCP_CONGESTION, b"reno").unwrap();
+            crate::sys::socket::set_linger(borrow(20), 7).unwrap();
+            crate::sys::socket::set_timeout(borrow(20), libc::SO_RCVTIMEO, (3, 500000)).unwrap();
+            set_option_bytes(borrow(21), libc::SOL_SOCKET, libc::SO_BINDTODEVICE, b"lo").unwrap();
+            attach_filter(borrow(21), &mut accept_all()).unwrap();
+            set_option(borrow(21), 44, 1).unwrap();
+            check_options();
+        },
+        check_options,
+    );
+}
+
+fn refusal(setup: fn(), skip_in_flight: bool) -> String {
+    let opts = CriuOpts { tcp_skip_in_flight: Some(skip_in_flight), ..CriuOpts::default() };
+    blockers(opts, setup).iter().map(|b| format!("{b}\n")).collect()
+}
+
+#[test]
+fn what_cannot_be_saved_is_named() {
+    fix();
+    fn pending() {
+        let (s, c) = (socket(V4, TCP), socket(V4, TCP));
+        bind(&s, &own(7, 5007)).unwrap();
+        listen(&s, 3).unwrap();
+        connect(&c, &own(7, 5007)).unwrap();
+        put(s, 10);
+        // Its client lives outside the tree.
+        let keep = rustix::io::dup(&c).unwrap();
+        drop(c);
+        std::mem::forget(adopt(keep.as_raw_fd()));
+        std::mem::forget(keep);
+    }
+    let named = refusal(pending, false);
+    assert!(named.contains("fd 10 (socket:[") && named.contains("1 connections wait to be accepted"), "{named}");
+    assert!(named.contains("--skip-in-flight"), "{named}");
+    assert!(!refusal(pending, true).contains("fd 10 "));
+
+    let corked = refusal(
+        || {
+            let s = socket(V4, UDP);
+            connect(&s, &own(8, 5008)).unwrap();
+            set_int_option(s.as_fd(), libc::IPPROTO_UDP, 1, 1).unwrap();
+            send(&s, b"held back", SendFlags::empty()).unwrap();
+            put(s, 10);
+        },
+        false,
+    );
+    assert!(corked.contains("fd 10 (socket:[") && corked.contains("corked"), "{corked}");
+
+    let raw = refusal(
+        || put(socket_with(V4, SocketType::RAW, SocketFlags::empty(), Some(ipproto::ICMP)).unwrap(), 10),
+        false,
+    );
+    assert!(raw.contains("protocol 1 (ICMP)"), "{raw}");
+}
+
+/// TCP_MD5SIG of linux/tcp.h: address, flags, prefix, length, interface, key.
+#[test]
+fn signed_connections_are_refused() {
+    fix();
+    let named = refusal(
+        || {
+            let s = socket(V4, TCP);
+            let mut key = vec![0u8; 216];
+            key[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
+            key[4..8].copy_from_slice(&[127, 0, 0, 1]);
+            key[130..132].copy_from_slice(&4u16.to_ne_bytes());
+            key[136..140].copy_from_slice(b"keys");
+            set_option_bytes(s.as_fd(), libc::IPPROTO_TCP, 14, &key).unwrap();
+            bind(&s, &own(9, 5009)).unwrap();
+            listen(&s, 1).unwrap();
+            put(s, 10);
+        },
+        false,
+    );
+    assert!(named.contains("MD5"), "{named}");
+}
+
+/// A port that somebody has, and an address that is not there: both are named, with what would help.
+#[test]
+fn what_cannot_be_bound_is_named() {
+    fix();
+    let images = tempfile::tempdir().unwrap();
+    let options = options(images.path(), CriuOpts::default());
+    crate::file::tests::dump(
+        &options,
+        || {
+            for (fd, host) in [(10, 10), (11, 11)] {
+                let s = socket(V4, TCP);
+                bind(&s, &own(host, 5010)).unwrap();
+                listen(&s, 1).unwrap();
+                put(s, fd);
+            }
+        },
+        &[|| {}],
+    );
+    let taken: Vec<_> = [10, 11]
+        .map(|host| {
+            let s = socket(V4, TCP);
+            bind(&s, &own(host, 5010)).unwrap();
+            listen(&s, 1).unwrap();
+            s
+        })
+        .into();
+    let dir = criu_images::ImageDir::new(options.images_dir.try_clone().unwrap());
+    let mut files = crate::file::RestoreFiles::load(&dir, &options, &[(2, 1)]).unwrap();
+    files.set_users(vec![4242]);
+    let refused = files.open_shared().unwrap_err();
+    assert_eq!(refused.blockers.len(), 2, "{refused}");
+    let text = refused.to_string();
+    assert!(text.contains(&format!("pid 4242 fd 10 (TCP socket {}", own(10, 5010))), "{text}");
+    assert!(text.contains("Address already in use") && text.contains("the port is taken"), "{text}");
+    drop((taken, files));
+    restore(&options, &[|| assert_eq!(local(10), own(10, 5010))]);
+}
