@@ -15,7 +15,7 @@
 // Refused.userns: user namespace
 // Refused.timens: time namespace
 // Refused.bpf: bpf
-// Refused.shm: sysv
+// Refused.shm: system v shared memory & outside of the tree
 // Refused.lock: lock & file-locks
 // Refused.external_socket: unix & peer
 // Refused.aio: aio
@@ -113,9 +113,12 @@ static void victim(void) {
     union bpf_attr at = {.map_type = BPF_MAP_TYPE_QUEUE, .value_size = 4, .max_entries = 4};
     need((fd = syscall(SYS_bpf, BPF_MAP_CREATE, &at, sizeof at)) >= 0, "bpf");
   } else if (is("shm")) {
-    int id = shmget(IPC_PRIVATE, 8192, IPC_CREAT | 0600);
-    need(id >= 0, "shmget");
-    CHECK(shmat(id, 0, 0) != (void *)-1 && shmctl(id, IPC_RMID, 0) == 0);
+    // Somebody outside of the tree has it attached, too.
+    int segment = shmget(IPC_PRIVATE, 8192, IPC_CREAT | 0600);
+    need(segment >= 0, "shmget");
+    CHECK(shmat(segment, 0, 0) != (void *)-1);
+    outsider(nothing);
+    CHECK(shmctl(segment, IPC_RMID, 0) == 0);
   } else if (is("lock")) {
     char path[PATH_MAX + 16];
     snprintf(path, sizeof path, "%s/lock", victim_folder);
@@ -141,12 +144,13 @@ static void victim(void) {
     else pass_on(child);
     status_of(child);
   }
-  if (is("external_socket")) {
+  if (is("external_socket") || is("shm")) {
     char path[PATH_MAX + 32];
     int outside = 0;
     snprintf(path, sizeof path, "%s/outsider", victim_folder);
     FILE *f = fopen(path, "r");
     CHECK(f && fscanf(f, "%d", &outside) == 1);
-    CHECK(write(fd, "x", 1) == 1 && kill(outside, SIGKILL) == 0);
+    if (fd >= 0) CHECK(write(fd, "x", 1) == 1);
+    CHECK(kill(outside, SIGKILL) == 0);
   }
 }

@@ -16,6 +16,7 @@ pub mod config;
 pub mod cpuinfo;
 pub mod dump;
 pub mod file;
+mod ipc;
 pub mod log;
 pub mod mem;
 pub mod namespace;

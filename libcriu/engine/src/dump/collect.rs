@@ -10,6 +10,7 @@ use criu_images::messages::{RseqEntry, SignalQueueEntry, TaskRlimitsEntry};
 use super::freeze::{Frozen, FrozenTask};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{DumpFiles, DumpTask, FileId, Link};
+use crate::ipc::DumpIpc;
 use crate::mem::mm;
 use crate::namespace::Namespaces;
 use crate::options::Options;
@@ -65,6 +66,7 @@ pub(super) struct CollectedTask {
 pub(super) struct Collected {
     pub tasks: Vec<CollectedTask>,
     pub files: DumpFiles,
+    pub ipc: DumpIpc,
     pub blockers: Vec<Blocker>,
     pub since: Instant,
     pub freezing: Duration,
@@ -81,6 +83,7 @@ impl Frozen {
             namespaces: Namespaces::of_engine().map_err(io("reading /proc/self/ns"))?,
             ids: SharedIds::default(),
             files: DumpFiles::new(options),
+            ipc: DumpIpc::default(),
             cgroups: None,
             blockers: &mut blockers,
         };
@@ -91,14 +94,15 @@ impl Frozen {
             operator.progress(Phase::Collect, done as u64, total);
             tasks.push(collector.task(task)?);
         }
-        let mut files = collector.files;
+        let (mut files, mut ipc) = (collector.files, collector.ipc);
         files.resolve(&mut blockers)?;
+        ipc.resolve(&tasks.iter().map(|t| t.item.pid).collect(), &mut blockers)?;
         let items: Vec<Item> = tasks.iter().map(|t: &CollectedTask| t.item.clone()).collect();
         sharing_blockers(&tasks, &mut blockers);
         let exists = |pid: i32| std::fs::metadata(format!("/proc/{pid}")).is_ok();
         session_blockers(&items, options.msg.shell_job(), exists, &mut blockers);
         operator.progress(Phase::Collect, total, total);
-        Ok(Collected { tasks, files, blockers, since: self.since, freezing: self.freezing })
+        Ok(Collected { tasks, files, ipc, blockers, since: self.since, freezing: self.freezing })
     }
 }
 
@@ -134,6 +138,7 @@ struct Collector<'a> {
     namespaces: Namespaces,
     ids: SharedIds,
     files: DumpFiles,
+    ipc: DumpIpc,
     /// Those of the root, with which all others are compared.
     cgroups: Option<Vec<u8>>,
     blockers: &'a mut Vec<Blocker>,
@@ -180,6 +185,9 @@ impl Collector<'_> {
         }
         let task = DumpTask { pid, vpid: pid, pidfd: seized.pidfd() };
         let mm = self.mm.collect(&task, dir, stat, &mut self.files, self.blockers)?;
+        for id in &mm.segments {
+            self.ipc.attach(*id, pid);
+        }
         if first.files {
             self.files.collect_fds(&task, ids.files, self.blockers)?;
         }

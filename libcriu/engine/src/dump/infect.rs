@@ -7,6 +7,7 @@ use criu_compel::{Infected, ProcessFacts, SeizedTask, ThreadFacts};
 use super::collect::{Collected, CollectedTask, Living};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::DumpFiles;
+use crate::ipc::DumpIpc;
 use crate::proc::PosixTimer;
 use crate::progress::Operator;
 use crate::task::seccomp::mode;
@@ -33,6 +34,7 @@ pub(super) struct Told {
 pub(super) struct Informed {
     pub tasks: Vec<InformedTask>,
     pub files: DumpFiles,
+    pub ipc: DumpIpc,
     pub since: Instant,
     pub freezing: Duration,
 }
@@ -63,7 +65,7 @@ impl Collected {
             return Err(Error::refused(Phase::Infect, blockers));
         }
         operator.progress(Phase::Infect, total, total);
-        Ok(Informed { tasks, files: self.files, since: self.since, freezing: self.freezing })
+        Ok(Informed { tasks, files: self.files, ipc: self.ipc, since: self.since, freezing: self.freezing })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::{Error, Phase, Result};
 use crate::mem::mm::{Facts, SharedObject};
 use crate::mem::pages::{GoOn, PagesIds, Source, dump_runs, private_runs};
 use crate::mem::shmem;
-use crate::namespace::ids_entry;
+use crate::namespace::{Namespace, ids_entry};
 use crate::options::Options;
 use crate::progress::Operator;
 use crate::pstree::TaskIds;
@@ -49,6 +49,7 @@ impl Informed {
             saver.task(task, &mut || operator.check_cancelled(Phase::Save))?;
         }
         self.files.save(&saver.images, &mut saver.pages, operator)?;
+        self.ipc.save(&saver.images, Namespace::Ipc.engines_id().into())?;
         saver.whole_tree(&self.tasks)?;
         operator.check_cancelled(Phase::Commit)?;
         saver.inventory()?;
@@ -71,7 +72,7 @@ struct Saver {
     pages: PagesIds,
     filters: Filters,
     /// Shared anonymous objects that are saved already.
-    shared: Vec<u64>,
+    shared: Vec<(u64, bool)>,
     /// There is more than one task: they may share pages copy-on-write.
     kin: bool,
     stats: DumpStats,
@@ -175,10 +176,16 @@ impl Saver {
     }
 
     fn shared_object(&mut self, task: &CollectedTask, object: SharedObject, go_on: GoOn<'_>) -> Result<()> {
-        if self.shared.contains(&object.shmid) {
+        if self.shared.contains(&(object.shmid, object.is_segment)) {
             return Ok(());
         }
-        self.shared.push(object.shmid);
+        if self.shared.iter().any(|s| s.0 == object.shmid) {
+            // Their images would have one name.
+            let what = format!("shared memory {}", object.shmid);
+            let cause = "a System V segment and an anonymous one have the same number; this cannot be saved";
+            return Err(Error::new(Phase::Save, what, cause).pid(task.item.pid));
+        }
+        self.shared.push((object.shmid, object.is_segment));
         let name = format!("map_files/{:x}-{:x}", object.start, object.end);
         let failed = |call: &'static str| {
             let pid = task.item.pid;
@@ -186,7 +193,8 @@ impl Saver {
         };
         let file = task.dir.open_at(&name, OFlags::RDONLY).map_err(failed("opening map_files"))?;
         let size = rustix::fs::fstat(&file).map_err(|e| failed("fstat")(e.into()))?.st_size as u64;
-        let totals = shmem::dump(&self.images, object.shmid, file.as_fd(), size, &mut self.pages, go_on)?;
+        let save = if object.is_segment { shmem::dump_whole_pages } else { shmem::dump };
+        let totals = save(&self.images, object.shmid, file.as_fd(), size, &mut self.pages, go_on)?;
         self.stats.shpages_scanned += size.div_ceil(crate::mem::vma::PAGE_BYTES);
         self.stats.shpages_written += totals.pages;
         Ok(())

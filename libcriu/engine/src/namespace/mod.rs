@@ -50,6 +50,11 @@ impl Namespace {
     pub fn name(self) -> &'static str {
         &self.link()[3..]
     }
+
+    /// The number of the engine's own in images.
+    pub fn engines_id(self) -> u32 {
+        self as u32 + 1
+    }
 }
 
 /// Namespaces that a thread can have apart from its process's (a mount namespace of its own takes a file system context of its
@@ -125,7 +130,7 @@ fn foreign(pid: i32, object: String) -> Blocker {
 
 /// The image of a task's ids; all namespaces are the engine's, which have the numbers from 1 in the order of [`Namespace::ALL`].
 pub fn ids_entry(ids: TaskIds) -> TaskKobjIdsEntry {
-    let id = |n: Namespace| Some(n as u32 + 1);
+    let id = |n: Namespace| Some(n.engines_id());
     TaskKobjIdsEntry {
         vm_id: ids.vm,
         files_id: ids.files,

@@ -212,15 +212,22 @@ fn map(world: &mut World, open: &mut Open, area: &Area, at: u64, fills: bool) ->
             let source = Source::File { fd: fd.as_fd(), offset: area.offset };
             Mapped::map(at, area.len(), prot, kind | area.flags, source).map(placed).map_err(failed(area, "mmap"))
         }
-        Backing::SharedAnonymous { shmid } => {
-            let segment =
-                world.segments.get(&shmid).copied().ok_or_else(|| {
-                    Error::new(Phase::Memory, area.name(), format!("there is no shared segment {shmid}"))
-                })?;
+        Backing::SharedAnonymous { .. } | Backing::SysV { .. } => {
+            let segment = match area.backing {
+                Backing::SysV { id, writable } => world.ipc.mapped((id, writable)).copied(),
+                Backing::SharedAnonymous { shmid } => world.segments.get(&shmid).copied(),
+                _ => None,
+            };
+            let segment = segment
+                .ok_or_else(|| Error::new(Phase::Memory, area.name(), "there is no such segment of shared memory"))?;
             let mapped = Mapped::map(at, area.len(), libc::PROT_NONE, libc::MAP_PRIVATE, Source::Anonymous)
                 .map_err(failed(area, "mmap"))?;
             mapped.show_shared(&segment, area.offset).map_err(failed(area, "mremap"))?;
-            Ok(PlacedArea { mapped, prot: READ_WRITE, inherited: false })
+            let prot = match area.backing {
+                Backing::SysV { writable: false, .. } => libc::PROT_READ,
+                _ => READ_WRITE,
+            };
+            Ok(PlacedArea { mapped, prot, inherited: false })
         }
     }
 }

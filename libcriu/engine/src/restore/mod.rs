@@ -144,7 +144,10 @@ fn drive(world: &mut World, watch: &mut Watch, root: i32, operator: &mut dyn Ope
     operator.check_cancelled(Phase::Resume)?;
     let ready = traced.stop(world)?;
     operator.stage(Stage::PreResume, Some(root), None)?;
-    ready.let_go(world)
+    world.ipc.detach()?;
+    ready.let_go(world)?;
+    world.ipc.keep();
+    Ok(())
 }
 
 /// Tasks whose parent dies during a restore become children of this process, so that a failed restore can wait for their

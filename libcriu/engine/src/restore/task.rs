@@ -142,6 +142,9 @@ fn become_task(
         fork_child(world, child, &for_children)?;
     }
     memory.settle(alive)?;
+    if index == 0 {
+        world.ipc.settle()?;
+    }
     enter_group(world, index)?;
     bury(checkpoint, task)?;
     wait_for_all(world);

@@ -8,6 +8,7 @@ use criu_images::ImageDir;
 use super::check::Checked;
 use crate::error::{Error, Phase, Result};
 use crate::file::RestoreFiles;
+use crate::ipc::restore::RestoreIpc;
 use crate::mem::shmem;
 use crate::mem::vma::restore::Backing;
 use crate::sys::control::SharedControl;
@@ -21,6 +22,7 @@ pub(crate) struct World {
     pub files: RestoreFiles,
     /// Shared anonymous segments by their number.
     pub segments: HashMap<u64, Mapped>,
+    pub ipc: RestoreIpc,
     pub coordinator: i32,
     /// The root is started as the coordinator's sibling, so that it dies with the coordinator only once it is traced.
     pub root_is_sibling: bool,
@@ -31,9 +33,23 @@ impl World {
         let control = SharedControl::new(checked.checkpoint.tasks.len())
             .map_err(|e| Error::os(Phase::Plan, "control pages", "mmap", e))?;
         let segments = segments(images, &checked)?;
+        let ipc = ipc(images, &checked)?;
         let coordinator = std::process::id() as i32;
-        Ok(World { checked: std::rc::Rc::new(checked), control, files, segments, coordinator, root_is_sibling })
+        Ok(World { checked: std::rc::Rc::new(checked), control, files, segments, ipc, coordinator, root_is_sibling })
     }
+}
+
+/// Provides the System V objects of the checkpoint.
+fn ipc(images: &ImageDir, checked: &Checked) -> Result<RestoreIpc> {
+    let tasks = &checked.checkpoint.tasks;
+    let areas = tasks.iter().filter_map(|t| t.alive()).flat_map(|a| &a.layout.areas);
+    let wanted = areas.filter_map(|a| match a.backing {
+        Backing::SysV { id, writable } => Some(((id, writable), a.offset + a.len())),
+        _ => None,
+    });
+    let namespace = tasks.first().and_then(|t| t.alive()).and_then(|a| a.ids.ipc_ns_id);
+    let tree = tasks.iter().map(|t| t.pid).collect();
+    RestoreIpc::provide(images, namespace.unwrap_or_default().into(), &wanted.collect(), &tree)
 }
 
 /// Creates the segments that areas show, each as long as the furthest area reaches, and fills them.

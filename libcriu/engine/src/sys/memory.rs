@@ -29,3 +29,24 @@ pub fn process_vm_readv(pid: i32, ranges: &[RemoteRange], buffer: &mut [u8]) -> 
     let n = unsafe { libc::process_vm_readv(pid, &local, 1, remote.as_ptr(), remote.len() as libc::c_ulong, 0) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
+
+/// The page at `offset` of a file as a mapping shows it: with what stands behind the file's end.
+///
+/// # Errors
+/// Those of mmap(2).
+pub fn mapped_page(file: std::os::fd::BorrowedFd<'_>, offset: u64) -> std::io::Result<Vec<u8>> {
+    use std::os::fd::AsRawFd;
+    const PAGE: usize = 4096;
+    // SAFETY: a new mapping of one page, of which no reference outlives this block; the page is inside the file by the callers'
+    // size of it, and shared memory of frozen tasks does not shrink.
+    unsafe {
+        let (prot, at) = (libc::PROT_READ, std::ptr::null_mut());
+        let page = libc::mmap(at, PAGE, prot, libc::MAP_SHARED, file.as_raw_fd(), offset as libc::off_t);
+        if page == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error());
+        }
+        let bytes = std::slice::from_raw_parts(page.cast::<u8>(), PAGE).to_vec();
+        libc::munmap(page, PAGE);
+        Ok(bytes)
+    }
+}

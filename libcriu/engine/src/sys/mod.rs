@@ -6,6 +6,7 @@ pub mod control;
 pub mod cpu;
 pub(crate) mod descriptor;
 pub mod enter;
+pub mod ipc;
 pub mod kcmp;
 pub mod mapping;
 pub mod memory;

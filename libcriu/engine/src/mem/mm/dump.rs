@@ -23,8 +23,10 @@ pub struct Collector {
 #[derive(Clone, Debug, Default)]
 pub struct Collected {
     pub vmas: Vec<VmaEntry>,
-    /// Shared anonymous objects: one area of each.
+    /// Objects of shared memory: one area of each.
     pub shared: Vec<SharedObject>,
+    /// The System V segments, as often as each is attached.
+    pub segments: Vec<u32>,
     exe: FileId,
     auxv: Vec<u64>,
     stat: Stat,
@@ -34,6 +36,7 @@ pub struct Collected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedObject {
     pub shmid: u64,
+    pub is_segment: bool,
     pub start: u64,
     pub end: u64,
 }
@@ -130,10 +133,18 @@ fn access_mode(dir: &ProcDir, area: &Area) -> io::Result<u32> {
 impl Collected {
     fn add(&mut self, area: &Area, kind: AreaKind, file: Option<(FileId, u32)>) {
         let new = entry(area, kind, file);
-        if let AreaKind::SharedAnonymous { inode: shmid } = kind
-            && !self.shared.iter().any(|s| s.shmid == shmid)
+        if let AreaKind::SysV { id } = kind {
+            self.segments.push(id);
+        }
+        let object = match kind {
+            AreaKind::SharedAnonymous { inode } => Some((inode, false)),
+            AreaKind::SysV { id } => Some((u64::from(id), true)),
+            _ => None,
+        };
+        if let Some((shmid, is_segment)) = object
+            && !self.shared.iter().any(|s| (s.shmid, s.is_segment) == (shmid, is_segment))
         {
-            self.shared.push(SharedObject { shmid, start: area.start, end: area.end });
+            self.shared.push(SharedObject { shmid, is_segment, start: area.start, end: area.end });
         }
         match self.vmas.last_mut() {
             // The pages of the time namespace's clock follow those of vvar.

@@ -18,6 +18,8 @@ pub enum Source<'a> {
     Task { pid: i32, mem: BorrowedFd<'a>, kin: bool },
     /// A file at the same offsets; behind its end stand zeros.
     File(BorrowedFd<'a>),
+    /// As `File`; but behind its `end`, up to that of the page, stand these bytes, which only a mapping shows.
+    Tailed { file: BorrowedFd<'a>, end: u64, tail: &'a [u8] },
 }
 
 /// What one thread copies at a time: fits a second-level cache.
@@ -127,6 +129,17 @@ fn copy_chunk(source: Source<'_>, chunk: &Chunk, buffer: &mut [u8], out: Borrowe
             }
         }
         Source::File(file) => read_ranges(file, &chunk.ranges, 0, buffer, true)?,
+        Source::Tailed { file, end, tail } => {
+            read_ranges(file, &chunk.ranges, 0, buffer, true)?;
+            let mut at = 0;
+            for r in &chunk.ranges {
+                if (r.start..r.start + r.len as u64).contains(&end) {
+                    let from = at + (end - r.start) as usize;
+                    buffer[from..from + tail.len()].copy_from_slice(tail);
+                }
+                at += r.len;
+            }
+        }
     }
     let mut done = 0;
     while done < buffer.len() {

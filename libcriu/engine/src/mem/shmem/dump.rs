@@ -10,6 +10,30 @@ use rustix::io::Errno;
 use crate::error::{Error, Phase, Result};
 use crate::mem::pages::{GoOn, PageTotals, PagesIds, Run, Source, dump_runs, flags};
 use crate::mem::vma::PAGE_BYTES;
+use crate::sys::memory::mapped_page;
+
+/// As [`dump`], for an object whose last page is used behind its end, as the kernel lets whoever has mapped it.
+///
+/// # Errors
+/// As `dump`; the last page cannot be mapped.
+pub fn dump_whole_pages(
+    images: &ImageDir,
+    shmid: u64,
+    file: BorrowedFd<'_>,
+    size: u64,
+    ids: &mut PagesIds,
+    go_on: GoOn<'_>,
+) -> Result<PageTotals> {
+    let within = size % PAGE_BYTES;
+    if within == 0 {
+        return dump(images, shmid, file, size, ids, go_on);
+    }
+    let failed = |call: &'static str| move |e| Error::os(Phase::Save, format!("shared memory {shmid}"), call, e);
+    let runs = data_runs(file, size).map_err(|e| failed("lseek")(e.into()))?;
+    let page = mapped_page(file, size - within).map_err(failed("mmap"))?;
+    let source = Source::Tailed { file, end: size, tail: &page[within as usize..] };
+    dump_runs(images, Kind::ShmemPagemap, shmid, ids, source, &runs, go_on)
+}
 
 /// Saves the first `size` bytes of the object behind `file` (open for reading, its own description: the position is moved)
 /// as `pagemap-shmem-SHMID.img`. Gives what was written.

@@ -4,5 +4,5 @@
 mod dump;
 mod fill;
 
-pub use dump::dump;
+pub use dump::{dump, dump_whole_pages};
 pub use fill::fill;

@@ -14,6 +14,10 @@ pub enum AreaKind {
     SharedAnonymous {
         inode: u64,
     },
+    /// A System V segment; `id` as its own calls take it.
+    SysV {
+        id: u32,
+    },
     File {
         memfd: bool,
     },
@@ -60,7 +64,10 @@ pub fn classify(area: &Area, shmem_dev: (u32, u32)) -> Classified {
     let internal = area.dev == shmem_dev;
     let starts = |prefix: &[u8]| area.name.starts_with(prefix);
     if internal && starts(b"/SYSV") {
-        return Err(("System V shared memory cannot be saved yet", ""));
+        // The kernel gives the file behind a segment the segment's id as its inode number.
+        return u32::try_from(area.inode)
+            .map(|id| AreaKind::SysV { id })
+            .map_err(|_| ("System V shared memory with an unknown id cannot be saved", ""));
     }
     if internal && (starts(b"/dev/zero (deleted)") || starts(b"[anon_shmem:")) {
         return match area.shared {
@@ -104,6 +111,13 @@ pub fn entry(area: &Area, kind: AreaKind, file: Option<(u32, u32)>) -> VmaEntry 
             v.flags |= flags::ANONYMOUS;
             v.shmid = inode;
             v.pgoff = area.offset;
+        }
+        AreaKind::SysV { id } => {
+            v.status |= status::ANON_SHARED | status::SYSVIPC;
+            v.flags |= flags::ANONYMOUS;
+            v.shmid = id.into();
+            v.pgoff = area.offset;
+            v.fdflags = Some(if area.has(b"mw") { libc::O_RDWR } else { libc::O_RDONLY } as u32);
         }
         AreaKind::File { memfd } => {
             v.status |= if area.shared { status::FILE_SHARED } else { status::FILE_PRIVATE };
@@ -178,7 +192,10 @@ mod tests {
         let memfd = Area { shared: true, inode: 7, dev: SHM, ..area(b"/memfd:x (deleted)", &[]) };
         assert_eq!(classify(&memfd, SHM), Ok(AreaKind::File { memfd: true }));
         let sysv = Area { name: b"/SYSV00001234 (deleted)".to_vec(), ..memfd };
-        assert!(classify(&sysv, SHM).is_err());
+        assert_eq!(classify(&sysv, SHM), Ok(AreaKind::SysV { id: 7 }));
+        let v = entry(&Area { flags: vec![*b"rd", *b"mw"], ..sysv.clone() }, AreaKind::SysV { id: 7 }, None);
+        assert_eq!((v.shmid, v.fdflags), (7, Some(libc::O_RDWR as u32)));
+        assert_eq!(v.status, status::REGULAR | status::ANON_SHARED | status::SYSVIPC);
         for flag in [b"ht", b"um", b"uw", b"ss", b"io", b"pf", b"sl"] {
             assert!(classify(&area(b"", &[flag]), SHM).is_err());
         }

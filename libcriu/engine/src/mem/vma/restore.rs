@@ -15,6 +15,11 @@ pub enum Backing {
     SharedAnonymous {
         shmid: u64,
     },
+    /// A System V segment, attached for reading only unless `writable`.
+    SysV {
+        id: u32,
+        writable: bool,
+    },
     /// A file, opened with `flags` for the mapping.
     File {
         id: FileId,
@@ -86,7 +91,6 @@ pub struct Layout {
 }
 
 const UNSUPPORTED: &[(u32, &str)] = &[
-    (status::SYSVIPC, "System V shared memory"),
     (status::SOCKET, "the ring of a packet socket"),
     (status::AIORING, "an AIO ring"),
     (status::SHADOW_STACK, "a shadow stack"),
@@ -179,6 +183,10 @@ fn area(v: &VmaEntry, range: &Range<u64>) -> Result<Area, String> {
         match v.status & (status::FILE_PRIVATE | status::FILE_SHARED | status::ANON_SHARED | status::ANON_PRIVATE) {
             status::FILE_PRIVATE => file(false)?,
             status::FILE_SHARED => file(true)?,
+            status::ANON_SHARED if v.status & status::SYSVIPC != 0 => match u32::try_from(v.shmid) {
+                Ok(id) => Backing::SysV { id, writable: v.fdflags.map_or(v.prot & 2 != 0, |f| f & 3 != 0) },
+                Err(_) => return bad("no System V segment has such an id"),
+            },
             status::ANON_SHARED => Backing::SharedAnonymous { shmid: v.shmid },
             status::ANON_PRIVATE => Backing::Anonymous,
             s => return bad(&format!("of no known kind (status {s:#x})")),

@@ -1,0 +1,47 @@
+//! Finds the objects that are the tree's own, and saves them.
+
+use std::collections::{HashMap, HashSet};
+
+use criu_images::ImageDir;
+use criu_images::messages::{IpcSemEntry, IpcShmEntry};
+
+use super::{msg, sem, shm};
+use crate::error::{Blocker, Result};
+
+/// The System V objects of a tree.
+#[derive(Debug, Default)]
+pub(crate) struct DumpIpc {
+    /// How often tasks have each segment attached, and one task that has.
+    attached: HashMap<u32, (u64, i32)>,
+    segments: Vec<IpcShmEntry>,
+    sets: Vec<(IpcSemEntry, Vec<u16>)>,
+    queues: Vec<msg::Saved>,
+}
+
+impl DumpIpc {
+    /// A task has the segment `id` attached.
+    pub fn attach(&mut self, id: u32, pid: i32) {
+        self.attached.entry(id).or_insert((0, pid)).0 += 1;
+    }
+
+    /// Looks at all objects of the namespace, once every task is known.
+    ///
+    /// # Errors
+    /// Those of reading them.
+    pub fn resolve(&mut self, tree: &HashSet<i32>, blockers: &mut Vec<Blocker>) -> Result<()> {
+        self.segments = shm::dump::resolve(&self.attached, tree, blockers)?;
+        self.sets = sem::dump::resolve(tree)?;
+        self.queues = msg::dump::resolve(tree)?;
+        Ok(())
+    }
+
+    /// Writes the images of the namespace `id`; those of kinds that there are none of are left out.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save(&self, images: &ImageDir, id: u64) -> Result<()> {
+        shm::dump::save(images, id, &self.segments)?;
+        sem::dump::save(images, id, &self.sets)?;
+        msg::dump::save(images, id, &self.queues)
+    }
+}

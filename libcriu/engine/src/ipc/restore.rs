@@ -1,0 +1,127 @@
+//! The objects of a checkpoint, provided by the coordinator before any task is forked.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use criu_images::ImageDir;
+
+use super::{msg, sem, shm};
+use crate::error::{Error, Phase, Result};
+use crate::sys::ipc::{Family, shm_attach, shm_detach};
+use crate::sys::mapping::Mapped;
+
+/// A segment as an area shows it: its id, and whether it was attached for writing.
+pub(crate) type Attachment = (u32, bool);
+
+/// The namespace's objects, and what has to be undone when the restore fails.
+#[derive(Debug, Default)]
+pub(crate) struct RestoreIpc {
+    mapped: HashMap<Attachment, Mapped>,
+    sets: Vec<sem::restore::Saved>,
+    queues: Vec<msg::Saved>,
+    made: Vec<(Family, u32)>,
+    /// Only this process undoes anything: tasks inherit a copy.
+    owner: u32,
+}
+
+impl RestoreIpc {
+    /// Provides all objects of the namespace `id`. `wanted` are the attachments of all areas, each with the bytes it reaches to.
+    ///
+    /// # Errors
+    /// What is wrong with the images; an object whose key or id is taken.
+    pub fn provide(
+        images: &ImageDir,
+        id: u64,
+        wanted: &BTreeSet<(Attachment, u64)>,
+        tree: &HashSet<i32>,
+    ) -> Result<RestoreIpc> {
+        let segments = shm::restore::load(images, id)?;
+        let sets = sem::restore::load(images, id)?;
+        let queues = msg::restore::load(images, id)?;
+        let mut ipc = RestoreIpc::default();
+        ipc.owner = std::process::id();
+        for (entry, bytes) in &segments {
+            let is_new = shm::restore::provide(entry, &mut ipc.made)?;
+            shm::restore::settle(images, entry, bytes.as_deref(), is_new)?;
+            for &(attachment, reach) in wanted.iter().filter(|((id, _), _)| *id == entry.desc.id) {
+                ipc.attach(attachment, reach, entry.size)?;
+            }
+            shm::restore::doom(entry)?;
+        }
+        for set in &sets {
+            sem::restore::provide(set, tree, &mut ipc.made)?;
+        }
+        for queue in &queues {
+            msg::restore::provide(queue, tree, &mut ipc.made)?;
+        }
+        (ipc.sets, ipc.queues) = (sets, queues);
+        match wanted.iter().find(|(attachment, _)| !ipc.mapped.contains_key(attachment)) {
+            Some(((id, _), _)) => Err(Error::new(Phase::Load, segment(*id), "it is not in the image")),
+            None => Ok(ipc),
+        }
+    }
+
+    fn attach(&mut self, attachment: Attachment, reach: u64, size: u64) -> Result<()> {
+        let (id, writable) = attachment;
+        if reach > size.next_multiple_of(crate::mem::vma::PAGE_BYTES) {
+            let cause = format!("a mapping reaches to {reach:#x}, it has {size:#x} bytes");
+            return Err(Error::new(Phase::Load, segment(id), cause));
+        }
+        if let std::collections::hash_map::Entry::Vacant(place) = self.mapped.entry(attachment) {
+            let failed = |e| Error::os(Phase::Memory, segment(id), "shmat", e);
+            place.insert(shm_attach(id, size, writable).map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    pub fn mapped(&self, attachment: Attachment) -> Option<&Mapped> {
+        self.mapped.get(&attachment)
+    }
+
+    /// Values and messages, set by the root task: so their last user is one of the tree.
+    ///
+    /// # Errors
+    /// Those of the calls.
+    pub fn settle(&self) -> Result<()> {
+        self.sets.iter().try_for_each(sem::restore::settle)?;
+        self.queues.iter().try_for_each(msg::restore::settle)
+    }
+
+    /// The coordinator lets go of the segments: the tasks have them.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn detach(&mut self) -> Result<()> {
+        for ((id, _), mapped) in self.mapped.drain() {
+            shm_detach(mapped).map_err(|e| Error::os(Phase::Memory, segment(id), "shmdt", e))?;
+        }
+        Ok(())
+    }
+
+    /// The restore has succeeded: the objects stay.
+    pub fn keep(&mut self) {
+        self.made.clear();
+    }
+}
+
+fn segment(id: u32) -> String {
+    format!("{} {id}", Family::Shm.name())
+}
+
+impl Drop for RestoreIpc {
+    fn drop(&mut self) {
+        if self.owner != std::process::id() {
+            return;
+        }
+        for (family, id) in &self.made {
+            // A segment that was doomed is gone with its last user.
+            if let Err(e) = family.remove(*id) {
+                log::debug!("{} {id}: {e}", family.name());
+            }
+        }
+        for mapped in self.mapped.values() {
+            if let Err(e) = shm_detach(*mapped) {
+                log::debug!("shmdt: {e}");
+            }
+        }
+    }
+}

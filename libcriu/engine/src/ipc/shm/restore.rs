@@ -1,0 +1,109 @@
+//! Segments are made, filled and attached by the coordinator; tasks inherit the attachment and move a copy of it to
+//! its place.
+
+use criu_images::messages::{IpcShmEntry, PagemapEntry};
+use criu_images::{ImageDir, Kind};
+
+use super::{DEST, LOCKED};
+use crate::error::{Error, Phase, Result};
+use crate::ipc::object::{create, describe, existing, failed, owner};
+use crate::mem::vma::PAGE_BYTES;
+use crate::sys::ipc::{Family, shm_attach, shm_create, shm_detach, shm_lock, shm_set};
+use crate::sys::mapping::Mapped;
+
+/// A segment of the image, with its bytes unless they are in a pagemap.
+pub(crate) type Saved = (IpcShmEntry, Option<Vec<u8>>);
+
+pub(crate) fn load(images: &ImageDir, id: u64) -> Result<Vec<Saved>> {
+    let image = |e| Error::image(Phase::Load, e);
+    let Some(mut reader) = images.open(Kind::IpcnsShm, id).map_err(image)? else { return Ok(Vec::new()) };
+    let mut segments = Vec::new();
+    while let Some(entry) = reader.entry::<IpcShmEntry>().map_err(image)? {
+        let bytes = reader.segment(&entry).map_err(image)?;
+        if entry.size == 0 || entry.size > i64::MAX as u64 - PAGE_BYTES {
+            let cause = format!("{} bytes are no size", entry.size);
+            return Err(Error::new(Phase::Load, describe(Family::Shm, &entry.desc), cause));
+        }
+        segments.push((entry, bytes));
+    }
+    Ok(segments)
+}
+
+/// Makes the segment be there; true when it was made now. `made` hears of it before anything else can fail.
+///
+/// # Errors
+/// Its key or id is taken, or it is in use by others.
+pub(crate) fn provide(entry: &IpcShmEntry, made: &mut Vec<(Family, u32)>) -> Result<bool> {
+    let desc = &entry.desc;
+    let Some(row) = existing(Family::Shm, desc)? else {
+        // Nobody finds a removed segment by its key.
+        let key = if desc.mode & DEST != 0 { 0 } else { desc.key };
+        create(Family::Shm, desc, || shm_create(key, entry.size, desc.mode))?;
+        made.push((Family::Shm, desc.id));
+        return Ok(true);
+    };
+    let in_the_way = |cause: String| {
+        Err(Error::new(Phase::Memory, describe(Family::Shm, desc), cause)
+            .errno(libc::EEXIST)
+            .hint("end its users and remove it (ipcrm), or restore inside an IPC namespace of its own"))
+    };
+    match (row.get("nattch"), row.get("size") as u64) {
+        // The one that was dumped went with its last user.
+        _ if desc.mode & DEST != 0 => in_the_way("the id is taken".into()),
+        (0, size) if size == entry.size => Ok(false),
+        (0, size) => in_the_way(format!("there is one of {size} bytes instead of {}", entry.size)),
+        (n, _) => in_the_way(format!("it is attached {n} times already")),
+    }
+}
+
+/// Fills the segment and sets what is set by calls.
+pub(crate) fn settle(images: &ImageDir, entry: &IpcShmEntry, bytes: Option<&[u8]>, is_new: bool) -> Result<()> {
+    let desc = &entry.desc;
+    let failed = |call: &'static str| failed(Family::Shm, desc, call);
+    let mapped = shm_attach(desc.id, entry.size, true).map_err(failed("shmat"))?;
+    if !is_new {
+        mapped.advise(libc::MADV_REMOVE).map_err(failed("madvise MADV_REMOVE"))?;
+    }
+    match bytes {
+        Some(bytes) => mapped.fill(bytes).map_err(failed("filling it"))?,
+        None => fill(images, desc.id, &mapped)?,
+    }
+    shm_detach(mapped).map_err(failed("shmdt"))?;
+    shm_set(desc.id, owner(desc)).map_err(failed("shmctl IPC_SET"))?;
+    if desc.mode & LOCKED != 0 {
+        shm_lock(desc.id).map_err(failed("shmctl SHM_LOCK"))?;
+    }
+    Ok(())
+}
+
+/// Removes a segment that had been removed while it was in use: it lives as long as it is attached.
+pub(crate) fn doom(entry: &IpcShmEntry) -> Result<()> {
+    if entry.desc.mode & DEST == 0 {
+        return Ok(());
+    }
+    Family::Shm.remove(entry.desc.id).map_err(failed(Family::Shm, &entry.desc, "shmctl IPC_RMID"))
+}
+
+fn fill(images: &ImageDir, id: u32, to: &Mapped) -> Result<()> {
+    let image = |e| Error::image(Phase::Memory, e);
+    let Some(pagemap) = images.pagemap(Kind::ShmemPagemap, id.into()).map_err(image)? else { return Ok(()) };
+    let name = Kind::ShmemPagemap.file_name(id.into());
+    let mut parts = Vec::new();
+    for r in &pagemap.records {
+        if r.is_in_parent() {
+            return Err(Error::new(Phase::Memory, name, "pages of a parent checkpoint cannot be restored yet"));
+        }
+        // Their order, alignment and number were checked when the image was read.
+        let len = r.page_count() * PAGE_BYTES;
+        if r.vaddr + len > to.len() {
+            let cause = format!("pages at {:#x} lie outside the {} bytes of the segment", r.vaddr, to.len());
+            return Err(Error::new(Phase::Memory, name, cause));
+        }
+        parts.push((to.start() + r.vaddr, len));
+    }
+    let present: Vec<(u64, u64)> =
+        parts.into_iter().zip(&pagemap.records).filter(|(_, r)| PagemapEntry::is_present(r)).map(|(p, _)| p).collect();
+    let Some(pages) = images.page_file(&pagemap).map_err(image)? else { return Ok(()) };
+    Mapped::read_parts(&[*to], pages.file(), 0, &present)
+        .map_err(|e| Error::os(Phase::Memory, name, "reading its pages", e))
+}
