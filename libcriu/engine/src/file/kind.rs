@@ -1,6 +1,6 @@
 //! What a kind of open file has to answer, and the list of kinds.
 
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use criu_images::ImageDir;
 use criu_images::messages::{FdTypes, FileEntry};
@@ -93,6 +93,11 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
 
     /// Lets go of descriptors that `prepare` made: the numbers are about to be the task's.
     fn close(&mut self) {}
+
+    /// The terminal that controls a session, for its leader to take, and the terminal's foreground group.
+    fn controlling(&self, _session: i32) -> Option<(BorrowedFd<'_>, i32)> {
+        None
+    }
 
     /// In every table that has it (the `at`th), when every descriptor of that table is at its number and every task exists.
     fn attach(&mut self, _plan: &Plan, _entry: &FileEntry, _fd: RawFd, _at: usize) -> Result<()> {

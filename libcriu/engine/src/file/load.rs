@@ -1,7 +1,7 @@
 //! Loads and checks the images of open files, and opens descriptions in the right process.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
 use criu_images::{ImageDir, ImageError, Kind};
@@ -150,6 +150,11 @@ impl RestoreFiles {
         let own = entry.reg.as_ref().map(|r| r.flags).or(entry.memfd.as_ref().map(|m| m.flags)).unwrap_or(0);
         let kind = kind_of(&entry)?;
         self.kinds[kind].open_again(&mut self.plan, &entry, flags.unwrap_or(own))
+    }
+
+    /// The terminal that a session's leader has to take as the controlling one, and its foreground group.
+    pub fn controlling(&self, session: i32) -> Option<(BorrowedFd<'_>, i32)> {
+        self.kinds.iter().find_map(|k| k.controlling(session))
     }
 
     /// In the coordinator, when the restore is complete: removes links that the dump made for it.

@@ -15,6 +15,7 @@ use super::world::World;
 use crate::error::{Error, Phase, Result};
 use crate::sys::control::SharedControl;
 use crate::sys::spawn::{self, Kinship};
+use crate::sys::tty::take_as_controlling;
 
 /// Starts the task `index` as a child of this process. Returns in this process only.
 pub(crate) fn fork(world: &mut World, index: usize, inheritance: Option<&Inheritance<'_>>) -> Result<i32> {
@@ -146,6 +147,7 @@ fn become_task(
         world.ipc.settle()?;
     }
     enter_group(world, index)?;
+    bring_to_foreground(world, index)?;
     bury(checkpoint, task)?;
     wait_for_all(world);
     write_own_proc_files(task)?;
@@ -186,6 +188,11 @@ fn fork_child(world: &mut World, child: usize, inheritance: &Inheritance<'_>) ->
 fn enter_session(world: &World, index: usize) -> Result<()> {
     if world.checked.kin.sessions[index] == Session::Lead {
         rustix::process::setsid().map_err(|e| Error::os(Phase::Fork, "session", "setsid", e))?;
+        // Before there are children, which inherit it.
+        if let Some((terminal, _)) = world.files.controlling(world.checked.checkpoint.tasks[index].pid) {
+            take_as_controlling(terminal)
+                .map_err(|e| Error::os(Phase::Fork, "controlling terminal", "ioctl TIOCSCTTY", e))?;
+        }
     }
     if world.checked.kin.groups[index] == Group::Lead && world.checked.kin.sessions[index] != Session::Lead {
         set_group(0).map_err(|e| Error::os(Phase::Fork, "process group", "setpgid", e))?;
@@ -207,14 +214,40 @@ fn grouped(world: &World, index: usize) {
     SharedControl::wake(&slot.grouped);
 }
 
+fn await_group_of(world: &World, other: usize) {
+    let slot = &world.control.slots()[other];
+    while slot.grouped.load(Ordering::SeqCst) == 0 {
+        SharedControl::wait(&slot.grouped, 0, Duration::from_secs(1));
+    }
+}
+
+/// As the leader of a session with a terminal: gives the terminal to the group that had it.
+fn bring_to_foreground(world: &World, index: usize) -> Result<()> {
+    let tasks = &world.checked.checkpoint.tasks;
+    let task = &tasks[index];
+    if world.checked.kin.sessions[index] != Session::Lead {
+        return Ok(());
+    }
+    let Some((terminal, group)) = world.files.controlling(task.pid) else { return Ok(()) };
+    let Some(foreground) = rustix::process::Pid::from_raw(group) else { return Ok(()) };
+    let set = || {
+        rustix::termios::tcsetpgrp(terminal, foreground)
+            .map_err(|e| Error::os(Phase::Fork, format!("foreground group {group}"), "ioctl TIOCSPGRP", e))
+    };
+    // In the background this signal would stop it; it is blocked, as all are.
+    match tasks.iter().position(|t| t.pgid == group && t.sid == task.pid) {
+        Some(member) => {
+            await_group_of(world, member);
+            set()
+        }
+        // The shell has not seen yet that the group has ended.
+        None => with_lost_group(group, set),
+    }
+}
+
 fn enter_group(world: &World, index: usize) -> Result<()> {
     let task = &world.checked.checkpoint.tasks[index];
-    let wait_for = |other: usize| {
-        let slot = &world.control.slots()[other];
-        while slot.grouped.load(Ordering::SeqCst) == 0 {
-            SharedControl::wait(&slot.grouped, 0, Duration::from_secs(1));
-        }
-    };
+    let wait_for = |other: usize| await_group_of(world, other);
     let there = || rustix::process::getpgrp().as_raw_nonzero().get() == task.pgid;
     let join = |group: i32| {
         if there() { Ok(()) } else { set_group(group) }
@@ -244,6 +277,14 @@ fn enter_group(world: &World, index: usize) -> Result<()> {
 
 /// A short-lived child with the pid of the leader that is gone makes the group.
 fn make_lost_group(leader: i32) -> Result<()> {
+    let failed = |e: rustix::io::Errno| Error::os(Phase::Fork, format!("process group {leader}"), "setpgid", e);
+    with_lost_group(leader, || {
+        rustix::process::setpgid(None, rustix::process::Pid::from_raw(leader)).map_err(failed)
+    })
+}
+
+/// Runs `f` while there is a group whose leader is gone otherwise.
+fn with_lost_group(leader: i32, f: impl FnOnce() -> Result<()>) -> Result<()> {
     let failed = |call: &str, e: std::io::Error| Error::os(Phase::Fork, format!("process group {leader}"), call, e);
     match spawn::fork_as(leader, Kinship::default()) {
         Ok(0) => loop {
@@ -253,12 +294,12 @@ fn make_lost_group(leader: i32) -> Result<()> {
         },
         Ok(pid) => {
             let child = rustix::process::Pid::from_raw(pid);
-            let result = rustix::process::setpgid(child, child).and_then(|()| rustix::process::setpgid(None, child));
+            let result = rustix::process::setpgid(child, child).map_err(|e| failed("setpgid", e.into())).and_then(|()| f());
             if let Some(child) = child {
                 rustix::process::kill_process(child, rustix::process::Signal::KILL).ok();
             }
             spawn::reap(pid);
-            result.map_err(|e| failed("setpgid", e.into()))
+            result
         }
         Err(e) => Err(fork_failed(leader, e)),
     }

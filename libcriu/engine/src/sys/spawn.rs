@@ -46,6 +46,53 @@ pub fn fork_as(pid: i32, kinship: Kinship) -> io::Result<i32> {
     if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret as i32) }
 }
 
+/// Starts a copy of this (single-threaded) process that runs `f` and ends.
+pub fn fork_plain(f: impl FnOnce()) -> io::Result<i32> {
+    // SAFETY: the caller has one thread, so that no lock is held by a thread that does not exist in the copy.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            f();
+            exit_now(0)
+        }
+        pid => Ok(pid),
+    }
+}
+
+/// Runs `f` in a copy of this process and returns the bytes it makes. The copy finishes what it has begun even when this
+/// process is killed meanwhile.
+///
+/// # Errors
+/// Those of pipe2 and fork; UnexpectedEof: the copy died.
+pub fn run_apart(f: impl FnOnce() -> Vec<u8>) -> io::Result<Vec<u8>> {
+    use std::io::{Read, Write};
+    let (mut from, mut to) = io::pipe()?;
+    // SAFETY: the copy runs `f`, which takes no lock of another thread but the allocator's, which the C library makes
+    // usable after fork; it leaves without returning.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            block_signals();
+            let bytes = f();
+            // A length in front: all of it, or the copy died.
+            let len = (bytes.len() as u64).to_le_bytes();
+            let told = to.write_all(&len).and_then(|()| to.write_all(&bytes));
+            exit_now(i32::from(told.is_err()))
+        }
+        pid => {
+            drop(to);
+            let mut bytes = Vec::new();
+            let read = from.read_to_end(&mut bytes);
+            reap(pid);
+            read?;
+            match bytes.split_first_chunk::<8>() {
+                Some((len, rest)) if u64::from_le_bytes(*len) == rest.len() as u64 => Ok(rest.to_vec()),
+                _ => Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+    }
+}
+
 /// Ends this process without running any handler, buffer flush or destructor.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit has no preconditions.

@@ -1,7 +1,7 @@
 //! Terminal settings as the kernel has them.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// How many control characters the kernel's struct termios has.
 pub(crate) const CONTROL_CHARACTERS: usize = 19;
@@ -51,9 +51,91 @@ pub(crate) fn set_termios(fd: BorrowedFd<'_>, t: &Termios) -> io::Result<()> {
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TCSETS, t) })
 }
 
+/// Sets which settings cannot be changed by the unprivileged.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN.
+pub(crate) fn set_locked(fd: BorrowedFd<'_>, t: &Termios) -> io::Result<()> {
+    // SAFETY: as in `set_termios`.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSLCKTRMIOS, t) })
+}
+
 /// Makes a terminal the controlling one of this process, which leads a session without one.
-#[cfg(test)]
 pub(crate) fn take_as_controlling(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: integers only.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSCTTY, 0) })
+}
+
+/// What is on or off at one end of a pseudo terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Switch {
+    /// The slave cannot be opened; of a master.
+    Locked,
+    /// Reads are headed by a byte of status; of a master.
+    Packet,
+    /// Nobody can open it again.
+    Exclusive,
+}
+
+fn get_number(fd: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<i32> {
+    let mut n: libc::c_int = 0;
+    // SAFETY: callers name requests that write one int.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), request, &mut n) })?;
+    Ok(n)
+}
+
+/// # References
+/// ioctl_tty(2); TIOCGPKT, TIOCGPTLCK and TIOCGEXCL: Linux 3.8
+pub(crate) fn switch(fd: BorrowedFd<'_>, which: Switch) -> io::Result<bool> {
+    let request = match which {
+        Switch::Locked => libc::TIOCGPTLCK,
+        Switch::Packet => libc::TIOCGPKT,
+        Switch::Exclusive => libc::TIOCGEXCL,
+    };
+    Ok(get_number(fd, request)? != 0)
+}
+
+pub(crate) fn set_switch(fd: BorrowedFd<'_>, which: Switch, on: bool) -> io::Result<()> {
+    let n = libc::c_int::from(on);
+    let request = match which {
+        Switch::Locked => libc::TIOCSPTLCK,
+        Switch::Packet => libc::TIOCPKT,
+        Switch::Exclusive => {
+            let request = if on { libc::TIOCEXCL } else { libc::TIOCNXCL };
+            // SAFETY: no argument.
+            return check(unsafe { libc::ioctl(fd.as_raw_fd(), request) });
+        }
+    };
+    // SAFETY: both requests read one int.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), request, &n) })
+}
+
+/// The number below /dev/pts of a master.
+pub(crate) fn pty_index(master: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(get_number(master, libc::TIOCGPTN)? as u32)
+}
+
+/// The device behind a description, also one of /dev/tty: 12 bits major above 20 bits minor.
+///
+/// # Errors
+/// EIO: it was hung up.
+pub(crate) fn device(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let n = get_number(fd, libc::TIOCGDEV)? as u32;
+    Ok(((n >> 8) & 0xfff) << 20 | (n >> 12) & 0xf_ff00 | n & 0xff)
+}
+
+/// The number of the line discipline; 0 is that of ordinary terminals.
+pub(crate) fn discipline(fd: BorrowedFd<'_>) -> io::Result<i32> {
+    get_number(fd, libc::TIOCGETD)
+}
+
+/// Opens the slave of a master that is not locked.
+///
+/// # References
+/// ioctl_tty(2), TIOCGPTPEER (Linux 4.13)
+pub(crate) fn open_peer(master: BorrowedFd<'_>, flags: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the request takes open(2) flags.
+    let fd = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
+    check(fd)?;
+    Ok(super::descriptor::adopt(fd))
 }

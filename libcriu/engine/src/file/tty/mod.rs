@@ -1,10 +1,21 @@
-//! Terminals: only the one of a session whose leader is outside the tree (`shell_job`). Its descriptors come back on the
-//! terminal that the restore was started from: `inherit_fd` with the key `tty[RDEV:DEV]`, or the engine's standard input.
-//! The line settings the job had made are set again there.
+//! Terminals.
 //!
-//! Limits, refused by name: pseudo terminals whose master or session is in the tree, consoles, `/dev/tty` of such.
+//! A pseudo terminal whose master is in the tree comes back as a whole: number, settings, size, modes, what waits in it in
+//! both directions, and as the controlling terminal of the session it had, foreground group included. Of a slave whose master
+//! is closed nothing but hung-up descriptions is left. A terminal whose master is outside can be that of a shell which
+//! the job was started from (`shell_job`): its descriptors come back on the terminal that the restore was started from,
+//! `inherit_fd` with the key `tty[RDEV:DEV]`, or the engine's standard input; the settings the job had made are made again.
+//!
+//! What waits in a terminal can only be seen by taking it out (`buffer`): the dump does that last, and puts it back at once.
+//!
+//! Limits, refused by name: consoles and serial lines; another line discipline; stopped output (^S); a change of state in
+//! packet mode not read yet; an echo in a terminal whose slave was never open. Lost: what was typed into a master whose slave
+//! was never open and does not echo; the speed of a pseudo terminal where it is not one of the standard ones.
 
+mod buffer;
+mod control;
 mod dump;
+mod pair;
 mod restore;
 #[cfg(test)]
 mod tests;
@@ -13,6 +24,18 @@ use criu_images::messages::{FdTypes, TermiosEntry};
 
 use super::kind::FileKind;
 use crate::sys::tty::{CONTROL_CHARACTERS, Termios};
+
+/// Major of the slaves of pseudo terminals.
+const PTS_MAJOR: u32 = 136;
+/// Masters are opened through this device.
+const PTMX: (u32, u32) = (5, 2);
+/// `/dev/tty`: whatever controls the process that opens it.
+const DEV_TTY: (u32, u32) = (5, 0);
+
+/// A device number as the terminal images have it: that of the C library, cut to 32 bits.
+const fn image_rdev((major, minor): (u32, u32)) -> u32 {
+    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
+}
 
 pub(crate) const KIND: FileKind = FileKind {
     types: &[FdTypes::Tty],
