@@ -17,7 +17,10 @@ pub enum Surroundings {
     Plain,
     /// It leads a session on a terminal of its own.
     Terminal,
-    /// It is the first process of a pid namespace, with a /proc to match: every other pid is free.
+    /// /dev/pts is its own.
+    OwnTerminals,
+    /// It is the first process of a pid namespace, with a /proc and /dev/pts to match: every other pid and every number of
+    /// a pseudo terminal is free.
     PidNamespace,
 }
 
@@ -73,6 +76,9 @@ fn clear(folder: &Path) {
     }
 }
 
+/// Mounts a /dev/pts of its own and becomes the program given, `$0` with its arguments.
+const OWN_TERMINALS: &str = "mount -t devpts -o ptmxmode=666 devpts /dev/pts && exec \"$0\" \"$@\"";
+
 fn in_process(job: &Job, layout: &Layout, folder: &Path) -> Outcome {
     let me = std::env::current_exe().map_err(failed)?;
     fs::create_dir_all(&layout.room).map_err(failed)?;
@@ -84,9 +90,15 @@ fn in_process(job: &Job, layout: &Layout, folder: &Path) -> Outcome {
             script.args(["-qec", &format!("{} {}", me.display(), args.join(" ")), "/dev/null"]);
             script
         }
+        Surroundings::OwnTerminals => {
+            let mut unshare = Command::new("unshare");
+            unshare.args(["--mount", "sh", "-c", OWN_TERMINALS]).arg(&me);
+            unshare
+        }
         Surroundings::PidNamespace => {
             let mut unshare = Command::new("unshare");
-            unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(&me);
+            let args = ["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", OWN_TERMINALS];
+            unshare.args(args).arg(&me);
             unshare
         }
     };

@@ -20,8 +20,9 @@ use crate::suite::wanted;
 use crate::trial::accepted;
 use crate::verdict::{Outcome, Stop, Summary, failed};
 
-/// Folders whose kinds the engine restores so far.
-const FOLDERS: [&str; 5] = ["files", "threads", "tree", "task", "memory"];
+/// Folders whose kinds the engine restores so far, and the options they need.
+const FOLDERS: [(&str, &[&str]); 6] =
+    [("files", &[]), ("threads", &[]), ("tree", &[]), ("task", &[]), ("memory", &[]), ("tty", &["--shell-job"])];
 
 /// xsave component bits and the CPU flag that each needs.
 const COMPONENTS: [(u32, &str); 8] = [
@@ -39,7 +40,7 @@ const COMPONENTS: [(u32, &str); 8] = [
 pub fn run(layout: &Layout, filters: &[String]) -> Summary {
     let jobs: Vec<Job> = FOLDERS
         .iter()
-        .flat_map(|f| Route::ALL.iter().map(move |r| format!("golden/{f}/{}", r.name())))
+        .flat_map(|f| Route::ALL.iter().map(move |r| format!("golden/{}/{}", f.0, r.name())))
         .filter(|name| wanted(name, filters))
         .map(|name| Job { name, surroundings: Surroundings::PidNamespace })
         .collect();
@@ -70,7 +71,10 @@ fn steps(which: &str, route: Route, layout: &Layout, folder: &Path) -> Outcome {
     let result = format!("/tmp/golden-{which}.res");
     let _ = fs::remove_file(&result);
     let (root, lacking) = needs(&images)?;
-    let answer = Engine { layout, route, patience: Duration::from_secs(60), terminal: false }.restore(&images, &[])?;
+    let options = FOLDERS.iter().find(|f| f.0 == which).map_or(&[][..], |f| f.1);
+    let options: Vec<String> = options.iter().map(|o| o.to_string()).collect();
+    let answer =
+        Engine { layout, route, patience: Duration::from_secs(60), terminal: false }.restore(&images, &options)?;
     if !lacking.is_empty() {
         return refused_for_cpu(&lacking, answer.ok, &format!("{}\n{}", answer.output, answer.log));
     }

@@ -19,6 +19,7 @@
 //! | `Needs` | commands without which the subject is skipped |
 //! | `Seconds` | how long it may take to get ready or to check itself; 20 by default |
 //! | `Terminal` | `yes`: standard descriptors are the terminal of a session outside the tree |
+//! | `Terminals` | `own`: it runs where /dev/pts is its own, so that numbers of pseudo terminals are free for it |
 
 use std::fs;
 use std::io;
@@ -45,6 +46,7 @@ pub struct Subject {
     pub needs: Vec<String>,
     pub patience: Duration,
     pub terminal: bool,
+    pub own_terminals: bool,
 }
 
 impl Subject {
@@ -106,6 +108,7 @@ pub fn read(source: &Path) -> io::Result<Vec<Subject>> {
         needs: words(&text, "Needs"),
         patience: Duration::from_secs(seconds),
         terminal: fact(&text, "Terminal").as_deref() == Some("yes"),
+        own_terminals: fact(&text, "Terminals").as_deref() == Some("own"),
     };
     let variants = words(&text, "Variants");
     if variants.is_empty() {

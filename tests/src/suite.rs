@@ -21,7 +21,11 @@ pub fn subjects(layout: &Layout) -> io::Result<Vec<Subject>> {
 pub fn run(subjects: &[Subject], layout: &Layout, filters: &[String], at_once: usize) -> Summary {
     let job = |c: &Case| Job {
         name: c.name(),
-        surroundings: if c.subject.terminal { Surroundings::Terminal } else { Surroundings::Plain },
+        surroundings: match &c.subject {
+            s if s.terminal => Surroundings::Terminal,
+            s if s.own_terminals => Surroundings::OwnTerminals,
+            _ => Surroundings::Plain,
+        },
     };
     let jobs: Vec<Job> =
         subjects.iter().flat_map(case::all).map(|c| job(&c)).filter(|j| wanted(&j.name, filters)).collect();

@@ -278,9 +278,7 @@ fn enter_group(world: &World, index: usize) -> Result<()> {
 /// A short-lived child with the pid of the leader that is gone makes the group.
 fn make_lost_group(leader: i32) -> Result<()> {
     let failed = |e: rustix::io::Errno| Error::os(Phase::Fork, format!("process group {leader}"), "setpgid", e);
-    with_lost_group(leader, || {
-        rustix::process::setpgid(None, rustix::process::Pid::from_raw(leader)).map_err(failed)
-    })
+    with_lost_group(leader, || rustix::process::setpgid(None, rustix::process::Pid::from_raw(leader)).map_err(failed))
 }
 
 /// Runs `f` while there is a group whose leader is gone otherwise.
@@ -294,7 +292,8 @@ fn with_lost_group(leader: i32, f: impl FnOnce() -> Result<()>) -> Result<()> {
         },
         Ok(pid) => {
             let child = rustix::process::Pid::from_raw(pid);
-            let result = rustix::process::setpgid(child, child).map_err(|e| failed("setpgid", e.into())).and_then(|()| f());
+            let result =
+                rustix::process::setpgid(child, child).map_err(|e| failed("setpgid", e.into())).and_then(|()| f());
             if let Some(child) = child {
                 rustix::process::kill_process(child, rustix::process::Signal::KILL).ok();
             }

@@ -129,7 +129,8 @@ pub(crate) fn discipline(fd: BorrowedFd<'_>) -> io::Result<i32> {
     get_number(fd, libc::TIOCGETD)
 }
 
-/// Opens the slave of a master that is not locked.
+/// Opens the slave of a master that is not locked, close-on-exec. (With O_CLOEXEC among the flags the kernel would keep it
+/// as one of the description's.)
 ///
 /// # References
 /// ioctl_tty(2), TIOCGPTPEER (Linux 4.13)
@@ -137,5 +138,7 @@ pub(crate) fn open_peer(master: BorrowedFd<'_>, flags: i32) -> io::Result<OwnedF
     // SAFETY: the request takes open(2) flags.
     let fd = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
     check(fd)?;
-    Ok(super::descriptor::adopt(fd))
+    let fd = super::descriptor::adopt(fd);
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
 }

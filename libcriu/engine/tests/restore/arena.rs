@@ -59,6 +59,9 @@ pub fn prepare() -> Result<(), String> {
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).map_err(text("private mounts"))?;
     mount("proc", "/proc", "proc", MountFlags::empty(), None).map_err(text("mount /proc"))?;
     mount("tmpfs", "/tmp", "tmpfs", MountFlags::empty(), None).map_err(text("mount /tmp"))?;
+    // Every number of a pseudo terminal is free in it.
+    mount("devpts", "/dev/pts", "devpts", MountFlags::empty(), Some(c"ptmxmode=666"))
+        .map_err(text("mount /dev/pts"))?;
     rustix::process::setsid().ok();
     Ok(())
 }
@@ -107,10 +110,19 @@ impl Operator for Quiet {
     }
 }
 
+/// The options that the golden checkpoint in this folder was made with.
+fn made_with(images: &Path) -> CriuOpts {
+    match images.file_name().and_then(|n| n.to_str()) {
+        Some("images-tty") => CriuOpts { shell_job: Some(true), ..CriuOpts::default() },
+        Some("images-locks") => CriuOpts { file_locks: Some(true), ..CriuOpts::default() },
+        _ => CriuOpts::default(),
+    }
+}
+
 pub fn options(images: &Path, sibling: bool) -> Result<Options, String> {
     let open = || File::open(images).map(std::os::fd::OwnedFd::from).map_err(|e| e.to_string());
     Ok(Options {
-        msg: CriuOpts::default(),
+        msg: made_with(images),
         pid: 0,
         images_dir: open()?,
         work_dir: open()?,

@@ -29,6 +29,8 @@ const CASES: &[Case] = &[
     Case { name: "golden_threads", run: || golden::restores("threads") },
     Case { name: "golden_tree", run: || golden::restores("tree") },
     Case { name: "golden_memory", run: || golden::restores("memory") },
+    Case { name: "golden_tty", run: || golden::restores("tty") },
+    Case { name: "transposed_tty", run: || transposed::restores("tty") },
     Case { name: "transposed_task", run: || transposed::restores("task") },
     Case { name: "transposed_files", run: || transposed::restores("files") },
     Case { name: "transposed_threads", run: || transposed::restores("threads") },

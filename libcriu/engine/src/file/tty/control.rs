@@ -1,5 +1,9 @@
 //! Sessions and their controlling terminals, as /proc/PID/stat tells.
 
+use std::path::Path;
+
+use crate::file::path::{lstat, same};
+
 /// A task's session and controlling terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Control {
@@ -28,14 +32,19 @@ impl Control {
     }
 }
 
-/// A process outside of `tasks` that has the pseudo terminal `rdev` (open below `path`, or as its controlling one).
-pub(super) fn outsider(path: &str, rdev: u32, is_in_tree: impl Fn(i32) -> bool) -> Option<i32> {
+/// A process outside of the tree that has the slave at `path` open.
+pub(super) fn outsider(path: &str, is_in_tree: impl Fn(i32) -> bool) -> Option<i32> {
     let own = std::process::id() as i32;
+    let there = lstat(path.as_bytes()).ok()?;
     let pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+    // Another instance of devpts has the same paths.
+    let is_it = |fd: &Path| {
+        std::fs::read_link(fd).is_ok_and(|link| link.as_os_str() == path)
+            && rustix::fs::stat(fd).is_ok_and(|stat| same(&stat, &there))
+    };
     let has = |pid: &i32| {
         let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        Control::of(*pid).is_ok_and(|c| c.rdev == rdev)
-            || fds.into_iter().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|link| link.as_os_str() == path))
+        fds.into_iter().any(|fd| is_it(&fd.path()))
     };
     pids.into_iter().filter(|&pid: &i32| pid != own && !is_in_tree(pid)).find(has)
 }

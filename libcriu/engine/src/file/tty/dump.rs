@@ -208,7 +208,9 @@ impl Ttys {
         }
         let fd = seen.dup.as_fd();
         if discipline(fd).map_err(|e| Unsaved::os(seen, "ioctl TIOCGETD", e))? != 0 {
-            return Err(Unsaved::because("a terminal with another line discipline than the ordinary one").hint(CLOSE_IT));
+            return Err(
+                Unsaved::because("a terminal with another line discipline than the ordinary one").hint(CLOSE_IT)
+            );
         }
         let control = Control::of(seen.task.pid).map_err(|e| Unsaved::os(seen, "reading /proc/PID/stat", e))?;
         let settings = termios(fd, Which::Settings).map_err(|e| Unsaved::os(seen, "ioctl TCGETS", e))?;
@@ -334,7 +336,7 @@ impl Pty {
                     if is_locked {
                         refuse("it was locked after its slave was closed".into(), "unlock it");
                     }
-                } else if let Some(other) = outsider(&path, rdev, |p| common.tasks.contains_key(&p)) {
+                } else if let Some(other) = outsider(&path, |p| common.tasks.contains_key(&p)) {
                     refuse(format!("its slave is open in process {other}, which is outside the tree"), "dump both");
                 } else if waits > 0 {
                     let cause = "an echo waits in it, but nobody has opened its slave yet";
@@ -373,8 +375,9 @@ impl Pty {
         let failed = |call: &str, e: std::io::Error| Error::os(Phase::Save, &*object, call, e).pid(pid);
         let slave = match slave {
             Some(slave) => slave,
-            None if self.is_closed => open_peer(master.as_fd(), libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC)
-                .map_err(|e| failed("ioctl TIOCGPTPEER", e))?,
+            None if self.is_closed => {
+                open_peer(master.as_fd(), libc::O_RDWR | libc::O_NOCTTY).map_err(|e| failed("ioctl TIOCGPTPEER", e))?
+            }
             None => return Ok(()),
         };
         let packets = switch(master.as_fd(), Switch::Packet).map_err(|e| failed("ioctl TIOCGPKT", e))?;

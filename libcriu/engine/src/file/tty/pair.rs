@@ -200,7 +200,7 @@ impl Pair {
 }
 
 fn peer(master: &OwnedFd, flags: i32) -> std::io::Result<OwnedFd> {
-    open_peer(master.as_fd(), flags | libc::O_NOCTTY | libc::O_CLOEXEC)
+    open_peer(master.as_fd(), flags | libc::O_NOCTTY)
 }
 
 /// Opens masters until one has the number: the kernel gives the lowest that is free.

@@ -3,8 +3,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use criu_images::messages::CriuOpts;
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
 use rustix::io::{ioctl_fionread, read, write};
-use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 
 use super::buffer::{Ends, Waiting};
 use crate::file::tests::{blockers, round_trip, round_trips};
@@ -85,7 +85,7 @@ fn without_the_option_it_is_refused() {
 fn pair(change: impl FnOnce(&mut Termios)) -> (OwnedFd, OwnedFd) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     unlockpt(&master).unwrap();
-    let slave = open_peer(master.as_fd(), libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC).unwrap();
+    let slave = open_peer(master.as_fd(), libc::O_RDWR | libc::O_NOCTTY).unwrap();
     let mut settings = termios(slave.as_fd(), Which::Settings).unwrap();
     change(&mut settings);
     set_termios(slave.as_fd(), &settings).unwrap();
@@ -158,7 +158,9 @@ fn a_pair_comes_back_with_what_waits_in_it() {
         assert_eq!((settings.lflag & ECHO, settings.cc[4]), (0, 5));
         assert_eq!(tcgetwinsize(borrow(31)).unwrap().ws_col, 33);
         let on = |fd, which| switch(borrow(fd), which).unwrap();
-        assert!(on(31, Switch::Exclusive) && on(30, Switch::Packet) && on(32, Switch::Locked) && !on(33, Switch::Locked));
+        assert!(
+            on(31, Switch::Exclusive) && on(30, Switch::Packet) && on(32, Switch::Locked) && !on(33, Switch::Locked)
+        );
         let mut buf = [0; 64];
         let mut get = |fd| read(borrow(fd), &mut buf).map(|n| String::from_utf8_lossy(&buf[..n]).into_owned());
         assert_eq!(get(30).unwrap(), "\0said");

@@ -1,0 +1,136 @@
+// What: pseudo terminals: a session with its controlling terminal, foreground and background groups; waiting bytes, modes; ends left alone.
+// Variants: session bytes ends
+// Terminals: own
+#include "victim.h"
+#include <sys/ioctl.h>
+#include <termios.h>
+static int master_of(char *name, size_t n) {
+  int m = open("/dev/ptmx", O_RDWR | O_NOCTTY), unlock = 0;
+  CHECK(m >= 0 && ioctl(m, TIOCSPTLCK, &unlock) == 0 && ptsname_r(m, name, n) == 0);
+  return m;
+}
+static void settings(int fd, int on, int off, int vmin) {
+  struct termios t;
+  CHECK(tcgetattr(fd, &t) == 0);
+  t.c_lflag = (t.c_lflag | on) & ~off;
+  if (vmin) t.c_cc[VMIN] = vmin;
+  CHECK(tcsetattr(fd, TCSANOW, &t) == 0);
+}
+static int reads(int fd, const char *text) {
+  char b[4096];
+  ssize_t n = read(fd, b, sizeof b);
+  return n == (ssize_t)strlen(text) && !memcmp(b, text, n);
+}
+// Until what is on its way has arrived.
+static void await_bytes(int fd, int wanted) {
+  int n = 0;
+  for (int i = 0; i < 5000 && ioctl(fd, FIONREAD, &n) == 0 && n < wanted; i++) sleep_ms(1);
+  CHECK(n >= wanted);
+}
+
+// ---- a shell, its foreground job, a job in the background
+static void shell(const char *name) {
+  setsid();
+  int s = open(name, O_RDWR), t;
+  CHECK(s >= 0 && tcgetsid(s) == getpid() && (t = open("/dev/tty", O_RDWR | O_NONBLOCK)) >= 0);
+  pid_t job = fork();
+  if (!job) {
+    signal(SIGUSR1, SIG_DFL);
+    setpgid(0, 0);
+    mark("job");
+    for (;;) pause();
+  }
+  pid_t background = fork();
+  if (!background) {
+    setpgid(0, 0);
+    mark("background");
+    wait_go();
+    // A read in the background stops it.
+    char c;
+    read(s, &c, 1);
+    _exit(3);
+  }
+  await_mark("job");
+  await_mark("background");
+  signal(SIGTTOU, SIG_IGN);
+  CHECK(tcsetpgrp(s, job) == 0);
+  mark("shell");
+  wait_go();
+  struct winsize size;
+  CHECK(tcgetsid(s) == getpid() && tcgetpgrp(s) == job && getpgid(job) == job && getpgid(background) == background);
+  CHECK(tcgetsid(t) == getpid() && ioctl(t, TIOCGWINSZ, &size) == 0 && size.ws_row == 33 && size.ws_col == 101);
+  CHECK(fcntl(t, F_GETFL) & O_NONBLOCK);
+  int status, again = open("/dev/tty", O_RDWR);
+  CHECK(again >= 0 && write(again, "ready", 5) == 5);
+  // ^C reaches the job, not this.
+  CHECK(waitpid(job, &status, 0) == job && WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+  pass_on(background);
+  CHECK(waitpid(background, &status, WUNTRACED) == background && WIFSTOPPED(status) && WSTOPSIG(status) == SIGTTIN);
+  CHECK(kill(background, SIGKILL) == 0 && tcsetpgrp(s, getpgrp()) == 0 && reads(s, "last line\n"));
+  _exit(5);
+}
+static void session(void) {
+  char name[64];
+  int m = master_of(name, sizeof name);
+  struct winsize size = {33, 101, 0, 0};
+  CHECK(ioctl(m, TIOCSWINSZ, &size) == 0);
+  pid_t child = fork();
+  if (!child) {
+    close(m);
+    shell(name);
+  }
+  await_mark("shell");
+  ready_and_wait();
+  pass_on(child);
+  CHECK(reads(m, "ready") && write(m, "\003", 1) == 1);
+  expect_exit(child, (write(m, "last line\n", 10), 5));
+}
+
+// ---- what waits in both directions, by lines and by bytes; packet and exclusive mode
+static void bytes(void) {
+  char name[64], raw_name[64];
+  int m = master_of(name, sizeof name), s = open(name, O_RDWR | O_NOCTTY | O_NONBLOCK), on = 1;
+  int rm = master_of(raw_name, sizeof raw_name), rs = open(raw_name, O_RDWR | O_NOCTTY);
+  settings(s, 0, ECHO, 0);
+  settings(rs, 0, ECHO | ICANON | ISIG, 1);
+  CHECK(write(m, "one\ntwo\004\nthree\n", 15) == 15 && write(s, "out\n", 4) == 4);
+  await_bytes(s, 14);
+  await_bytes(m, 5);
+  CHECK(write(m, "fo", 2) == 2 && write(rm, "\003raw\n", 5) == 5);
+  await_bytes(rs, 5);
+  CHECK(ioctl(m, TIOCPKT, &on) == 0 && ioctl(s, TIOCEXCL) == 0);
+  ready_and_wait();
+  int packet = 0, exclusive = 0;
+  CHECK(ioctl(m, TIOCGPKT, &packet) == 0 && packet && ioctl(s, TIOCGEXCL, &exclusive) == 0 && exclusive);
+  char b[16];
+  CHECK(read(m, b, 16) == 6 && !memcmp(b, "\0out\r\n", 6));
+  CHECK(reads(s, "one\n") && reads(s, "two") && reads(s, "\n") && reads(s, "three\n"));
+  CHECK(read(s, b, 16) == -1 && errno == EAGAIN && write(m, "\177our\n", 5) == 5);
+  await_bytes(s, 5);
+  CHECK(reads(s, "four\n") && reads(rs, "\003raw\n"));
+  CHECK(write(rs, "x\n", 2) == 2 && reads(rm, "x\r\n"));
+}
+
+// ---- a master never unlocked, one whose slave was closed, a slave whose master was closed
+static void ends(void) {
+  char name[64], gone[64], b[16];
+  int never = open("/dev/ptmx", O_RDWR | O_NOCTTY), locked = 0, number, was;
+  CHECK(never >= 0 && ioctl(never, TIOCGPTN, &was) == 0);
+  int m = master_of(name, sizeof name), s = open(name, O_RDWR | O_NOCTTY);
+  CHECK(write(s, "bye", 3) == 3 && close(s) == 0);
+  int closed = master_of(gone, sizeof gone), hung = open(gone, O_RDWR | O_NOCTTY);
+  CHECK(hung >= 0 && close(closed) == 0);
+  CHECK(chmod(name, 0640) == 0 && chown(name, 5, 6) == 0);
+  ready_and_wait();
+  struct stat st;
+  CHECK(ioctl(never, TIOCGPTLCK, &locked) == 0 && locked && ioctl(never, TIOCGPTN, &number) == 0 && number == was);
+  CHECK(stat(name, &st) == 0 && (st.st_mode & 07777) == 0640 && st.st_uid == 5 && st.st_gid == 6);
+  CHECK(reads(m, "bye") && read(m, b, 16) == -1 && errno == EIO);
+  CHECK((s = open(name, O_RDWR | O_NOCTTY)) >= 0 && write(s, "again", 5) == 5 && reads(m, "again"));
+  CHECK(read(hung, b, 16) == 0 && write(hung, "x", 1) == -1 && errno == EIO);
+}
+static void victim(void) {
+  if (is("session")) session();
+  else if (is("bytes")) bytes();
+  else ends();
+}
