@@ -7,7 +7,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
 
-use criu_images::messages::{CriuOpts, CriuPageServerInfo, CriuReq, CriuReqType, CriuVethPair, UnixSk};
+use criu_images::messages::{
+    CoreEntry, CriuOpts, CriuPageServerInfo, CriuReq, CriuReqType, CriuVethPair, UnixSk, core_entry,
+};
+use criu_images::{ImageDir, Kind};
 use prost::Message;
 
 mod generator;
@@ -76,11 +79,11 @@ fn compile(source: &str, program: &Path, linking: &[String]) {
 }
 
 fn run(name: &str, program: &Path) {
-    run_under(&[], name, program);
+    run_under(&[], name, program, &[]);
 }
 
 /// Runs the program as the argument of another.
-fn run_under(tool: &[&str], name: &str, program: &Path) {
+fn run_under(tool: &[&str], name: &str, program: &Path, args: &[&Path]) {
     let room = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("room-{name}"));
     let _ = fs::remove_dir_all(&room);
     fs::create_dir_all(&room).expect("a folder");
@@ -88,6 +91,7 @@ fn run_under(tool: &[&str], name: &str, program: &Path) {
         .args(["-k", "5", "120"])
         .args(tool)
         .arg(program)
+        .args(args)
         .current_dir(&room)
         .env("LD_LIBRARY_PATH", stage().join("lib"))
         .output()
@@ -198,6 +202,43 @@ fn the_end_of_a_pipe() {
     shared("pipe_end.c");
 }
 
+/// A checkpoint made by CRIU 4.2, spoiled so that the root's core says something else of its machine.
+fn spoiled(name: &str, spoil: impl Fn(&mut CoreEntry)) -> PathBuf {
+    let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&to);
+    fs::create_dir_all(&to).expect("a folder");
+    let images = fs::read_dir(root().join("tests/golden/task")).expect("the checkpoint").flatten();
+    for image in images.filter(|i| i.path().is_file()) {
+        fs::copy(image.path(), to.join(image.file_name())).expect("an image");
+        let file = image.file_name();
+        let pid = file.to_str().and_then(|n| n.strip_prefix("core-")?.strip_suffix(".img")?.parse().ok());
+        if let Some(pid) = pid {
+            let dir = ImageDir::new(fs::File::open(&to).expect("the folder").into());
+            let mut core: CoreEntry = dir.read_one(Kind::Core, pid).expect("a core");
+            spoil(&mut core);
+            dir.write_one(Kind::Core, pid, &core).expect("written");
+        }
+    }
+    to
+}
+
+#[test]
+fn bad_input() {
+    let other_architecture = spoiled("other_architecture", |core| core.mtype = core_entry::March::Arm.into());
+    // AMX tile data in use: hardly any machine has it, and none with the same layout by chance.
+    let other_cpu = spoiled("other_cpu", |core| {
+        let xsave = core.thread_info.as_mut().and_then(|t| t.fpregs.xsave.as_mut());
+        xsave.expect("an xsave area").xstate_bv |= 1 << 18;
+    });
+    let cpu = fs::read_to_string("/proc/cpuinfo").expect("cpuinfo");
+    if cpu.contains("amx_tile") {
+        return println!("SKIPPED bad_input: this processor has AMX; no image can ask for more");
+    }
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bad_input_c");
+    compile("bad_input.c", &program, &flags(false));
+    run_under(&[], "bad_input_c", &program, &[&other_architecture, &other_cpu]);
+}
+
 /// The request that `rpc_messages.c` builds.
 fn request() -> CriuReq {
     let opts = CriuOpts {
@@ -226,7 +267,7 @@ fn rpc_messages() {
     }
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rpc_messages_c");
     let tool = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full"];
-    run_under(&tool, "rpc_messages_valgrind", &program);
+    run_under(&tool, "rpc_messages_valgrind", &program, &[]);
 }
 
 /// Where a C compiler sees the fields is where the descriptors say. Without PIE the descriptors are copies.

@@ -107,21 +107,25 @@ impl Error {
         }
     }
 
-    /// An error of a system call: the cause reads `openat: No such file or directory (os error 2)`.
+    /// An error of a system call: the cause reads `openat: No such file or directory (os error 2)`. Those that say by
+    /// themselves what is wrong (no room, no right) come with a hint, and with their errno.
     pub fn os(phase: Phase, object: impl Into<String>, call: &str, source: impl Into<io::Error>) -> Self {
         let source: io::Error = source.into();
         let e = Error::new(phase, object, format!("{call}: {source}"));
-        match source.raw_os_error() {
-            Some(libc::ENOSPC | libc::EDQUOT) => e.hint("make room for the images, or put them elsewhere"),
-            Some(libc::EROFS) => e.hint("the file system is mounted read-only: put the images elsewhere"),
-            Some(libc::EACCES | libc::EPERM) => {
-                e.hint("run it as root, or with CAP_CHECKPOINT_RESTORE, CAP_SYS_PTRACE and the right to the files")
+        let Some(errno) = source.raw_os_error() else { return e };
+        let hint = match errno {
+            libc::ENOSPC | libc::EDQUOT => "make room for the images, or put them elsewhere",
+            libc::EROFS => "the file system is mounted read-only: put the images elsewhere",
+            libc::EACCES | libc::EPERM => {
+                "run it as root, or with CAP_CHECKPOINT_RESTORE, CAP_SYS_PTRACE and the right to the files"
             }
-            Some(libc::EMFILE | libc::ENFILE) => e.hint("raise the limit on open files: ulimit -n, sysctl fs.file-max"),
-            Some(libc::ENOMEM) => e.hint("free memory, or raise the limit that holds: ulimit -v, the memory cgroup"),
-            Some(libc::ENOSYS | libc::EOPNOTSUPP) => e.hint("this kernel lacks it; `criu check` tells what is missing"),
-            _ => e,
-        }
+            libc::EMFILE | libc::ENFILE => "raise the limit on open files: ulimit -n, sysctl fs.file-max",
+            libc::ENOMEM => "free memory, or raise the limit that holds: ulimit -v, the memory cgroup",
+            libc::ENOSYS | libc::EOPNOTSUPP => "this kernel lacks it; `criu check` tells what is missing",
+            // Others mean something else where the contract gives them a meaning: EEXIST is a pid that is taken.
+            _ => return e,
+        };
+        e.hint(hint).errno(errno)
     }
 
     /// What to do about it, never empty: the hint, or what the errno or the phase suggests.
