@@ -132,7 +132,7 @@ func TestConsumer(t *testing.T) {
 		if err := cmd.Wait(); err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
-		want := []string{"version 40200", "pre-dump", "post-dump", "pages true", "pre-restore", fmt.Sprint("post-restore ", victim.pid), "done"}
+		want := []string{"version 40200", "pre-dump", "post-dump", "pages true", fmt.Sprint("process ", victim.pid, " sh Alive"), "pre-restore", fmt.Sprint("post-restore ", victim.pid), "done"}
 		if got := strings.TrimSpace(text.String()); got != strings.Join(want, "\n") {
 			t.Fatalf("it says\n%s", got)
 		}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/checkpoint-restore/go-criu/v8"
+	"github.com/checkpoint-restore/go-criu/v8/crit"
 	"github.com/checkpoint-restore/go-criu/v8/rpc"
 	"github.com/checkpoint-restore/go-criu/v8/stats"
 	"github.com/checkpoint-restore/go-criu/v8/utils"
@@ -106,6 +107,11 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Println("pages", dumped.GetPagesWritten() > 0)
+	ps, err := crit.New(nil, nil, os.Args[2], false, false).ExplorePs()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("process", ps.PID, ps.Comm, crit.TaskState(ps.Core.Tc.GetTaskState()))
 	opts = &rpc.CriuOpts{
 		ImagesDirFd: proto.Int32(int32(img.Fd())),
 		LogLevel:    proto.Int32(4),
