@@ -24,6 +24,10 @@ impl Operator for CommandOperator {
         self.scripts.run(stage, pid)
     }
 
+    fn is_awaited(&self, _: Stage) -> bool {
+        !self.scripts.is_empty()
+    }
+
     fn progress(&mut self, phase: Phase, done: u64, total: u64) {
         if self.phase != Some(phase) {
             self.phase = Some(phase);

@@ -67,7 +67,7 @@ pub(crate) fn run_call(pid: i32, tid: i32, what: &'static str) -> Result<i64> {
     Ok(ptrace::regs(tid)?.rax as i64)
 }
 
-fn next_syscall_stop(pid: i32, tid: i32, what: &'static str) -> Result<()> {
+pub(crate) fn next_syscall_stop(pid: i32, tid: i32, what: &'static str) -> Result<()> {
     let mut signal = 0;
     loop {
         ptrace::cont_to_syscall(tid, signal)?;

@@ -14,6 +14,7 @@
 
 mod affinity;
 pub mod arch;
+mod copy;
 pub mod drive;
 mod each_thread;
 mod error;
@@ -27,6 +28,7 @@ mod seize;
 pub mod status;
 mod vdso;
 
+pub use copy::Copy;
 pub use criu_pie::abi::parasite::Call;
 pub use each_thread::{MakeCalls, ThreadAnswer};
 pub use error::{Error, Kind, Result};

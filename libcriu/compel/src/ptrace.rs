@@ -12,6 +12,7 @@ pub type Regs = libc::user_regs_struct;
 const PTRACE_SECCOMP_GET_FILTER: libc::c_uint = 0x420c;
 const PTRACE_SECCOMP_GET_METADATA: libc::c_uint = 0x420d;
 const PTRACE_O_TRACESYSGOOD: usize = 1;
+const PTRACE_O_TRACECLONE: usize = 1 << 3;
 const PTRACE_O_EXITKILL: usize = 1 << 20;
 const PTRACE_O_SUSPEND_SECCOMP: usize = 1 << 21;
 const NT_X86_XSTATE: usize = 0x202;
@@ -31,6 +32,19 @@ pub struct SeizeOptions {
     pub suspend_seccomp: bool,
 }
 
+impl SeizeOptions {
+    fn bits(self) -> usize {
+        let mut bits = PTRACE_O_TRACESYSGOOD;
+        if self.exit_kill {
+            bits |= PTRACE_O_EXITKILL;
+        }
+        if self.suspend_seccomp {
+            bits |= PTRACE_O_SUSPEND_SECCOMP;
+        }
+        bits
+    }
+}
+
 fn request(tid: i32, request: libc::c_uint, call: &'static str, addr: usize, data: *mut c_void) -> Result<i64> {
     // SAFETY: every caller in this file passes as `data` a value, or a pointer to memory of the size that the request uses,
     // alive during the call.
@@ -46,15 +60,29 @@ fn request(tid: i32, request: libc::c_uint, call: &'static str, addr: usize, dat
 /// # Errors
 /// As ptrace(2); `EPERM` also when somebody else traces it or it is dead: see [`crate::status`].
 pub fn seize(tid: i32, options: SeizeOptions) -> Result<()> {
-    let mut bits = PTRACE_O_TRACESYSGOOD;
-    if options.exit_kill {
-        bits |= PTRACE_O_EXITKILL;
-    }
-    if options.suspend_seccomp {
-        bits |= PTRACE_O_SUSPEND_SECCOMP;
-    }
-    request(tid, libc::PTRACE_SEIZE, "PTRACE_SEIZE", 0, bits as *mut c_void)?;
+    request(tid, libc::PTRACE_SEIZE, "PTRACE_SEIZE", 0, options.bits() as *mut c_void)?;
     Ok(())
+}
+
+/// PTRACE_SETOPTIONS. TRACESYSGOOD stays set; `hold_clones`: a process that the tracee clones is traced from its birth on,
+/// with the tracee's options.
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped, `EPERM` when seccomp may not be suspended.
+pub fn set_options(tid: i32, options: SeizeOptions, hold_clones: bool) -> Result<()> {
+    let bits = options.bits() | if hold_clones { PTRACE_O_TRACECLONE } else { 0 };
+    request(tid, libc::PTRACE_SETOPTIONS, "PTRACE_SETOPTIONS", 0, bits as *mut c_void)?;
+    Ok(())
+}
+
+/// PTRACE_GETEVENTMSG: of a stop that told of a clone the new process, by its number where the tracer is.
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped.
+pub fn event_message(tid: i32) -> Result<u64> {
+    let mut message: libc::c_ulong = 0;
+    request(tid, libc::PTRACE_GETEVENTMSG, "PTRACE_GETEVENTMSG", 0, ptr::from_mut(&mut message).cast())?;
+    Ok(message)
 }
 
 /// PTRACE_INTERRUPT: the tracee will report an event stop.

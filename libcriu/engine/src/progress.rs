@@ -50,6 +50,9 @@ pub trait Operator {
     /// `OrphanPtsMaster`. An error fails the operation.
     fn stage(&mut self, stage: Stage, pid: Option<i32>, fd: Option<BorrowedFd<'_>>) -> Result<()>;
 
+    /// Whether anybody is to act at `stage`. At `PostDump` they find the tasks as the dump found them, standing still.
+    fn is_awaited(&self, stage: Stage) -> bool;
+
     /// Reports progress; `total` is 0 while unknown.
     fn progress(&mut self, phase: Phase, done: u64, total: u64);
 

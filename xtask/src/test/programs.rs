@@ -5,9 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use criu_tests::descendants::signal;
 use criu_tests::layout::Layout;
 use criu_tests::suite::show;
 use criu_tests::verdict::{Outcome, Stop, Summary, Verdict, failed};
+
+use rustix::process::Signal;
 
 use crate::workspace::Workspace;
 
@@ -54,15 +57,33 @@ fn one(source: &Path, layout: &Layout) -> Outcome {
         return Err(failed(format!("it does not compile: {}", String::from_utf8_lossy(&done.stderr))));
     }
     fs::create_dir_all(&layout.room).map_err(failed)?;
-    let ran = Workspace::bounded(120, &program.display().to_string())
+    // Not a pipe: a process left behind would keep it open.
+    let said = program.with_extension("out");
+    let out = fs::File::create(&said).map_err(failed)?;
+    let status = Workspace::bounded(120, &program.display().to_string())
         .current_dir(&layout.room)
         .env("LD_LIBRARY_PATH", layout.lib())
-        .output()
+        .stdout(out.try_clone().map_err(failed)?)
+        .stderr(out)
+        .status()
         .map_err(failed)?;
-    let text = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-    match ran.status.code() {
+    let text = String::from_utf8_lossy(&fs::read(&said).map_err(failed)?).into_owned();
+    let left = end_all(&program);
+    match status.code() {
+        Some(0 | 77) if !left.is_empty() => Err(failed(format!("processes left behind: {left:?}"))),
         Some(0) => Ok(()),
         Some(77) => Err(Stop::Skipped(text.lines().last().unwrap_or_default().to_string())),
-        _ => Err(failed(format!("{}: {}", ran.status, text.trim()))),
+        _ => Err(failed(format!("{status}: {}", text.trim()))),
     }
+}
+
+/// Kills every process that executes `program`; gives their pids.
+fn end_all(program: &Path) -> Vec<i32> {
+    let runs_it = |pid: &i32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program);
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let found: Vec<i32> = all.filter_map(|e| e.file_name().to_string_lossy().parse().ok()).filter(runs_it).collect();
+    for pid in &found {
+        let _ = signal(*pid, Signal::KILL);
+    }
+    found
 }

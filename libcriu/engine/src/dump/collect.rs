@@ -8,6 +8,7 @@ use criu_compel::SeizedTask;
 use criu_images::messages::{RseqEntry, SignalQueueEntry, TaskRlimitsEntry};
 
 use super::freeze::{Frozen, FrozenTask};
+use super::snapshot::WORTHWHILE_PAGES;
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{DumpFiles, DumpTask, FileId, Link};
 use crate::ipc::DumpIpc;
@@ -111,6 +112,12 @@ impl Collected {
     pub fn is_confined(&self) -> bool {
         let mut threads = self.tasks.iter().filter_map(|t| t.living.as_ref()).flat_map(|l| &l.threads);
         threads.any(|t| t.seccomp.mode != seccomp::mode::NONE)
+    }
+
+    /// Is any task so large that a snapshot of it may pay?
+    pub fn is_large(&self) -> bool {
+        let resident = |t: &CollectedTask| t.dir.text("statm").ok()?.split(' ').nth(1)?.parse::<u64>().ok();
+        self.tasks.iter().filter_map(resident).any(|pages| pages >= WORTHWHILE_PAGES)
     }
 }
 

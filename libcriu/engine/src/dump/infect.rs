@@ -3,11 +3,15 @@
 use std::time::{Duration, Instant};
 
 use criu_compel::{Infected, ProcessFacts, SeizedTask, ThreadFacts};
+use criu_images::messages::VmaEntry;
 
 use super::collect::{Collected, CollectedTask, Living};
+use super::snapshot::{self, Snapshot};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::DumpFiles;
 use crate::ipc::DumpIpc;
+use crate::mem::pages::{Run, private_runs};
+use crate::options::Options;
 use crate::proc::PosixTimer;
 use crate::progress::Operator;
 use crate::task::seccomp::mode;
@@ -28,6 +32,10 @@ pub(super) struct Told {
     /// Bytes of each thread's extended state.
     pub xstate: Vec<Vec<u8>>,
     has_ldt: bool,
+    /// Pages to keep, when they have been looked for already.
+    pub runs: Option<Vec<Run>>,
+    /// Where they are read from when the task runs on.
+    pub snapshot: Option<Snapshot>,
 }
 
 #[derive(Debug)]
@@ -39,10 +47,17 @@ pub(super) struct Informed {
     pub freezing: Duration,
 }
 
+impl Informed {
+    pub fn has_snapshots(&self) -> bool {
+        self.tasks.iter().filter_map(|t| t.told.as_ref()).any(|told| told.snapshot.is_some())
+    }
+}
+
 impl Collected {
     /// # Errors
     /// A task that cannot be infected, or has state that only it could tell of and that cannot be saved.
-    pub fn infect(self, operator: &mut dyn Operator) -> Result<Informed> {
+    pub fn infect(self, options: &Options, operator: &mut dyn Operator) -> Result<Informed> {
+        let snapshots = snapshot::are_wanted(options, operator);
         let total = self.tasks.len() as u64;
         let mut tasks = Vec::with_capacity(self.tasks.len());
         let mut blockers = Vec::new();
@@ -52,7 +67,8 @@ impl Collected {
             let told = match task.living.take() {
                 None => None,
                 Some(living) => {
-                    let (living, told) = ask(task.item.pid, living)?;
+                    let runs = if snapshots { Some(pages_of(&task, &living)?) } else { None };
+                    let (living, told) = ask(task.item.pid, living, runs)?;
                     let strict = |tid| living.threads.iter().any(|t| t.tid == tid && t.seccomp.mode == mode::STRICT);
                     unsupported(task.item.pid, &told, strict, &mut blockers);
                     task.living = Some(living);
@@ -69,20 +85,37 @@ impl Collected {
     }
 }
 
-fn ask(pid: i32, living: Living) -> Result<(Living, Told)> {
+fn pages_of(task: &CollectedTask, living: &Living) -> Result<Vec<Run>> {
+    let failed = |e| Error::os(Phase::Infect, "memory", "scanning the pagemap", e).pid(task.item.pid);
+    private_runs(&task.dir, &living.mm.vmas).map_err(failed)
+}
+
+/// With `runs`, its pages to keep, a snapshot is taken if that pays.
+fn ask(pid: i32, living: Living, runs: Option<Vec<Run>>) -> Result<(Living, Told)> {
     let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
     let Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads } = living;
-    let (told, seized) = infected(seized, &timers).map_err(failed)?;
+    let (told, seized) = infected(seized, pid, &timers, &mm.vmas, runs).map_err(failed)?;
     Ok((Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads }, told))
 }
 
-fn infected(seized: SeizedTask, timers: &[PosixTimer]) -> criu_compel::Result<(Told, SeizedTask)> {
+fn infected(
+    seized: SeizedTask,
+    pid: i32,
+    timers: &[PosixTimer],
+    vmas: &[VmaEntry],
+    runs: Option<Vec<Run>>,
+) -> criu_compel::Result<(Told, SeizedTask)> {
     let xstate = (0..seized.threads().len()).map(|at| seized.xstate(at)).collect::<criu_compel::Result<_>>()?;
     let ids: Vec<i32> = timers.iter().map(|t| t.id as i32).collect();
     let mut infected = seized.infect()?;
     let (process, threads) = infected.query(&ids)?;
     let has_ldt = has_ldt(&mut infected)?;
-    Ok((Told { process, threads, xstate, has_ldt }, infected.cure()?))
+    let snapshot = match runs.as_deref().filter(|r| snapshot::is_worthwhile(r)) {
+        Some(runs) => snapshot::take(&mut infected, pid, vmas, runs)?,
+        None => None,
+    };
+    // The copy, if there is one, is ended when the task runs again.
+    Ok((Told { process, threads, xstate, has_ldt, runs, snapshot }, infected.cure()?))
 }
 
 /// Does the process have a local descriptor table?

@@ -9,6 +9,7 @@ mod freeze;
 mod infect;
 mod release;
 mod save;
+mod snapshot;
 mod verdict;
 
 use crate::error::{Blocker, Error, Phase, Result};
@@ -35,7 +36,8 @@ pub struct DumpOutcome {
 pub fn dump(options: &Options, operator: &mut dyn Operator) -> Result<DumpOutcome> {
     operator.stage(Stage::PreDump, Some(options.pid), None)?;
     let collected = collect(options, operator)?;
-    if !collected.is_confined() {
+    let snapshots = snapshot::are_wanted(options, operator) && collected.is_large();
+    if !collected.is_confined() && !snapshots {
         return finish(collected, options, operator);
     }
     // Everything goes on while the copy starts anew.
@@ -43,7 +45,7 @@ pub fn dump(options: &Options, operator: &mut dyn Operator) -> Result<DumpOutcom
     match apart::run(|| finish(collect(options, operator)?, options, operator)) {
         Some(result) => result,
         None => {
-            log::debug!("tasks are under seccomp, but a process with threads cannot be copied");
+            log::debug!("a process with threads cannot be copied: this one does all itself");
             finish(collect(options, operator)?, options, operator)
         }
     }
@@ -56,9 +58,13 @@ fn collect(options: &Options, operator: &mut dyn Operator) -> Result<Collected> 
 
 fn finish(collected: Collected, options: &Options, operator: &mut dyn Operator) -> Result<DumpOutcome> {
     let shelter = Shelter::enter();
-    let informed = collected.infect(operator);
-    shelter.leave()?;
-    let committed = informed?.save(options, operator)?;
+    let informed = collected.infect(options, operator);
+    // Whatever has a snapshot is not left alone with it.
+    let shelter = match &informed {
+        Ok(informed) if informed.has_snapshots() => Some(shelter),
+        _ => shelter.leave().map(|()| None)?,
+    };
+    let committed = informed?.save(options, operator, shelter)?;
     match operator.stage(Stage::PostDump, Some(options.pid), None) {
         Ok(()) => committed.release(options),
         Err(e) => {

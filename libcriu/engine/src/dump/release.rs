@@ -12,15 +12,52 @@ use crate::file::DumpFiles;
 use crate::options::Options;
 use crate::stats::DumpStats;
 
-/// A checkpoint that is complete, its tasks still stopped.
+/// The living tasks, the root first; dropping it lets them run on.
+#[derive(Debug)]
+pub(super) struct Stopped {
+    pub seized: Vec<SeizedTask>,
+    pub since: Instant,
+}
+
+/// A checkpoint that is complete.
 #[derive(Debug)]
 pub(super) struct Committed {
     pub files: DumpFiles,
-    /// Living tasks, the root first.
-    pub seized: Vec<SeizedTask>,
-    pub since: Instant,
+    /// None, when they run on already.
+    pub stopped: Stopped,
     pub tasks: usize,
     pub stats: DumpStats,
+}
+
+fn failed(e: criu_compel::Error) -> Error {
+    Error::new(Phase::Release, "task", e.to_string()).pid(e.tid)
+}
+
+impl Stopped {
+    /// Lets all go; gives the microseconds since the first was stopped.
+    ///
+    /// # Errors
+    /// The first task that could not be set going; all others were.
+    pub fn release(&mut self, resume: Resume) -> Result<u32> {
+        let mut first = Ok(());
+        for task in self.seized.drain(..) {
+            first = first.and(task.release(resume).map_err(failed));
+        }
+        first.map(|()| u32::try_from(self.since.elapsed().as_micros()).unwrap_or(u32::MAX))
+    }
+
+    fn kill(&mut self) -> Result<u32> {
+        // All at once: no task sees another die.
+        for task in &self.seized {
+            // A task that is dead already does not matter here; `kill` reports what else is wrong.
+            let _ = pidfd_send_signal(task.pidfd(), Signal::KILL);
+        }
+        let mut first = Ok(());
+        for task in self.seized.drain(..) {
+            first = first.and(task.kill().map_err(failed));
+        }
+        first.map(|()| u32::try_from(self.since.elapsed().as_micros()).unwrap_or(u32::MAX))
+    }
 }
 
 impl Committed {
@@ -36,33 +73,17 @@ impl Committed {
     ///
     /// # Errors
     /// A task that could not be killed or set going; all others were.
-    pub fn release(mut self, options: &Options) -> Result<DumpOutcome> {
-        self.files.commit();
-        drop(self.files);
-        let failed = |e: criu_compel::Error| Error::new(Phase::Release, "task", e.to_string()).pid(e.tid);
-        let mut first = Ok(());
-        let resume = match (options.msg.leave_stopped(), options.msg.leave_running()) {
-            (true, _) => Some(Resume::Stopped),
-            (false, true) => Some(Resume::AsBefore),
-            (false, false) => None,
-        };
-        if resume.is_none() {
-            // All at once: no task sees another die.
-            for task in &self.seized {
-                // A task that is dead already does not matter here; `kill` reports what else is wrong.
-                let _ = pidfd_send_signal(task.pidfd(), Signal::KILL);
-            }
-        }
-        for task in self.seized {
-            let done = match resume {
-                Some(resume) => task.release(resume),
-                None => task.kill(),
+    pub fn release(self, options: &Options) -> Result<DumpOutcome> {
+        let Committed { mut files, mut stopped, tasks, mut stats } = self;
+        files.commit();
+        drop(files);
+        if !stopped.seized.is_empty() {
+            stats.frozen_us = match (options.msg.leave_stopped(), options.msg.leave_running()) {
+                (true, _) => stopped.release(Resume::Stopped)?,
+                (false, true) => stopped.release(Resume::AsBefore)?,
+                (false, false) => stopped.kill()?,
             };
-            if first.is_ok() {
-                first = done.map_err(failed);
-            }
         }
-        let frozen_us = u32::try_from(self.since.elapsed().as_micros()).unwrap_or(u32::MAX);
-        first.map(|()| DumpOutcome { tasks: self.tasks, stats: DumpStats { frozen_us, ..self.stats } })
+        Ok(DumpOutcome { tasks, stats })
     }
 }

@@ -3,23 +3,27 @@
 use std::os::fd::AsFd;
 use std::time::Instant;
 
+use criu_compel::Resume;
 use criu_images::messages::{FsEntry, InventoryEntry, Lsmtype, PluginsEntry, SeccompEntry, TimensEntry, Timespec};
 use criu_images::{ImageDir, Kind};
 use rustix::fs::OFlags;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::apart::Shelter;
 use super::collect::{CollectedTask, Living};
 use super::infect::{Informed, InformedTask, Told};
-use super::release::Committed;
+use super::release::{Committed, Stopped};
+use super::snapshot::{self, Deferred};
 use crate::error::{Error, Phase, Result};
 use crate::mem::mm::{Facts, SharedObject};
-use crate::mem::pages::{GoOn, PagesIds, Source, dump_runs, private_runs};
+use crate::mem::pages::{GoOn, PagesIds, Source, dump_pagemap, dump_pages, private_runs};
 use crate::mem::shmem;
 use crate::namespace::{Namespace, ids_entry};
 use crate::options::Options;
 use crate::progress::Operator;
 use crate::pstree::TaskIds;
 use crate::stats::DumpStats;
+use crate::sys::apart::front_lives;
 use crate::task::seccomp::Filters;
 use crate::task::{core, regs};
 
@@ -28,9 +32,11 @@ fn image(e: criu_images::ImageError) -> Error {
 }
 
 impl Informed {
+    /// `shelter` is left when no snapshot is there any more.
+    ///
     /// # Errors
     /// An image that cannot be written, memory that cannot be read, a failed callback.
-    pub fn save(mut self, options: &Options, operator: &mut dyn Operator) -> Result<Committed> {
+    pub fn save(self, options: &Options, operator: &mut dyn Operator, shelter: Option<Shelter>) -> Result<Committed> {
         let dir = options.images_dir.try_clone().map_err(|e| Error::os(Phase::Save, "images directory", "dup", e))?;
         let mut saver = Saver {
             images: ImageDir::new(dir),
@@ -38,28 +44,36 @@ impl Informed {
             filters: Filters::default(),
             shared: Vec::new(),
             kin: self.tasks.len() > 1,
+            deferred: Vec::new(),
+            stands_still: snapshot::are_wanted(options, operator),
             stats: DumpStats { freezing_us: micros(self.freezing), ..DumpStats::default() },
         };
+        // Dropped before `saver`: snapshots end when the tasks run on.
+        let Informed { mut tasks, mut files, ipc, since, .. } = self;
         // One of an earlier dump must not make a checkpoint of this one before it is complete.
         saver.images.remove(&Kind::Inventory.file_name(0)).map_err(image)?;
-        let total = self.tasks.len() as u64;
-        for (done, task) in self.tasks.iter().enumerate() {
+        let total = tasks.len() as u64;
+        for (done, task) in tasks.iter_mut().enumerate() {
             operator.check_cancelled(Phase::Save)?;
             operator.progress(Phase::Save, done as u64, total);
             saver.task(task, &mut || operator.check_cancelled(Phase::Save))?;
         }
-        self.files.save(&saver.images, &mut saver.pages, operator)?;
-        self.ipc.save(&saver.images, Namespace::Ipc.engines_id().into())?;
-        saver.whole_tree(&self.tasks)?;
+        files.save(&saver.images, &mut saver.pages, operator)?;
+        ipc.save(&saver.images, Namespace::Ipc.engines_id().into())?;
+        saver.whole_tree(&tasks)?;
         operator.check_cancelled(Phase::Commit)?;
+        let mut stopped =
+            Stopped { since, seized: tasks.into_iter().filter_map(|t| t.task.living).map(|l| l.seized).collect() };
+        if !saver.deferred.is_empty() {
+            files.close();
+            saver.stats.frozen_us = stopped.release(Resume::AsBefore)?;
+            saver.deferred_pages(operator)?;
+        }
+        if let Some(shelter) = shelter {
+            shelter.leave()?;
+        }
         saver.inventory()?;
-        Ok(Committed {
-            files: self.files,
-            tasks: self.tasks.len(),
-            seized: self.tasks.into_iter().filter_map(|t| t.task.living).map(|l| l.seized).collect(),
-            since: self.since,
-            stats: saver.stats,
-        })
+        Ok(Committed { files, tasks: total as usize, stopped, stats: saver.stats })
     }
 }
 
@@ -75,14 +89,18 @@ struct Saver {
     shared: Vec<(u64, bool)>,
     /// There is more than one task: they may share pages copy-on-write.
     kin: bool,
+    /// Pages that are written when the tasks run on.
+    deferred: Vec<Deferred>,
+    /// The tasks are left running and could go on before their memory is written.
+    stands_still: bool,
     stats: DumpStats,
 }
 
 impl Saver {
-    fn task(&mut self, informed: &InformedTask, go_on: GoOn<'_>) -> Result<()> {
+    fn task(&mut self, informed: &mut InformedTask, go_on: GoOn<'_>) -> Result<()> {
         let task = &informed.task;
         let id = task.item.pid as u64;
-        match (&task.living, &informed.told) {
+        match (&task.living, &mut informed.told) {
             (Some(living), Some(told)) => {
                 self.cores(task, living, told)?;
                 self.images.write_one(Kind::Ids, id, &ids_entry(living.ids)).map_err(image)?;
@@ -150,20 +168,30 @@ impl Saver {
         Ok(())
     }
 
-    fn memory(&mut self, task: &CollectedTask, living: &Living, told: &Told, go_on: GoOn<'_>) -> Result<()> {
+    fn memory(&mut self, task: &CollectedTask, living: &Living, told: &mut Told, go_on: GoOn<'_>) -> Result<()> {
         let pid = task.item.pid;
         let begin = Instant::now();
         let failed = |call: &'static str| move |e: std::io::Error| Error::os(Phase::Save, "memory", call, e).pid(pid);
         let p = &told.process;
         let facts = Facts { brk: p.brk, dumpable: p.dumpable, thp_disabled: p.thp_disable != 0 };
         self.images.write_one(Kind::Mm, pid as u64, &living.mm.entry(facts)).map_err(image)?;
-        let runs = private_runs(&task.dir, &living.mm.vmas).map_err(failed("scanning the pagemap"))?;
-        let mem = task.dir.open_at("mem", OFlags::RDONLY).map_err(failed("opening /proc/PID/mem"))?;
-        let source = Source::Task { pid, mem: mem.as_fd(), kin: self.kin };
+        let runs = match told.runs.take() {
+            Some(runs) => runs,
+            None => private_runs(&task.dir, &living.mm.vmas).map_err(failed("scanning the pagemap"))?,
+        };
         let scanned: u64 = living.mm.vmas.iter().map(|v| (v.end - v.start) / crate::mem::vma::PAGE_BYTES).sum();
         let written = Instant::now();
-        let totals = dump_runs(&self.images, Kind::Pagemap, pid as u64, &mut self.pages, source, &runs, go_on)
-            .map_err(|e| if e.pid == 0 { e.pid(pid) } else { e })?;
+        let (pages_id, totals) = dump_pagemap(&self.images, Kind::Pagemap, pid as u64, &mut self.pages, &runs)?;
+        if let Some(snapshot) = told.snapshot.take() {
+            self.stats.snapshots += 1;
+            self.deferred.push(Deferred { snapshot, pages_id, runs });
+        } else {
+            self.stats.copied_frozen += u32::from(self.stands_still && snapshot::is_worthwhile(&runs));
+            let mem = task.dir.open_at("mem", OFlags::RDONLY).map_err(failed("opening /proc/PID/mem"))?;
+            let source = Source::Task { pid, mem: mem.as_fd(), kin: self.kin };
+            dump_pages(&self.images, pages_id, source, &runs, go_on)
+                .map_err(|e| if e.pid == 0 { e.pid(pid) } else { e })?;
+        }
         self.stats.memwrite_us += micros(written.elapsed());
         self.stats.pages_scanned += scanned;
         self.stats.pages_written += totals.pages;
@@ -171,6 +199,23 @@ impl Saver {
         for object in &living.mm.shared {
             self.shared_object(task, *object, go_on)?;
         }
+        self.stats.memdump_us += micros(begin.elapsed());
+        Ok(())
+    }
+
+    fn deferred_pages(&mut self, operator: &mut dyn Operator) -> Result<()> {
+        let begin = Instant::now();
+        let mut go_on = || {
+            operator.check_cancelled(Phase::Save)?;
+            if front_lives() {
+                return Ok(());
+            }
+            Err(Error::new(Phase::Save, "the operation", "the engine was killed").errno(libc::ECANCELED))
+        };
+        for deferred in std::mem::take(&mut self.deferred) {
+            deferred.write(&self.images, &mut go_on)?;
+        }
+        self.stats.memwrite_us += micros(begin.elapsed());
         self.stats.memdump_us += micros(begin.elapsed());
         Ok(())
     }

@@ -24,7 +24,7 @@ pub(super) fn encode(result: &Result<DumpOutcome>) -> Vec<u8> {
             out.number(GOOD);
             out.number(outcome.tasks as u64);
             let s = outcome.stats;
-            for n in [s.freezing_us, s.frozen_us, s.memdump_us, s.memwrite_us] {
+            for n in [s.freezing_us, s.frozen_us, s.memdump_us, s.memwrite_us, s.snapshots, s.copied_frozen] {
                 out.number(n.into());
             }
             for n in [
@@ -60,6 +60,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Result<DumpOutcome>> {
         let tasks = from.number()? as usize;
         let mut us = || from.number().map(|n| n as u32);
         let (freezing_us, frozen_us, memdump_us, memwrite_us) = (us()?, us()?, us()?, us()?);
+        let (snapshots, copied_frozen) = (us()?, us()?);
         let stats = DumpStats {
             freezing_us,
             frozen_us,
@@ -72,6 +73,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Result<DumpOutcome>> {
             shpages_scanned: from.number()?,
             shpages_skipped_parent: from.number()?,
             shpages_written: from.number()?,
+            snapshots,
+            copied_frozen,
         };
         return Some(Ok(DumpOutcome { tasks, stats }));
     }
@@ -129,7 +132,13 @@ mod tests {
 
     #[test]
     fn arrives_as_it_was() {
-        let stats = DumpStats { frozen_us: 7, pages_written: 1 << 40, shpages_written: 3, ..DumpStats::default() };
+        let stats = DumpStats {
+            frozen_us: 7,
+            pages_written: 1 << 40,
+            shpages_written: 3,
+            snapshots: 2,
+            ..DumpStats::default()
+        };
         let good = DumpOutcome { tasks: 5, stats };
         assert_eq!(decode(&encode(&Ok(good))).unwrap().unwrap(), good);
         let blocker = |n| Blocker::new(n, format!("fd {n}"), "why").hint("how");

@@ -186,6 +186,12 @@ impl DumpFiles {
         Ok(())
     }
 
+    /// Everything is saved: no descriptor of the tasks is held any more.
+    pub fn close(&mut self) {
+        self.kinds.clear();
+        self.common.ghosts.close();
+    }
+
     /// The checkpoint is complete: links that were made for it stay. Before this, dropping `self` removes them.
     pub fn commit(&mut self) {
         self.common.ghosts.keep_links();

@@ -23,6 +23,9 @@ impl Operator for Nobody {
     fn stage(&mut self, _: Stage, _: Option<i32>, _: Option<std::os::fd::BorrowedFd<'_>>) -> Result<()> {
         Ok(())
     }
+    fn is_awaited(&self, _: Stage) -> bool {
+        false
+    }
     fn progress(&mut self, _: Phase, _: u64, _: u64) {}
     fn check_cancelled(&mut self, _: Phase) -> Result<()> {
         Ok(())

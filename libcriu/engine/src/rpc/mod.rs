@@ -63,7 +63,8 @@ impl Session {
     /// The descriptor is no unix socket.
     pub fn new(connection: OwnedFd, transport: Transport, defaults: Result<Settings>) -> Result<Self> {
         let peer = Peer::of(&connection)?;
-        let inherited = if transport == Transport::Worker { open_descriptors(connection.as_raw_fd()) } else { Vec::new() };
+        let inherited =
+            if transport == Transport::Worker { open_descriptors(connection.as_raw_fd()) } else { Vec::new() };
         Ok(Session { connection: Connection::new(connection), peer, transport, inherited, defaults })
     }
 

@@ -100,6 +100,11 @@ impl Operator for RpcOperator<'_> {
         self.answer(stage)
     }
 
+    fn is_awaited(&self, stage: Stage) -> bool {
+        let asks = self.wishes.notify && (stage == Stage::PreDump || !self.wishes.is_target);
+        asks || !self.scripts.is_empty()
+    }
+
     fn progress(&mut self, phase: Phase, done: u64, total: u64) {
         if !self.wishes.progress || self.wishes.is_target {
             return;

@@ -18,6 +18,10 @@ pub struct ActionScripts {
 }
 
 impl ActionScripts {
+    pub fn is_empty(&self) -> bool {
+        self.scripts.is_empty()
+    }
+
     /// Runs every script for `stage` and waits for it.
     ///
     /// # Errors

@@ -28,6 +28,10 @@ pub struct DumpStats {
     pub shpages_scanned: u64,
     pub shpages_skipped_parent: u64,
     pub shpages_written: u64,
+    /// Tasks whose memory was saved from a snapshot while they ran on.
+    pub snapshots: u32,
+    /// Tasks to be left running that stood still while their memory was copied, though it was much.
+    pub copied_frozen: u32,
 }
 
 /// Costs of a restore.
@@ -62,6 +66,8 @@ impl DumpStats {
                 shpages_scanned: Some(self.shpages_scanned),
                 shpages_skipped_parent: Some(self.shpages_skipped_parent),
                 shpages_written: Some(self.shpages_written),
+                snapshots: (self.snapshots != 0).then_some(self.snapshots),
+                copied_frozen: (self.copied_frozen != 0).then_some(self.copied_frozen),
             }),
             restore: None,
         }

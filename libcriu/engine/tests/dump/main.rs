@@ -2,6 +2,7 @@
 
 mod memory;
 mod refused;
+mod snapshot;
 mod tasks;
 mod tree;
 mod victim;

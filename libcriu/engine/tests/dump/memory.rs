@@ -7,9 +7,9 @@ use criu_images::messages::{MmEntry, VmaEntry};
 
 use crate::victim::{Checkpoint, State, Victim, fork};
 
-const PAGE: usize = 4096;
+pub const PAGE: usize = 4096;
 
-fn map(at: usize, pages: usize, prot: i32, flags: i32) -> *mut u8 {
+pub fn map(at: usize, pages: usize, prot: i32, flags: i32) -> *mut u8 {
     let flags = flags | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
     // SAFETY: a fresh mapping where nothing is.
     let p = unsafe { libc::mmap(at as *mut libc::c_void, pages * PAGE, prot, flags, -1, 0) };

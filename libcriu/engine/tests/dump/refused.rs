@@ -91,6 +91,9 @@ impl Operator for Stubborn {
     fn stage(&mut self, stage: Stage, _: Option<i32>, _: Option<std::os::fd::BorrowedFd<'_>>) -> Result<(), Error> {
         if self.stage == Some(stage) { Err(Error::new(Phase::Commit, stage.name(), "refused")) } else { Ok(()) }
     }
+    fn is_awaited(&self, _: Stage) -> bool {
+        true
+    }
     fn progress(&mut self, _: Phase, _: u64, _: u64) {}
     fn check_cancelled(&mut self, phase: Phase) -> Result<(), Error> {
         match &mut self.looks {

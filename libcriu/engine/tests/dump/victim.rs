@@ -148,6 +148,9 @@ impl Operator for Silent {
     fn stage(&mut self, _: Stage, _: Option<i32>, _: Option<std::os::fd::BorrowedFd<'_>>) -> Result<(), Error> {
         Ok(())
     }
+    fn is_awaited(&self, _: Stage) -> bool {
+        false
+    }
     fn progress(&mut self, _: Phase, _: u64, _: u64) {}
     fn check_cancelled(&mut self, _: Phase) -> Result<(), Error> {
         Ok(())

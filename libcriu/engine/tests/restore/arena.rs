@@ -103,6 +103,9 @@ impl Operator for Quiet {
         Ok(())
     }
 
+    fn is_awaited(&self, _: Stage) -> bool {
+        false
+    }
     fn progress(&mut self, _: Phase, _: u64, _: u64) {}
 
     fn check_cancelled(&mut self, _: Phase) -> EngineResult<()> {

@@ -8,6 +8,10 @@ pub const ENTRY_CURE: u64 = 8;
 /// Where every other thread makes its calls; `rbx` holds the address of its [`Slot`].
 pub const ENTRY_SLOT: u64 = 16;
 
+/// Makes a copy of the process (clone without a signal at its end), which shares no descriptor and only waits to be ended;
+/// then serves on. For the thread that was serving, put there by ptrace, which has to hold the copy from its birth.
+pub const ENTRY_COPY: u64 = 24;
+
 /// One system call of a table.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

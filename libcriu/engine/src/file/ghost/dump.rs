@@ -186,6 +186,10 @@ impl Ghosts {
 
 impl Ghosts {
     /// The checkpoint is complete: what it needs stays.
+    pub(crate) fn close(&mut self) {
+        self.ghosts.clear();
+    }
+
     pub(crate) fn keep_links(&mut self) {
         for link in &mut self.links {
             link.made = false;

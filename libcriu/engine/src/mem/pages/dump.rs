@@ -40,6 +40,22 @@ pub fn dump_runs(
     runs: &[Run],
     go_on: GoOn<'_>,
 ) -> Result<PageTotals> {
+    let (pages_id, totals) = dump_pagemap(images, kind, id, ids, runs)?;
+    dump_pages(images, pages_id, source, runs, go_on)?;
+    Ok(totals)
+}
+
+/// The pagemap alone; gives the number of the file that the pages belong in.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn dump_pagemap(
+    images: &ImageDir,
+    kind: Kind,
+    id: u64,
+    ids: &mut PagesIds,
+    runs: &[Run],
+) -> Result<(u32, PageTotals)> {
     let pages_id = ids.allocate();
     let mut pagemap = images.create(kind, id).map_err(|e| Error::image(Phase::Save, e))?;
     pagemap.entry(&PagemapHead { pages_id }).map_err(|e| Error::image(Phase::Save, e))?;
@@ -54,10 +70,18 @@ pub fn dump_runs(
         }
     }
     pagemap.finish().map_err(|e| Error::image(Phase::Save, e))?;
+    Ok((pages_id, totals))
+}
+
+/// The pages of a pagemap: `pages-N.img`.
+///
+/// # Errors
+/// A page that cannot be read, a file that cannot be written.
+pub fn dump_pages(images: &ImageDir, pages_id: u32, source: Source<'_>, runs: &[Run], go_on: GoOn<'_>) -> Result<()> {
     let name = Kind::Pages.file_name(u64::from(pages_id));
     let out = images.create_raw(&name).map_err(|e| Error::image(Phase::Save, e))?;
     copy(source, runs, out.as_fd(), go_on).map_err(|e| describe(e, &name))?;
-    Ok(totals)
+    Ok(())
 }
 
 fn describe(e: CopyError, pages: &str) -> Error {
