@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use crate::document;
 use crate::workspace::Workspace;
 
 /// Where to: everything goes to `destdir + prefix`, and criu.pc names `prefix`.
@@ -66,6 +67,12 @@ pub fn files(workspace: &Workspace, place: &Place) -> Result<Vec<PathBuf>, Strin
             done.push(copy(&header.path(), &place.at(&folder).join(header.file_name()), 0o644)?);
         }
         done.push(pkg_config(workspace, place, library)?);
+    }
+    for page in document::pages(workspace)? {
+        let to = place.at(page.path);
+        make_folder(&to)?;
+        fs::write(&to, page.text).map_err(|e| format!("{}: {e}", to.display()))?;
+        done.push(to);
     }
     Ok(done)
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod document;
 mod install;
 mod packages;
 mod test;

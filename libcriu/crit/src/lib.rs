@@ -23,7 +23,8 @@ use failure::{Failure, Result};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const USAGE: &str = "\
+/// What `crit --help` prints; crit(1) is made from it.
+pub const USAGE: &str = "\
 crit [--version] COMMAND ...
 
   decode [-i FILE] [-o FILE] [--pretty]   an image as JSON (standard input and output when no file is named)
