@@ -179,6 +179,7 @@ func (c *Criu) inheritedNumber(i int) int32 {
 func (c *calls) explain(ctx context.Context, e *Error) *Error {
 	if c.failed != nil && e.Code != ErrCancelled && e.Code != ErrDeadline {
 		e.Code = ErrCallback
+		e.Message += ": " + c.failed.Error()
 		e.causes = append(e.causes, c.failed)
 	}
 	switch {

@@ -221,3 +221,99 @@ func TestExampleSigterm(t *testing.T) {
 	p.comesTo(t, "goes on at ")
 	p.comesTo(t, "done\n")
 }
+
+// startServer starts the example's server in namespaces of its own.
+func startServer(t *testing.T) (server *process, socket string) {
+	t.Helper()
+	if err := exec.Command("unshare", "--pid", "--fork", "--mount-proc", "--net", "true").Run(); err != nil {
+		t.Skip("no new namespaces can be made: ", err)
+	}
+	dir, err := os.MkdirTemp("", "ph") // the address of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket = dir + "/s"
+	server = start(t, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--net", program(t, "migrate"), "serve", socket, dir+"/images")
+	server.comesTo(t, "ready\n")
+	return server, socket
+}
+
+// pidHere is the pid that a process of another pid namespace has here.
+func pidHere(t *testing.T, pid int) (here int) {
+	t.Helper()
+	eventually(t, "the restored process is found", func() bool {
+		statuses, _ := filepath.Glob("/proc/[0-9]*/status")
+		for _, name := range statuses {
+			text, err := os.ReadFile(name)
+			if err != nil || !strings.Contains(string(text), fmt.Sprintf("\t%d\n", pid)) {
+				continue
+			}
+			for _, line := range strings.Split(string(text), "\n") {
+				words := strings.Fields(line)
+				if len(words) == 3 && words[0] == "NSpid:" && words[2] == fmt.Sprint(pid) {
+					_, err := fmt.Sscan(words[1], &here)
+					return err == nil
+				}
+			}
+		}
+		return false
+	})
+	return here
+}
+
+func TestMigration(t *testing.T) {
+	migrate := program(t, "migrate")
+	server, socket := startServer(t)
+	victim := start(t, "sh", "-c", "while :; do echo $((i=i+1)); sleep 0.02; done")
+	victim.comesTo(t, "\n3\n")
+	run(t, migrate, "send", socket, t.TempDir(), fmt.Sprint(victim.pid))
+	server.comesTo(t, fmt.Sprintf("pid %d runs here\n", victim.pid))
+	eventually(t, "it is gone here", victim.gone)
+	before, _ := os.ReadFile(victim.out)
+	eventually(t, "it goes on there", func() bool {
+		now, err := os.ReadFile(victim.out)
+		return err == nil && len(now) > len(before)
+	})
+	here := pidHere(t, victim.pid)
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", here))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ours, _ := os.Readlink("/proc/self/ns/net"); theirs == ours {
+		t.Fatal("it is in the same network namespace")
+	}
+	if err := syscall.Kill(here, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	server.comesTo(t, "has ended\n")
+	text, _ := os.ReadFile(victim.out)
+	for i, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		if line != fmt.Sprint(i+1) {
+			t.Fatalf("line %d is %q", i+1, line)
+		}
+	}
+}
+
+// A migration that fails on the other side leaves the process where it is.
+func TestFailedMigration(t *testing.T) {
+	migrate := program(t, "migrate")
+	server, socket := startServer(t)
+	victim := start(t, "sh", "-c", "while :; do echo $((i=i+1)); sleep 0.02; done")
+	victim.comesTo(t, "\n3\n")
+	// What the server is to write is there already.
+	blocked := filepath.Join(filepath.Dir(socket), "images", "1")
+	if err := os.MkdirAll(blocked, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	text, err := exec.Command("timeout", "-k", "5", "60", migrate, "send", socket, t.TempDir(), fmt.Sprint(victim.pid)).CombinedOutput()
+	if err == nil || !strings.Contains(string(text), "on the other side") {
+		t.Fatalf("%v, %s", err, text)
+	}
+	before, _ := os.ReadFile(victim.out)
+	eventually(t, "it goes on here", func() bool {
+		now, err := os.ReadFile(victim.out)
+		return err == nil && len(now) > len(before)
+	})
+	server.comesTo(t, "file exists\n")
+}
