@@ -21,8 +21,15 @@ use crate::trial::accepted;
 use crate::verdict::{Outcome, Stop, Summary, failed};
 
 /// Folders whose kinds the engine restores so far, and the options they need.
-const FOLDERS: [(&str, &[&str]); 6] =
-    [("files", &[]), ("threads", &[]), ("tree", &[]), ("task", &[]), ("memory", &[]), ("tty", &["--shell-job"])];
+const FOLDERS: [(&str, &[&str]); 7] = [
+    ("files", &[]),
+    ("threads", &[]),
+    ("tree", &[]),
+    ("task", &[]),
+    ("memory", &[]),
+    ("unix", &[]),
+    ("tty", &["--shell-job"]),
+];
 
 /// xsave component bits and the CPU flag that each needs.
 const COMPONENTS: [(u32, &str); 8] = [

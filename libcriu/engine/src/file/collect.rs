@@ -1,17 +1,17 @@
 //! Collects descriptors and links from outside, and writes them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
 use criu_images::{ImageDir, Kind};
 use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, openat, readlinkat};
-use rustix::process::{PidfdGetfdFlags, Resource, Rlimit, getrlimit, pidfd_getfd, setrlimit};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, Resource, Rlimit, getrlimit, pidfd_getfd, pidfd_open, setrlimit};
 
 use super::fdinfo::FdInfo;
 use super::ghost::Ghosts;
 use super::identity::{Found, Identity};
-use super::kind::{DumpKind, KINDS, Unsaved};
+use super::kind::{DumpKind, InFlight, KINDS, Unsaved};
 use super::seen::Seen;
 use super::{DumpTask, FileId, Link, path, unsupported};
 use crate::error::{Blocker, Error, Phase, Result};
@@ -64,6 +64,8 @@ pub struct DumpFiles {
     identity: Identity,
     types: HashMap<FileId, FdTypes>,
     links: HashMap<(u64, u64, Vec<u8>), Option<FileId>>,
+    /// Descriptors that wait in messages: open, so that others can be compared with them.
+    in_flight: Vec<OwnedFd>,
     buf: Vec<u8>,
 }
 
@@ -87,6 +89,7 @@ impl DumpFiles {
             identity: Identity::default(),
             types: HashMap::new(),
             links: HashMap::new(),
+            in_flight: Vec::new(),
             buf: Vec::new(),
         }
     }
@@ -155,6 +158,7 @@ impl DumpFiles {
 
     /// After all tables and links: what concerns several descriptions. Only reads.
     pub fn resolve(&mut self, blockers: &mut Vec<Blocker>) -> Result<()> {
+        self.collect_in_flight(blockers)?;
         for kind in &mut self.kinds {
             kind.resolve(&mut self.common, blockers)?;
         }
@@ -200,6 +204,68 @@ impl DumpFiles {
     #[cfg(test)]
     pub(crate) fn kcmp_calls(&self) -> u64 {
         self.identity.calls()
+    }
+
+    /// Descriptors that wait in messages, and in the messages of sockets among those.
+    fn collect_in_flight(&mut self, blockers: &mut Vec<Blocker>) -> Result<()> {
+        loop {
+            let before = self.in_flight.len();
+            for kind in 0..self.kinds.len() {
+                let found = self.kinds.get_mut(kind).map(|k| k.in_flight(&self.common, blockers));
+                for descriptor in found.transpose()?.unwrap_or_default() {
+                    let first = blockers.len();
+                    let id = self.take_in(&descriptor, blockers)?;
+                    for blocker in blockers.iter_mut().skip(first) {
+                        blocker.pid = descriptor.pid;
+                    }
+                    if let (Some(id), Some(kind)) = (id, self.kinds.get_mut(kind)) {
+                        kind.taken_in(descriptor.ticket, id);
+                    }
+                    self.in_flight.push(descriptor.fd);
+                }
+            }
+            if self.in_flight.len() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The id of a descriptor of the engine's own.
+    fn take_in(&mut self, found: &InFlight, blockers: &mut Vec<Blocker>) -> Result<Option<FileId>> {
+        let own = rustix::process::getpid();
+        let pidfd = pidfd_open(own, PidfdFlags::empty())
+            .map_err(|e| Error::os(Phase::Collect, &*found.holder, "pidfd_open", e).pid(found.pid))?;
+        let task = DumpTask { pid: own.as_raw_nonzero().get(), vpid: 0, pidfd: pidfd.as_fd() };
+        let proc = open_proc(&task)?;
+        let (fd_dir, info_dir) = (open_below(&task, &proc, "fd")?, open_below(&task, &proc, "fdinfo")?);
+        let fd = found.fd.as_raw_fd();
+        let info = FdInfo::read(info_dir.as_fd(), fd, &mut self.buf)
+            .map_err(|e| Error::os(Phase::Collect, &*found.holder, "fdinfo", e).pid(found.pid))?;
+        let known = self.identity.find(task.pid, fd, &info);
+        let known = known.map_err(|e| Error::os(Phase::Collect, &*found.holder, "kcmp", e).pid(found.pid))?;
+        let place = match known {
+            Found::Known(id) => return Ok(id),
+            Found::New(place) => place,
+        };
+        let Some(mut seen) = look(&task, &fd_dir, fd, info.clone())? else { return Ok(None) };
+        seen.holder = found.holder.clone();
+        let refusal = if seen.fown.pid != 0 {
+            Some("a descriptor with a signal owner (F_SETOWN) is in a message and nowhere else")
+        } else if seen.is_anon("[eventpoll]") && seen.info.text.contains("tfd:") {
+            Some("an epoll descriptor that watches something is in a message and nowhere else")
+        } else {
+            None
+        };
+        let id = match refusal {
+            Some(cause) => {
+                let hint = "have the message read before the dump";
+                blockers.push(Blocker::new(found.pid, seen.object(), cause).hint(hint));
+                None
+            }
+            None => self.collect(&seen, blockers)?,
+        };
+        self.identity.record(task.pid, fd, &info, place, id);
+        Ok(id)
     }
 
     fn collect(&mut self, seen: &Seen<'_>, blockers: &mut Vec<Blocker>) -> Result<Option<FileId>> {

@@ -1,6 +1,8 @@
 //! The descriptors of golden checkpoints, restored without their tasks: what the programs in them check of their files.
 
 use std::fs::{self, File};
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -11,6 +13,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::fs::{OFlags, SeekFrom, fcntl_get_seals, fcntl_getfl, fstat, seek};
 use rustix::io::{FdFlags, fcntl_getfd, pread, read, write};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::RestoreFiles;
 use super::tests::{options, restore};
@@ -123,12 +126,49 @@ fn memory() {
 
 #[test]
 fn kinds_not_restored_yet_are_named() {
-    for (name, kind) in [("inet", "established TCP"), ("watch", "INOTIFY"), ("sockets", "a socket with a name")] {
+    for (name, kind) in [("inet", "established TCP"), ("watch", "INOTIFY"), ("sockets", "established TCP")] {
         let images = ImageDir::new(File::open(golden(name)).unwrap().into());
         let refused = RestoreFiles::load(&images, &of(name), &[(2, 1)]).unwrap_err().to_string();
         assert!(refused.contains(kind), "{refused}");
     }
-    let images = ImageDir::new(File::open(golden("unix")).unwrap().into());
-    let refused = RestoreFiles::load(&images, &of("unix"), &[(2, 1)]).unwrap_err().to_string();
-    assert!(refused.contains("a socket with a name"), "{refused}");
+}
+
+#[test]
+fn unix() {
+    let _guard = set_up();
+    for name in ["dgram", "sender", "listen", "gone"] {
+        let _ = fs::remove_file(format!("/tmp/golden2-{name}"));
+    }
+    restore(
+        &of("unix"),
+        &[|| {
+            assert_eq!(fs::symlink_metadata("/tmp/golden2-dgram").unwrap().permissions().mode() & 0o7777, 0o620);
+            assert!(!fs::exists("/tmp/golden2-gone").unwrap());
+            assert_eq!([text(3), text(3)], ["first", "second one"]);
+            assert!(rustix::net::sockopt::socket_passcred(borrow(6)).unwrap());
+            let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut buf = [0; 64];
+            let got = recvmsg(borrow(8), &mut [IoSliceMut::new(&mut buf)], &mut control, RecvFlags::DONTWAIT).unwrap();
+            assert_eq!(&buf[..got.bytes], b"with fds");
+            let fds: Vec<OwnedFd> = control
+                .drain()
+                .flat_map(|m| if let RecvAncillaryMessage::ScmRights(fds) = m { fds.collect() } else { vec![] })
+                .collect();
+            assert_eq!(text(fds[0].as_raw_fd()), "piped");
+            let mut counter = [0; 8];
+            read(&fds[1], &mut counter).unwrap();
+            assert_eq!(u64::from_ne_bytes(counter), 3);
+            write(borrow(11), b"two").unwrap();
+            write(borrow(9), b"one").unwrap();
+            for text_sent in ["one", "two"] {
+                let accepted = rustix::net::accept(borrow(5)).unwrap();
+                assert_eq!(text(accepted.as_raw_fd()), text_sent);
+            }
+            assert_eq!([text(13), text(13)], ["last", ""]);
+        }],
+    );
+    for name in ["dgram", "sender", "listen"] {
+        fs::remove_file(format!("/tmp/golden2-{name}")).unwrap();
+    }
 }

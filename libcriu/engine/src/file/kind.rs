@@ -1,5 +1,6 @@
 //! What a kind of open file has to answer, and the list of kinds.
 
+use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use criu_images::ImageDir;
@@ -46,6 +47,19 @@ impl From<Error> for Unsaved {
     }
 }
 
+/// A descriptor that waits inside of something, and belongs to no table.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    /// A task that has what it is in.
+    pub pid: i32,
+    /// What it is in, in words.
+    pub holder: String,
+    /// The engine's duplicate.
+    pub fd: OwnedFd,
+    /// How the kind that told of it knows it again.
+    pub ticket: usize,
+}
+
 /// The dump of one kind: lives as long as the dump and holds what the kind has learned.
 pub(crate) trait DumpKind: std::fmt::Debug {
     /// Whether this kind is responsible for what was seen. The first one in the list that says so gets it.
@@ -53,6 +67,15 @@ pub(crate) trait DumpKind: std::fmt::Debug {
 
     /// Makes the entry of a description met for the first time. Only reads.
     fn collect(&mut self, seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Result<FileEntry, Unsaved>;
+
+    /// Descriptors inside of what was collected since the last call: in messages. They are collected as well, and asked
+    /// for again until there are no more. Only reads.
+    fn in_flight(&mut self, _common: &Collected, _blockers: &mut Vec<Blocker>) -> Result<Vec<InFlight>> {
+        Ok(Vec::new())
+    }
+
+    /// The id of a descriptor that `in_flight` told of.
+    fn taken_in(&mut self, _ticket: usize, _id: FileId) {}
 
     /// After everything was collected: completes entries that speak of other descriptions, refuses what has its other
     /// half outside. Only reads.
@@ -85,6 +108,24 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
 
     /// Opens all descriptions of an object, in the order of `members`, and fills in what it held.
     fn open(&mut self, plan: &mut Plan, object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>>;
+
+    /// Whether an object has to be opened by the coordinator, whoever uses it.
+    fn early(&self, _object: Object) -> bool {
+        false
+    }
+
+    /// Descriptions that have to be there to complete this one: those in its messages.
+    fn needs(&self, _id: FileId) -> &[FileId] {
+        &[]
+    }
+
+    /// Completes an object when everything that it needs is open in this process.
+    fn complete(&mut self, _plan: &Plan, _members: &[FileEntry], _opened: &HashMap<FileId, OwnedFd>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The restore is complete: what was made for it stays.
+    fn finished(&mut self) {}
 
     /// Opens one more description of the same file, with the given status flags: for mappings and links.
     fn open_again(&mut self, _plan: &mut Plan, entry: &FileEntry, _flags: u32) -> Result<OwnedFd> {

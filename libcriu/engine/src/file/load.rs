@@ -56,6 +56,8 @@ pub struct RestoreFiles {
     plan: Plan,
     kinds: Vec<Box<dyn RestoreKind>>,
     opened: HashMap<FileId, OwnedFd>,
+    /// The descriptions of every object.
+    members: HashMap<Object, Vec<FileId>>,
 }
 
 impl RestoreFiles {
@@ -97,13 +99,17 @@ impl RestoreFiles {
             }
             plan.tables.push((files_id, fds));
         }
-        let mut files =
-            RestoreFiles { plan, kinds: KINDS.iter().map(|k| (k.restore)()).collect(), opened: HashMap::new() };
+        let kinds = KINDS.iter().map(|k| (k.restore)()).collect();
+        let mut files = RestoreFiles { plan, kinds, opened: HashMap::new(), members: HashMap::new() };
         for entry in files.plan.entries.values() {
             kind_of(entry)?;
         }
         for kind in &mut files.kinds {
             kind.load(&files.plan, images)?;
+        }
+        for entry in files.plan.entries.values() {
+            let object = files.object(entry)?;
+            files.members.entry(object).or_default().push(entry.id);
         }
         Ok(files)
     }
@@ -119,18 +125,19 @@ impl RestoreFiles {
         for kind in &mut self.kinds {
             kind.prepare(&mut self.plan)?;
         }
-        let mut users: HashMap<Object, BTreeSet<u32>> = HashMap::new();
+        let mut users: HashMap<FileId, BTreeSet<u32>> = HashMap::new();
         for (files_id, fds) in &self.plan.tables {
             for fd in fds {
-                if let Some(object) = self.plan.entries.get(&fd.id).map(|e| self.object(e)).transpose()? {
-                    users.entry(object).or_default().insert(*files_id);
-                }
+                users.entry(fd.id).or_default().insert(*files_id);
             }
         }
-        let mut shared: Vec<Object> =
-            users.into_iter().filter(|(_, tables)| tables.len() > 1).map(|(o, _)| o).collect();
-        shared.sort_unstable();
-        self.open_objects(&shared)
+        let users = self.users_of_objects(users)?;
+        let in_coordinator =
+            |o: &Object, tables: &BTreeSet<u32>| tables.len() > 1 || self.kinds.iter().any(|k| k.early(*o));
+        let shared: Vec<Object> =
+            users.into_iter().filter(|(o, tables)| in_coordinator(o, tables)).map(|(o, _)| o).collect();
+        let shared = self.with_needs(shared.into_iter().collect())?;
+        self.open_objects(&shared.into_iter().collect::<Vec<_>>())
     }
 
     /// In a task: opens what its table alone uses, puts every descriptor at its number and closes all others except
@@ -160,6 +167,7 @@ impl RestoreFiles {
     /// In the coordinator, when the restore is complete: removes links that the dump made for it.
     pub fn finished(&mut self) {
         self.plan.ghosts.remove_links();
+        self.kinds.iter_mut().for_each(|k| k.finished());
     }
 
     /// In the coordinator, when every task has its own: closes what was opened for them.
@@ -167,6 +175,50 @@ impl RestoreFiles {
         self.opened.clear();
         self.plan.ghosts.close();
         self.kinds.iter_mut().for_each(|k| k.close());
+    }
+
+    /// Which tables use an object: by their descriptors, or because it is in a message of something they use.
+    fn users_of_objects(&self, descriptors: HashMap<FileId, BTreeSet<u32>>) -> Result<HashMap<Object, BTreeSet<u32>>> {
+        let mut users: HashMap<Object, BTreeSet<u32>> = HashMap::new();
+        let mut todo: Vec<(FileId, BTreeSet<u32>)> = descriptors.into_iter().collect();
+        while let Some((id, tables)) = todo.pop() {
+            let Some(entry) = self.plan.entries.get(&id) else { continue };
+            let object = self.object(entry)?;
+            let known = users.entry(object).or_default();
+            let before = known.len();
+            known.extend(&tables);
+            if known.len() == before {
+                continue;
+            }
+            let tables = known.clone();
+            for member in self.members.get(&object).into_iter().flatten() {
+                let needed = self.needs(*member)?;
+                todo.extend(needed.iter().map(|&id| (id, tables.clone())));
+            }
+        }
+        Ok(users)
+    }
+
+    fn needs(&self, id: FileId) -> Result<&[FileId]> {
+        let Some(entry) = self.plan.entries.get(&id) else { return Ok(&[]) };
+        Ok(self.kinds[kind_of(entry)?].needs(id))
+    }
+
+    /// Adds what is needed to complete the objects of a set and is not open yet.
+    fn with_needs(&self, mut objects: BTreeSet<Object>) -> Result<BTreeSet<Object>> {
+        let mut todo: Vec<Object> = objects.iter().copied().collect();
+        while let Some(object) = todo.pop() {
+            for &member in self.members.get(&object).into_iter().flatten() {
+                for needed in self.needs(member)? {
+                    let Some(entry) = self.plan.entries.get(needed) else { continue };
+                    let object = self.object(entry)?;
+                    if !self.opened.contains_key(needed) && objects.insert(object) {
+                        todo.push(object);
+                    }
+                }
+            }
+        }
+        Ok(objects)
     }
 
     fn object(&self, entry: &FileEntry) -> Result<Object> {
@@ -177,18 +229,22 @@ impl RestoreFiles {
         if objects.is_empty() {
             return Ok(());
         }
-        let mut members: HashMap<Object, Vec<FileEntry>> = objects.iter().map(|&o| (o, Vec::new())).collect();
-        for entry in self.plan.entries.values() {
-            if let Some(list) = members.get_mut(&self.kinds[kind_of(entry)?].object(entry)) {
-                list.push(entry.clone());
-            }
+        let mut members: HashMap<Object, Vec<FileEntry>> = HashMap::new();
+        for &object in objects {
+            let ids = self.members.get(&object).into_iter().flatten();
+            members.insert(object, ids.filter_map(|id| self.plan.entries.get(id).cloned()).collect());
         }
         for &object in objects {
-            let members = members.remove(&object).unwrap_or_default();
+            let Some(members) = members.get(&object) else { continue };
             let Some(first) = members.first() else { continue };
             let kind = kind_of(first)?;
-            let fds = self.kinds[kind].open(&mut self.plan, object, &members)?;
+            let fds = self.kinds[kind].open(&mut self.plan, object, members)?;
             self.opened.extend(members.iter().map(|m| m.id).zip(fds));
+        }
+        for members in objects.iter().filter_map(|o| members.get(o)) {
+            if let Some(first) = members.first() {
+                self.kinds[kind_of(first)?].complete(&self.plan, members, &self.opened)?;
+            }
         }
         Ok(())
     }
@@ -203,7 +259,7 @@ impl RestoreFiles {
                 own.insert(self.object(entry)?);
             }
         }
-        self.open_objects(&own.into_iter().collect::<Vec<_>>())?;
+        self.open_objects(&self.with_needs(own)?.into_iter().collect::<Vec<_>>())?;
 
         let mut moves = Vec::with_capacity(fds.len());
         for fd in &fds {

@@ -39,7 +39,8 @@ pub use collect::DumpFiles;
 pub use load::RestoreFiles;
 
 pub(crate) use collect::Collected;
-pub(crate) use kind::{DumpKind, FileKind, RestoreKind, Unsaved, body};
+pub(crate) use ghost::kernel_dev;
+pub(crate) use kind::{DumpKind, FileKind, InFlight, RestoreKind, Unsaved, body};
 pub(crate) use load::Plan;
 pub(crate) use object::Object;
 pub(crate) use seen::Seen;

@@ -9,6 +9,6 @@ pub(crate) enum Object {
     Pipe(u32),
     /// Everything that has one fifo open, by `pipe_id`.
     Fifo(u32),
-    /// A pair of unix sockets, by the lower of their inodes.
-    UnixPair(u32),
+    /// Unix sockets that are connected, or have to do with one name, by the lowest of their inodes.
+    Unix(u32),
 }

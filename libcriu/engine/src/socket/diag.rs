@@ -16,6 +16,10 @@ pub(crate) struct UnixSocket {
     pub state: u8,
     /// Absent for none, empty for one bound to nothing in particular.
     pub name: Option<Vec<u8>>,
+    /// Inode number and file system of the file it is bound to.
+    pub file: Option<(u32, u32)>,
+    /// Of a listening one: inodes of the clients that wait to be accepted, in that order; 0 for a client that is gone.
+    pub waiting: Vec<u32>,
     /// Inode of the peer; 0 when the peer has no descriptor: closed, or not accepted yet.
     pub peer: Option<u32>,
     /// Unread bytes (of datagrams: of the first), or connections waiting to be accepted.
@@ -27,17 +31,21 @@ pub(crate) struct UnixSocket {
 }
 
 const NAME: u16 = 0;
+const VFS: u16 = 1;
 const PEER: u16 = 2;
+const ICONS: u16 = 3;
 const RQLEN: u16 = 4;
 const SHUTDOWN: u16 = 6;
 const SHOW_NAME: u32 = 1;
+const SHOW_VFS: u32 = 2;
 const SHOW_PEER: u32 = 4;
+const SHOW_ICONS: u32 = 8;
 const SHOW_RQLEN: u32 = 16;
 
 /// Every unix socket of the engine's network namespace, by inode.
 pub(crate) fn unix_sockets() -> io::Result<HashMap<u32, UnixSocket>> {
     let mut sockets = HashMap::new();
-    unix_diag(SHOW_NAME | SHOW_PEER | SHOW_RQLEN, |body| {
+    unix_diag(SHOW_NAME | SHOW_VFS | SHOW_PEER | SHOW_ICONS | SHOW_RQLEN, |body| {
         if let Some((ino, socket)) = parse(body) {
             sockets.insert(ino, socket);
         }
@@ -53,6 +61,8 @@ fn parse(body: &[u8]) -> Option<(u32, UnixSocket)> {
         let Some(value) = rest.get(4..len) else { break };
         match kind {
             NAME => socket.name = Some(value.to_vec()),
+            VFS => socket.file = word(value, 0).zip(word(value, 4)),
+            ICONS => socket.waiting = value.chunks_exact(4).filter_map(|w| word(w, 0)).collect(),
             PEER => socket.peer = word(value, 0),
             RQLEN => (socket.rqueue, socket.wqueue) = (word(value, 0)?, word(value, 4)?),
             SHUTDOWN => socket.shutdown = *value.first()?,

@@ -6,6 +6,7 @@ pub mod control;
 pub mod cpu;
 pub(crate) mod descriptor;
 pub mod enter;
+pub(crate) mod fs;
 pub mod ipc;
 pub mod kcmp;
 pub mod mapping;
@@ -24,3 +25,4 @@ pub mod tracee;
 #[cfg(test)]
 pub(crate) mod trial;
 pub(crate) mod tty;
+pub(crate) mod unix;

@@ -93,6 +93,44 @@ pub fn run_apart(f: impl FnOnce() -> Vec<u8>) -> io::Result<Vec<u8>> {
     }
 }
 
+/// A pid that is somebody's for the moment: of a process that has ended and was not waited for.
+#[derive(Debug)]
+pub(crate) struct PidStandIn(i32);
+
+/// Makes `pid` exist, where no process has it. The process must be single-threaded.
+///
+/// # Errors
+/// As [`fork_as`].
+pub(crate) fn stand_in(pid: i32) -> io::Result<PidStandIn> {
+    let mut args = libc::clone_args {
+        flags: 0,
+        pidfd: 0,
+        child_tid: 0,
+        parent_tid: 0,
+        // Nobody is to be told of its end.
+        exit_signal: 0,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: &raw const pid as u64,
+        set_tid_size: 1,
+        cgroup: 0,
+    };
+    // SAFETY: without CLONE_VM the child has its own copy of everything, as after fork; it only ends.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) } {
+        0 => exit_now(0),
+        ret if ret < 0 => Err(io::Error::last_os_error()),
+        _ => Ok(PidStandIn(pid)),
+    }
+}
+
+impl Drop for PidStandIn {
+    fn drop(&mut self) {
+        // SAFETY: no status is asked for; the child is this process's own and has ended or is about to.
+        unsafe { libc::waitpid(self.0, std::ptr::null_mut(), libc::__WALL) };
+    }
+}
+
 /// Ends this process without running any handler, buffer flush or destructor.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit has no preconditions.

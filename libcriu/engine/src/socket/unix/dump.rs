@@ -1,20 +1,24 @@
-//! Unix sockets: entries from netlink and socket options, queues by peeking.
+//! Unix sockets: entries from netlink, socket options and the files they are bound to; queues by peeking.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 
-use criu_images::messages::{FdTypes, FileEntry, SkPacketEntry, SkShutdown, UnixSkEntry};
+use criu_images::messages::{
+    FdTypes, FileEntry, FilePermsEntry, ScmEntry, SkPacketEntry, SkShutdown, SkUcredEntry, UnixSkEntry,
+};
 use criu_images::{ImageDir, Kind};
 use rustix::net::{AddressFamily, sockopt::socket_domain};
 
-use super::queue::{Queue, peek};
-use super::{SERVICE, STREAM, state};
+use super::name::{Name, SocketFile, directory, shown};
+use super::queue::{Message, Queue, look};
+use super::{DGRAM, SCM_RIGHTS, SEQPACKET, SERVICE, STREAM, state};
 use crate::error::{Blocker, Error, Phase, Result};
-use crate::file::{Collected, DumpKind, FileId, Seen, Unsaved};
+use crate::file::{Collected, DumpKind, FileId, InFlight, Seen, Unsaved};
 use crate::mem::pages::PagesIds;
 use crate::namespace::Namespace;
 use crate::socket::diag::{UnixSocket, unix_sockets};
 use crate::socket::options;
+use crate::sys::unix::unread_by_others;
 
 #[derive(Debug)]
 struct Socket {
@@ -22,11 +26,16 @@ struct Socket {
     pid: i32,
     object: String,
     ino: u32,
-    peer: u32,
-    kind: u32,
-    unread: u32,
+    told: UnixSocket,
     dup: OwnedFd,
-    messages: Vec<Vec<u8>>,
+    looked: bool,
+    packets: Vec<Packet>,
+}
+
+#[derive(Debug)]
+struct Packet {
+    entry: SkPacketEntry,
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +43,9 @@ pub(crate) struct UnixSockets {
     /// Asked for when the first one is met.
     diag: Option<HashMap<u32, UnixSocket>>,
     sockets: Vec<Socket>,
+    /// Where each descriptor that was found in a message belongs: socket and packet.
+    tickets: Vec<(usize, usize)>,
+    buf: Vec<u8>,
 }
 
 impl DumpKind for UnixSockets {
@@ -53,115 +65,232 @@ impl DumpKind for UnixSockets {
             return Err(Unsaved::because("a unix socket of another network namespace"));
         };
         let service = common.service_sk_ino == Some(seen.stat.st_ino);
-        if !service {
-            supported(told)?;
-        }
-        let opts = match options::read(seen.dup.as_fd()).map_err(|e| Unsaved::os(seen, "getsockopt", e))? {
-            Ok(opts) => opts,
-            Err(what) => return Err(Unsaved::because(format!("{what} cannot be saved"))),
-        };
-        let peer = told.peer.unwrap_or(0);
-        if !service {
+        let mut usk = entry(seen, id, told)?;
+        if service {
+            usk.uflags = SERVICE;
+        } else {
+            if !matches!(usk.r#type, STREAM | DGRAM | SEQPACKET) {
+                return Err(Unsaved::because(format!("a unix socket of type {}", usk.r#type)));
+            }
+            name_and_file(seen, told, &mut usk)?;
             let dup = rustix::io::fcntl_dupfd_cloexec(&seen.dup, 0).map_err(|e| Unsaved::os(seen, "dup", e))?;
             self.sockets.push(Socket {
                 id,
                 pid: seen.task.pid,
                 object: format!("{} (unix socket ino {ino})", seen.holder),
                 ino,
-                peer,
-                kind: u32::from(told.kind),
-                unread: told.rqueue,
+                told: told.clone(),
                 dup,
-                messages: Vec::new(),
+                looked: false,
+                packets: Vec::new(),
             });
         }
-        let usk = UnixSkEntry {
-            id,
-            ino,
-            r#type: u32::from(told.kind),
-            state: if told.peer.is_some() { state::ESTABLISHED } else { u32::from(told.state) },
-            flags: seen.info.flags,
-            uflags: if service { SERVICE } else { 0 },
-            backlog: told.wqueue,
-            peer,
-            fown: seen.fown,
-            opts,
-            name: Vec::new(),
-            shutdown: SkShutdown::try_from(i32::from(told.shutdown))
-                .ok()
-                .filter(|&s| s != SkShutdown::None)
-                .map(i32::from),
-            ns_id: Some(Namespace::Net as u32 + 1),
-            ..UnixSkEntry::default()
-        };
         Ok(FileEntry { r#type: FdTypes::Unixsk as i32, id, usk: Some(usk), ..FileEntry::default() })
     }
 
-    fn resolve(&mut self, _common: &mut Collected, blockers: &mut Vec<Blocker>) -> Result<()> {
-        let peers: HashMap<u32, u32> = self.sockets.iter().map(|s| (s.ino, s.peer)).collect();
-        let mut buf = Vec::new();
-        for socket in &mut self.sockets {
+    fn in_flight(&mut self, common: &Collected, blockers: &mut Vec<Blocker>) -> Result<Vec<InFlight>> {
+        let mut found = Vec::new();
+        for (at, socket) in self.sockets.iter_mut().enumerate() {
+            if socket.looked || u32::from(socket.told.state) == state::LISTEN {
+                continue;
+            }
+            socket.looked = true;
+            let failed = |e| Error::os(Phase::Collect, &*socket.object, "recvmsg", e).pid(socket.pid);
+            let kind = u32::from(socket.told.kind);
+            match look(socket.dup.as_fd(), kind, socket.told.rqueue, &mut self.buf).map_err(failed)? {
+                Queue::Refused(why) => {
+                    let blocker = Blocker::new(socket.pid, &*socket.object, format!("{why}: cannot be saved"));
+                    blockers.push(blocker.hint("have its messages read before the dump"));
+                }
+                Queue::Messages(messages) => {
+                    for message in messages {
+                        for fd in &message.rights {
+                            let fd = fd.try_clone().map_err(failed)?;
+                            let holder = format!("a message in the queue of {}", socket.object);
+                            found.push(InFlight { pid: socket.pid, holder, fd, ticket: self.tickets.len() });
+                            self.tickets.push((at, socket.packets.len()));
+                        }
+                        socket.packets.push(packet(socket.id, message, common));
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn taken_in(&mut self, ticket: usize, id: FileId) {
+        let place = self.tickets.get(ticket).copied();
+        let packet = place.and_then(|(socket, packet)| self.sockets.get_mut(socket)?.packets.get_mut(packet));
+        if let Some(packet) = packet {
+            match packet.entry.scm.first_mut() {
+                Some(scm) => scm.rights.push(id),
+                None => packet.entry.scm.push(ScmEntry { r#type: SCM_RIGHTS, rights: vec![id] }),
+            }
+        }
+    }
+
+    fn resolve(&mut self, common: &mut Collected, blockers: &mut Vec<Blocker>) -> Result<()> {
+        let by_ino: HashMap<u32, usize> = self.sockets.iter().enumerate().map(|(at, s)| (s.ino, at)).collect();
+        // The listening socket at which each client waits to be accepted.
+        let waiting: HashMap<u32, u32> =
+            self.sockets.iter().flat_map(|l| l.told.waiting.iter().map(|&client| (client, l.ino))).collect();
+        let mut peers: HashMap<FileId, u32> = HashMap::new();
+        for socket in &self.sockets {
             let mut refuse = |cause: String, hint: &str| {
                 blockers.push(Blocker::new(socket.pid, &*socket.object, cause).hint(hint));
             };
-            match peers.get(&socket.peer) {
-                _ if socket.peer == 0 => {}
-                Some(&back) if back == socket.ino => {}
-                Some(_) => {
-                    refuse(
-                        "connected by name to a socket that is not connected back".into(),
-                        "close it before the dump",
-                    );
-                    continue;
-                }
-                None => {
-                    let cause = format!("its peer (ino {}) is outside the tree", socket.peer);
-                    refuse(cause, "dump the peer's process as well, or close it before the dump");
-                    continue;
+            for client in &socket.told.waiting {
+                match client {
+                    0 => refuse(
+                        "a connection whose client is gone waits to be accepted".into(),
+                        "have it accepted before the dump",
+                    ),
+                    ino if !by_ino.contains_key(ino) => refuse(
+                        format!("a connection from outside the tree (ino {ino}) waits to be accepted"),
+                        "dump the client's process as well, or have it accepted before the dump",
+                    ),
+                    _ => {}
                 }
             }
-            let object = &socket.object;
-            let failed = |e| Error::os(Phase::Collect, object, "recvmsg", e).pid(socket.pid);
-            match peek(socket.dup.as_fd(), socket.kind, socket.unread, &mut buf).map_err(failed)? {
-                Queue::Refused(why) => refuse(why.into(), "have them read before the dump"),
-                Queue::Messages(messages) => socket.messages = messages,
+            let peer = socket.told.peer.unwrap_or(0);
+            // A closed peer has shut both directions; one that was not accepted yet has not.
+            let unaccepted = socket.told.peer == Some(0)
+                && u32::from(socket.told.kind) != DGRAM
+                && (waiting.contains_key(&socket.ino) || socket.told.shutdown != 3);
+            if unaccepted {
+                let Some(&listening) = waiting.get(&socket.ino) else {
+                    refuse(
+                        "its connection waits to be accepted outside the tree".into(),
+                        "dump the server's process as well, or have it accepted before the dump",
+                    );
+                    continue;
+                };
+                let sent = unread_by_others(socket.dup.as_fd())
+                    .map_err(|e| Error::os(Phase::Collect, &*socket.object, "ioctl TIOCOUTQ", e).pid(socket.pid))?;
+                if sent != 0 {
+                    refuse(
+                        "it has sent data on a connection that waits to be accepted".into(),
+                        "have it accepted before the dump",
+                    );
+                }
+                peers.insert(socket.id, listening);
+                continue;
+            }
+            match by_ino.get(&peer).and_then(|&at| self.sockets.get(at)) {
+                _ if peer == 0 => {}
+                Some(there) if there.told.peer == Some(socket.ino) => {}
+                Some(_) if u32::from(socket.told.kind) == DGRAM => {}
+                Some(_) => refuse(format!("its peer (ino {peer}) is connected elsewhere"), "close it before the dump"),
+                None => refuse(
+                    format!("its peer (ino {peer}) is outside the tree"),
+                    "dump the peer's process as well, or close it before the dump",
+                ),
+            }
+        }
+        for usk in common.entries.iter_mut().filter_map(|e| e.usk.as_mut()) {
+            if let Some(&listening) = peers.get(&usk.id) {
+                usk.peer = listening;
+                usk.state = state::ESTABLISHED;
             }
         }
         Ok(())
     }
 
     fn save(&mut self, _common: &Collected, images: &ImageDir, _ids: &mut PagesIds) -> Result<()> {
-        if self.sockets.iter().all(|s| s.messages.is_empty()) {
+        if self.sockets.iter().all(|s| s.packets.is_empty()) {
             return Ok(());
         }
         let saving = |e| Error::image(Phase::Save, e);
         let mut image = images.create(Kind::SkQueues, 0).map_err(saving)?;
-        for socket in &self.sockets {
-            for message in &socket.messages {
-                let packet = SkPacketEntry { id_for: socket.id, length: message.len() as u32, scm: Vec::new() };
-                image.entry(&packet).map_err(saving)?;
-                image.raw(message).map_err(saving)?;
-            }
+        for packet in self.sockets.iter().flat_map(|s| &s.packets) {
+            image.entry(&packet.entry).map_err(saving)?;
+            image.raw(&packet.bytes).map_err(saving)?;
         }
         image.finish().map_err(saving)
     }
 }
 
-/// Refuses what has a name, or is not connected to a socket of its own.
-fn supported(told: &UnixSocket) -> Result<(), Unsaved> {
-    let kind = u32::from(told.kind);
-    if u32::from(told.state) == state::LISTEN {
-        return Err(Unsaved::because("a listening unix socket cannot be saved yet").hint("close it before the dump"));
+/// What netlink and the options tell.
+fn entry(seen: &Seen<'_>, id: FileId, told: &UnixSocket) -> Result<UnixSkEntry, Unsaved> {
+    let opts = match options::read(seen.dup.as_fd()).map_err(|e| Unsaved::os(seen, "getsockopt", e))? {
+        Ok(opts) => opts,
+        Err(what) => return Err(Unsaved::because(format!("{what} cannot be saved"))),
+    };
+    // A datagram socket that somebody has connected to is called established as well.
+    let state = match told.peer {
+        Some(_) => state::ESTABLISHED,
+        None if u32::from(told.kind) == DGRAM => state::CLOSE,
+        None => u32::from(told.state),
+    };
+    Ok(UnixSkEntry {
+        id,
+        ino: seen.stat.st_ino as u32,
+        r#type: u32::from(told.kind),
+        state,
+        flags: seen.info.flags,
+        uflags: 0,
+        backlog: told.wqueue,
+        peer: told.peer.unwrap_or(0),
+        fown: seen.fown,
+        opts,
+        name: told.name.clone().unwrap_or_default(),
+        shutdown: SkShutdown::try_from(i32::from(told.shutdown)).ok().filter(|&s| s != SkShutdown::None).map(i32::from),
+        ns_id: Some(Namespace::Net as u32 + 1),
+        pending: told.waiting.clone(),
+        peer_gone: (u32::from(told.kind) == DGRAM && told.peer == Some(0)).then_some(true),
+        ..UnixSkEntry::default()
+    })
+}
+
+/// Where the file of a socket with a path is, and whose.
+fn name_and_file(seen: &Seen<'_>, told: &UnixSocket, usk: &mut UnixSkEntry) -> Result<(), Unsaved> {
+    let Name::Path(name) = Name::parse(&usk.name).map_err(Unsaved::because)? else { return Ok(()) };
+    if told.file.is_none() {
+        return Ok(());
     }
-    if told.name.as_ref().is_some_and(|n| !n.is_empty()) {
-        return Err(Unsaved::because("a unix socket with a name cannot be saved yet").hint("close it before the dump"));
+    let file = match SocketFile::of(seen.dup.as_fd()) {
+        Ok(file) => file,
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
+            return Err(Unsaved::because("the file it is bound to cannot be found out without CAP_NET_ADMIN"));
+        }
+        Err(e) => return Err(Unsaved::os(seen, "ioctl SIOCUNIXFILE", e)),
+    };
+    if file.deleted {
+        if file.stat.st_nlink > 0 {
+            let cause = format!("its name {} is gone, but its file has other links", shown(name));
+            return Err(Unsaved::because(cause).hint("remove them, or close it before the dump"));
+        }
+        usk.deleted = Some(true);
+    } else if !file.is_reachable() {
+        let cause = format!("the file it is bound to is not reachable as {}", shown(&file.path));
+        return Err(Unsaved::because(cause).hint("dump inside its mount namespace"));
     }
-    // A closed peer has shut both directions; one that was not accepted yet has not.
-    if told.peer == Some(0) && kind != super::DGRAM && told.shutdown != 3 {
-        return Err(Unsaved::because("its connection waits to be accepted").hint("accept it before the dump"));
+    let text = |path: Vec<u8>| {
+        String::from_utf8(path).map_err(|_| Unsaved::because("its path is not UTF-8").hint("rename its directory"))
+    };
+    if name != file.path && !file.deleted {
+        usk.file_path = Some(text(file.path.clone())?);
     }
-    match kind {
-        STREAM | super::DGRAM | super::SEQPACKET => Ok(()),
-        other => Err(Unsaved::because(format!("a unix socket of type {other}"))),
-    }
+    usk.name_dir = directory(name, &file.path).map(text).transpose()?;
+    let stat = &file.stat;
+    usk.file_perms = Some(FilePermsEntry { mode: stat.st_mode, uid: stat.st_uid, gid: stat.st_gid });
+    Ok(())
+}
+
+/// The entry of a message; its descriptors follow when they have ids.
+fn packet(id_for: FileId, message: Message, common: &Collected) -> Packet {
+    let ucred = message.credentials.map(|c| SkUcredEntry {
+        pid: common.tasks.get(&c.pid).copied().unwrap_or(c.pid) as u32,
+        uid: c.uid,
+        gid: c.gid,
+    });
+    let entry = SkPacketEntry {
+        id_for,
+        length: message.bytes.len() as u32,
+        scm: Vec::new(),
+        sender: Some(message.sender).filter(|s| !s.is_empty()),
+        ucred,
+        urgent: message.urgent.then_some(true),
+    };
+    Packet { entry, bytes: message.bytes }
 }

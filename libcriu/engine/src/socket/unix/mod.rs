@@ -1,20 +1,26 @@
-//! Unix sockets without a name: pairs of streams, datagrams and packets with their unread data, pairs of which one end is
-//! closed, sockets that are not connected yet; and the caller's own connection to the engine in a self-dump (service).
+//! Unix sockets of every type: pairs, bound to paths and abstract names, listening with connections that wait to be
+//! accepted, accepted, connected one way; their unread messages with the descriptors, credentials and sender names that go
+//! along; and the caller's own connection to the engine in a self-dump (service).
 //!
-//! Queues are read by MSG_PEEK. Of datagrams and packets that shows the first message only, unless SO_PEEK_OFF is set: it
-//! is, for the few microseconds the reading takes, on sockets that have something to read.
+//! Queues are read by MSG_PEEK with SO_PEEK_OFF, which is set for the few microseconds the reading takes. Files that sockets
+//! are bound to are made anew by the coordinator, in place of those the dumped tasks have left.
 //!
-//! Limits, refused by name: names (bound, listening, connected by name), messages that carry descriptors or credentials,
-//! out-of-band bytes, peers outside the tree. A datagram of no bytes that somebody has peeked at before the dump cannot be
-//! seen. The peer's credentials (SO_PEERCRED) are those of the process that restores the pair.
+//! Limits, refused by name: peers outside the tree, data sent on a connection that waits to be accepted. A datagram of no
+//! bytes that somebody has peeked at before the dump cannot be seen. The peer's credentials (SO_PEERCRED) are those of the
+//! process that restores the pair.
 
+mod bind;
 mod dump;
+mod fill;
+mod make;
+mod name;
 mod queue;
 mod restore;
+mod saved;
 #[cfg(test)]
 mod tests;
 
-use criu_images::messages::FdTypes;
+use criu_images::messages::{FdTypes, UnixSkEntry};
 
 use crate::file::FileKind;
 
@@ -40,3 +46,21 @@ pub(super) const SEQPACKET: u32 = libc::SOCK_SEQPACKET as u32;
 
 /// A limit for one socket's queue, far above what any socket buffer holds.
 pub(super) const MAX_QUEUE_BYTES: u64 = 256 << 20;
+
+/// `scm_entry.type`: descriptors.
+pub(super) const SCM_RIGHTS: u32 = libc::SCM_RIGHTS as u32;
+
+/// For messages: which socket, by what images call it.
+fn named(usk: &UnixSkEntry) -> String {
+    match usk.name.as_slice() {
+        [] => format!("file {} (unix socket ino {})", usk.id, usk.ino),
+        name => format!("file {} (unix socket ino {}, {})", usk.id, usk.ino, name::shown(name)),
+    }
+}
+
+/// Whether it was connected to a socket that is gone. CRIU has no word for that in a datagram socket with a name: it calls
+/// established what somebody else is connected to.
+fn is_widowed(usk: &UnixSkEntry) -> bool {
+    let told = usk.r#type != DGRAM || usk.name.is_empty() || usk.peer_gone();
+    usk.peer == 0 && usk.state == state::ESTABLISHED && told
+}

@@ -1,68 +1,71 @@
 //! Unread messages of a unix socket, looked at without being taken out.
+//!
+//! SO_PEEK_OFF moves a look along the queue. Where the kernel stops on the way tells the rest: behind bytes that carry
+//! descriptors, where credentials change, and before an out-of-band byte.
 
 use std::io;
-use std::io::IoSliceMut;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recv, recvmsg};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, recv};
 
 use super::STREAM;
 use crate::sys::socket::{option, set_option};
+use crate::sys::unix::{Credentials, Peeked, at_mark, peek, peek_whole};
+
+/// A message, or bytes of a stream that were sent alike.
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    pub bytes: Vec<u8>,
+    pub rights: Vec<OwnedFd>,
+    pub credentials: Option<Credentials>,
+    /// Name of the sender; empty for none.
+    pub sender: Vec<u8>,
+    /// One byte, out-of-band.
+    pub urgent: bool,
+}
+
+impl Message {
+    fn new(bytes: &[u8], peeked: Peeked) -> Self {
+        Message {
+            bytes: bytes.to_vec(),
+            rights: peeked.rights,
+            // The pid 0 says that nobody attached any.
+            credentials: peeked.credentials.filter(|c| c.pid != 0),
+            sender: peeked.sender,
+            urgent: false,
+        }
+    }
+}
 
 /// What a queue holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Queue {
-    /// In order; of a stream all bytes together.
-    Messages(Vec<Vec<u8>>),
+    /// In order.
+    Messages(Vec<Message>),
     /// It holds something that cannot be saved.
     Refused(&'static str),
 }
 
-const FLAGS: RecvFlags = RecvFlags::PEEK.union(RecvFlags::DONTWAIT);
 const FIRST_BUFFER_BYTES: usize = 256 << 10;
 
 /// Looks at the whole queue of a socket of the given type; `buf` is reused from call to call.
-pub(super) fn peek(fd: BorrowedFd<'_>, kind: u32, unread: u32, buf: &mut Vec<u8>) -> io::Result<Queue> {
-    if kind == STREAM { peek_stream(fd, unread, buf) } else { peek_messages(fd, buf) }
-}
-
-fn peek_stream(fd: BorrowedFd<'_>, unread: u32, buf: &mut Vec<u8>) -> io::Result<Queue> {
-    if unread == 0 {
-        return Ok(Queue::Messages(Vec::new()));
-    }
-    match recv(fd, &mut [0u8; 1], FLAGS | RecvFlags::OOB) {
-        Ok(_) => return Ok(Queue::Refused("an out-of-band byte waits to be read")),
-        // EINVAL: none is there; EOPNOTSUPP: the kernel has none at all.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::AGAIN) => {}
-        Err(e) => return Err(e.into()),
-    }
-    buf.resize(unread as usize + 1, 0);
-    let (got, flags) = look(fd, buf)?;
-    if flags.contains(ReturnFlags::CTRUNC) {
-        return Ok(Queue::Refused(CONTROL));
-    }
-    if got != unread as usize {
-        // A peek stops before a byte with descriptors attached.
-        return Ok(Queue::Refused(CONTROL));
-    }
-    Ok(Queue::Messages(vec![buf[..got].to_vec()]))
-}
-
-const CONTROL: &str = "descriptors or credentials wait in its queue";
-
-fn peek_messages(fd: BorrowedFd<'_>, buf: &mut Vec<u8>) -> io::Result<Queue> {
+pub(super) fn look(fd: BorrowedFd<'_>, kind: u32, unread: u32, buf: &mut Vec<u8>) -> io::Result<Queue> {
     if !waiting(fd)? {
         return Ok(Queue::Messages(Vec::new()));
     }
     let offset = PeekOffset::start(fd)?;
-    let found = loop {
-        buf.resize(buf.len().max(FIRST_BUFFER_BYTES), 0);
-        match peek_all(fd, buf)? {
-            Some(queue) => break queue,
-            None => {
-                buf.resize(buf.len() * 4, 0);
-                set_option(fd, libc::SO_PEEK_OFF, 0)?;
+    let found = if kind == STREAM {
+        buf.resize(buf.len().max(unread as usize + 1), 0);
+        look_at_stream(&offset, unread as usize, buf)?
+    } else {
+        loop {
+            buf.resize(buf.len().max(FIRST_BUFFER_BYTES), 0);
+            if let Some(queue) = look_at_messages(fd, buf)? {
+                break queue;
             }
+            buf.resize(buf.len() * 4, 0);
+            offset.set(0)?;
         }
     };
     offset.put_back()?;
@@ -71,50 +74,126 @@ fn peek_messages(fd: BorrowedFd<'_>, buf: &mut Vec<u8>) -> io::Result<Queue> {
 
 /// Whether there is any message; a queue may hold one of no bytes.
 fn waiting(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    use rustix::event::{PollFd, PollFlags, poll};
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut fds, Some(&now))?;
-    Ok(fds[0].revents().contains(PollFlags::IN))
+    events(fd, PollFlags::IN | PollFlags::PRI).map(|e| !e.is_empty())
+}
+
+fn events(fd: BorrowedFd<'_>, asked: PollFlags) -> io::Result<PollFlags> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, asked)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    Ok(fds[0].revents() & asked)
+}
+
+const CHANGED: &str = "its queue cannot be read to the end";
+
+fn look_at_stream(offset: &PeekOffset<'_>, unread: usize, buf: &mut [u8]) -> io::Result<Queue> {
+    let mut messages: Vec<Message> = Vec::new();
+    let (mut at, mut unread) = (0, unread);
+    let in_line = option(offset.fd, libc::SO_OOBINLINE)? != 0;
+    let mut urgent = urgent_byte(offset.fd)?;
+    if unread > 0 && at_mark(offset.fd)? {
+        // At the start of the queue a look passes over the byte, unless it is read in line.
+        let byte = match urgent.take() {
+            Some(byte) => {
+                unread -= 1;
+                byte
+            }
+            None => {
+                peek(offset.fd, buf.get_mut(..1).unwrap_or(&mut []))?;
+                at = 1;
+                buf.first().copied().unwrap_or(0)
+            }
+        };
+        messages.push(Message { bytes: vec![byte], urgent: true, ..Message::default() });
+    }
+    while at < unread {
+        offset.set(at)?;
+        let peeked = match peek(offset.fd, buf) {
+            Ok(peeked) if peeked.bytes > 0 => peeked,
+            Err(e) if e.raw_os_error() != Some(libc::EAGAIN) => return Err(e),
+            _ => return Ok(Queue::Refused(CHANGED)),
+        };
+        if let Some(why) = peeked.more {
+            return Ok(Queue::Refused(why));
+        }
+        let (got, start) = (peeked.bytes, at);
+        at += got;
+        let mut bytes = buf.get(..got).unwrap_or(&[]).to_vec();
+        if !peeked.rights.is_empty() {
+            let plain = plain_before(offset, start, &mut bytes.clone())?;
+            if plain > 0 {
+                let credentials = peeked.credentials.filter(|c| c.pid != 0);
+                messages.push(Message { bytes: bytes[..plain].to_vec(), credentials, ..Message::default() });
+                bytes.drain(..plain);
+            }
+        }
+        let carries = !peeked.rights.is_empty();
+        messages.push(Message { sender: Vec::new(), ..Message::new(&bytes, peeked) });
+        if at < unread && !carries && (urgent.is_some() || in_line) && is_before_mark(offset, at, buf)? {
+            offset.set(at)?;
+            peek(offset.fd, buf.get_mut(..1).unwrap_or(&mut []))?;
+            urgent = None;
+            let byte = buf.first().copied().unwrap_or(0);
+            messages.push(Message { bytes: vec![byte], urgent: true, ..Message::default() });
+            at += 1;
+        }
+    }
+    if at != unread || urgent.is_some() {
+        return Ok(Queue::Refused(CHANGED));
+    }
+    Ok(Queue::Messages(messages))
+}
+
+/// The out-of-band byte that waits, unless it is read in line.
+fn urgent_byte(fd: BorrowedFd<'_>) -> io::Result<Option<u8>> {
+    let mut byte = [0u8];
+    match recv(fd, &mut byte, RecvFlags::OOB | RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok(_) => Ok(Some(byte[0])),
+        // EINVAL: none is there; EOPNOTSUPP: the kernel has none at all.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::AGAIN) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A look from the byte before stops at `at` only where something is there to stop it: descriptors have not, so it is the
+/// mark, or credentials that change.
+fn is_before_mark(offset: &PeekOffset<'_>, at: usize, buf: &mut [u8]) -> io::Result<bool> {
+    offset.set(at)?;
+    let after = peek(offset.fd, buf)?;
+    offset.set(at - 1)?;
+    let before = peek(offset.fd, buf)?;
+    Ok(before.bytes == 1 && before.credentials == after.credentials)
+}
+
+/// How many of the bytes, which were seen in one look, come before those that carry descriptors: they were sent before.
+fn plain_before(offset: &PeekOffset<'_>, at: usize, bytes: &mut [u8]) -> io::Result<usize> {
+    let Some((_, all_but_last)) = bytes.split_last_mut() else { return Ok(0) };
+    offset.set(at)?;
+    peek_whole(offset.fd, all_but_last)
 }
 
 /// `None`: the buffer is too small for a message.
-fn peek_all(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Option<Queue>> {
+fn look_at_messages(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Option<Queue>> {
     let mut messages = Vec::new();
     loop {
-        let (got, flags) = match look(fd, buf) {
-            Ok(seen) => seen,
+        let peeked = match peek(fd, buf) {
+            Ok(peeked) => peeked,
             // The end: of what is there, or of what a closed peer has left.
             Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN)) => break,
             Err(e) => return Err(e),
         };
-        if flags.contains(ReturnFlags::TRUNC) {
+        if peeked.cut {
             return Ok(None);
         }
-        if flags.contains(ReturnFlags::CTRUNC) {
-            return Ok(Some(Queue::Refused(CONTROL)));
+        if let Some(why) = peeked.more {
+            return Ok(Some(Queue::Refused(why)));
         }
-        if got == 0 && (!flags.contains(ReturnFlags::EOR) && closed(fd)?) {
+        // Reading past the last message of a closed peer gives the end of file rather than EAGAIN.
+        if peeked.bytes == 0 && !events(fd, PollFlags::RDHUP | PollFlags::HUP)?.is_empty() {
             break;
         }
-        messages.push(buf[..got].to_vec());
+        messages.push(Message::new(buf.get(..peeked.bytes).unwrap_or(&[]), peeked));
     }
     Ok(Some(Queue::Messages(messages)))
-}
-
-/// Whether reading past the last message gives the end of file rather than a message of no bytes.
-fn closed(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    use rustix::event::{PollFd, PollFlags, poll};
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
-    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut fds, Some(&now))?;
-    Ok(fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP))
-}
-
-fn look(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<(usize, ReturnFlags)> {
-    let mut none = RecvAncillaryBuffer::default();
-    let seen = recvmsg(fd, &mut [IoSliceMut::new(buf)], &mut none, FLAGS)?;
-    Ok((seen.bytes, seen.flags))
 }
 
 /// SO_PEEK_OFF, as it was.
@@ -129,6 +208,10 @@ impl<'a> PeekOffset<'a> {
         let before = option(fd, libc::SO_PEEK_OFF)?;
         set_option(fd, libc::SO_PEEK_OFF, 0)?;
         Ok(PeekOffset { fd, before, back: false })
+    }
+
+    fn set(&self, at: usize) -> io::Result<()> {
+        set_option(self.fd, libc::SO_PEEK_OFF, i32::try_from(at).unwrap_or(i32::MAX))
     }
 
     fn put_back(mut self) -> io::Result<()> {
