@@ -19,9 +19,9 @@ pub enum Surroundings {
     Terminal,
     /// /dev/pts is its own.
     OwnTerminals,
-    /// It is the first process of a pid namespace, with a /proc and /dev/pts to match: every other pid and every number of
-    /// a pseudo terminal is free.
-    PidNamespace,
+    /// It is the first process of a pid namespace, with a /proc and /dev/pts to match, and alone in a network namespace:
+    /// every other pid, every port and every number of a pseudo terminal is free.
+    Namespaces,
 }
 
 /// One test to run apart, by name.
@@ -95,10 +95,10 @@ fn in_process(job: &Job, layout: &Layout, folder: &Path) -> Outcome {
             unshare.args(["--mount", "sh", "-c", OWN_TERMINALS]).arg(&me);
             unshare
         }
-        Surroundings::PidNamespace => {
+        Surroundings::Namespaces => {
             let mut unshare = Command::new("unshare");
-            let args = ["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", OWN_TERMINALS];
-            unshare.args(args).arg(&me);
+            unshare.args(["--pid", "--net", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]);
+            unshare.arg(format!("ip link set lo up; {OWN_TERMINALS}")).arg(&me);
             unshare
         }
     };

@@ -21,7 +21,7 @@ use crate::trial::accepted;
 use crate::verdict::{Outcome, Stop, Summary, failed};
 
 /// Folders whose kinds the engine restores so far, and the options they need.
-const FOLDERS: [(&str, &[&str]); 7] = [
+const FOLDERS: [(&str, &[&str]); 8] = [
     ("files", &[]),
     ("threads", &[]),
     ("tree", &[]),
@@ -29,6 +29,7 @@ const FOLDERS: [(&str, &[&str]); 7] = [
     ("memory", &[]),
     ("unix", &[]),
     ("tty", &["--shell-job"]),
+    ("inet", &["--tcp-established"]),
 ];
 
 /// xsave component bits and the CPU flag that each needs.
@@ -49,12 +50,12 @@ pub fn run(layout: &Layout, filters: &[String]) -> Summary {
         .iter()
         .flat_map(|f| Route::ALL.iter().map(move |r| format!("golden/{}/{}", f.0, r.name())))
         .filter(|name| wanted(name, filters))
-        .map(|name| Job { name, surroundings: Surroundings::PidNamespace })
+        .map(|name| Job { name, surroundings: Surroundings::Namespaces })
         .collect();
     apart::run(&jobs, layout, 1)
 }
 
-/// `files/api`, in a fresh pid namespace.
+/// `files/api`, in fresh pid and network namespaces.
 pub fn restore(name: &str, layout: &Layout, folder: &Path) -> Outcome {
     let (which, route) = name.split_once('/').ok_or_else(|| failed(format!("no golden test {name}")))?;
     let route = if route == "api" { Route::Api } else { Route::Command };

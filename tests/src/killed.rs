@@ -19,9 +19,16 @@ use crate::suite::{self, wanted};
 use crate::trial::{Running, accepted};
 use crate::verdict::{Outcome, Stop, Summary, failed};
 
-/// Subjects with much to disturb; ten moments each make sixty.
-const SUBJECTS: [&str; 6] =
-    ["tree_sessions", "threads.many", "seccomp.chains", "seccomp.forbid", "memory_cow", "pipe.shared"];
+/// Subjects with much to disturb; ten moments each.
+const SUBJECTS: [&str; 7] = [
+    "tree_sessions",
+    "threads.many",
+    "seccomp.chains",
+    "seccomp.forbid",
+    "memory_cow",
+    "pipe.shared",
+    "inet_connected.many",
+];
 const MOMENTS: u64 = 10;
 
 pub fn run(layout: &Layout, filters: &[String]) -> Summary {

@@ -26,6 +26,7 @@ pub mod proc;
 pub mod pstree;
 pub mod restore;
 pub mod rpc;
+mod run_id;
 pub mod script;
 mod socket;
 pub mod stats;

@@ -1,7 +1,7 @@
 //! The one list of options and requests whose feature is not there yet. They are refused by name when used, never ignored;
 //! whoever brings the feature takes its row out.
 
-use criu_images::messages::{CriuCgMode, CriuOpts};
+use criu_images::messages::{CriuCgMode, CriuNetworkLockMethod, CriuOpts};
 use criu_images::options::CommandSettings;
 
 use crate::error::{Error, Phase, Result};
@@ -18,9 +18,7 @@ const fn row(option: &'static str, is_used: fn(&CriuOpts) -> bool) -> Row {
 
 const ROWS: &[Row] = &[
     row("ext-unix-sk", |o| o.ext_unix_sk() || !o.unix_sk_ino.is_empty()),
-    row("tcp-established", CriuOpts::tcp_established),
-    row("tcp-close", CriuOpts::tcp_close),
-    row("network-lock", |o| o.network_lock.is_some()),
+    row("network-lock", |o| o.network_lock.is_some_and(|n| CriuNetworkLockMethod::try_from(n).is_err())),
     row("evasive-devices", CriuOpts::evasive_devices),
     row("file-locks", CriuOpts::file_locks),
     row("page-server", |o| o.ps.is_some()),

@@ -37,6 +37,12 @@ impl<'fd> Paused<'fd> {
         Ok(Paused { fd: socket, reuse, touched: Cell::new(false), ended: false })
     }
 
+    /// The guard of a socket that another guard has [restored](Paused::restore) and [released](Paused::release), perhaps
+    /// through another descriptor; `reuse` is the `SO_REUSEADDR` it is to have afterwards.
+    pub fn take_over(socket: BorrowedFd<'fd>, reuse: bool) -> Self {
+        Paused { fd: socket, reuse, touched: Cell::new(true), ended: false }
+    }
+
     /// Reads the whole connection and changes nothing.
     ///
     /// # Errors

@@ -76,14 +76,25 @@ impl Committed {
     pub fn release(self, options: &Options) -> Result<DumpOutcome> {
         let Committed { mut files, mut stopped, tasks, mut stats } = self;
         files.commit();
-        drop(files);
-        if !stopped.seized.is_empty() {
-            stats.frozen_us = match (options.msg.leave_stopped(), options.msg.leave_running()) {
-                (true, _) => stopped.release(Resume::Stopped)?,
-                (false, true) => stopped.release(Resume::AsBefore)?,
-                (false, false) => stopped.kill()?,
-            };
+        if stopped.seized.is_empty() {
+            return Ok(DumpOutcome { tasks, stats });
         }
+        let resume = match (options.msg.leave_stopped(), options.msg.leave_running()) {
+            (true, _) => Resume::Stopped,
+            (false, true) => Resume::AsBefore,
+            (false, false) => {
+                let killed = stopped.kill();
+                // Their connections vanish without a word.
+                files.released(true)?;
+                stats.frozen_us = killed?;
+                return Ok(DumpOutcome { tasks, stats });
+            }
+        };
+        // Connections of tasks that go on have to be free before.
+        let connections = files.released(false);
+        drop(files);
+        stats.frozen_us = stopped.release(resume)?;
+        connections?;
         Ok(DumpOutcome { tasks, stats })
     }
 }

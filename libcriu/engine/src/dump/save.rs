@@ -19,6 +19,7 @@ use crate::mem::mm::{Facts, SharedObject};
 use crate::mem::pages::{GoOn, PagesIds, Source, dump_pagemap, dump_pages, private_runs};
 use crate::mem::shmem;
 use crate::namespace::{Namespace, ids_entry};
+use crate::netlock::Method;
 use crate::options::Options;
 use crate::progress::Operator;
 use crate::pstree::TaskIds;
@@ -72,7 +73,7 @@ impl Informed {
         if let Some(shelter) = shelter {
             shelter.leave()?;
         }
-        saver.inventory()?;
+        saver.inventory(files.run_id()?, options)?;
         Ok(Committed { files, tasks: total as usize, stopped, stats: saver.stats })
     }
 }
@@ -258,7 +259,7 @@ impl Saver {
     }
 
     /// The last image, written under another name until it is whole: with it the directory becomes a checkpoint.
-    fn inventory(&self) -> Result<()> {
+    fn inventory(&self, run_id: &str, options: &Options) -> Result<()> {
         let root = TaskIds::ENGINE;
         let entry = InventoryEntry {
             img_version: 2,
@@ -267,9 +268,10 @@ impl Saver {
             ns_per_id: Some(true),
             root_cg_set: Some(1),
             lsmtype: Some(Lsmtype::NoLsm as i32),
-            network_lock_method: Some(0),
+            tcp_close: Some(true).filter(|_| options.msg.tcp_close()),
+            network_lock_method: Some(Method::of(&options.msg)?.number()),
             plugins_entry: Some(PluginsEntry::default()),
-            dump_criu_run_id: Some(run_id()?),
+            dump_criu_run_id: Some(run_id.into()),
             ..InventoryEntry::default()
         };
         self.images.write_one_atomically(Kind::Inventory, 0, &entry).map_err(|e| Error::image(Phase::Commit, e))
@@ -283,15 +285,4 @@ fn clocks() -> TimensEntry {
         Timespec { tv_sec: t.tv_sec as u64, tv_nsec: t.tv_nsec as u64 }
     };
     TimensEntry { monotonic: now(ClockId::Monotonic), boottime: now(ClockId::Boottime) }
-}
-
-/// A random UUID (version 4), the identity of this dump.
-fn run_id() -> Result<String> {
-    let mut b = [0u8; 16];
-    rustix::rand::getrandom(&mut b, rustix::rand::GetRandomFlags::empty())
-        .map_err(|e| Error::os(Phase::Commit, "inventory.img", "getrandom", e))?;
-    b[6] = b[6] & 0x0f | 0x40;
-    b[8] = b[8] & 0x3f | 0x80;
-    let hex = |range: std::ops::Range<usize>| b[range].iter().map(|x| format!("{x:02x}")).collect::<String>();
-    Ok(format!("{}-{}-{}-{}-{}", hex(0..4), hex(4..6), hex(6..8), hex(8..10), hex(10..16)))
 }

@@ -45,6 +45,8 @@ pub(crate) struct Collected {
     pub ghosts: Ghosts,
     /// Every task whose files were collected, as (engine's pid, pid in its own namespace).
     pub tasks: HashMap<i32, i32>,
+    /// The identity of this dump; empty when the kernel had no random bytes.
+    pub run_id: String,
     last_id: FileId,
 }
 
@@ -83,6 +85,7 @@ impl DumpFiles {
                 refused: HashSet::new(),
                 ghosts: Ghosts::default(),
                 tasks: HashMap::new(),
+                run_id: crate::run_id::new().unwrap_or_default(),
                 last_id: 0,
             },
             kinds: KINDS.iter().map(|k| (k.dump)()).collect(),
@@ -169,6 +172,9 @@ impl DumpFiles {
     pub fn save(&mut self, images: &ImageDir, ids: &mut PagesIds, operator: &mut dyn Operator) -> Result<()> {
         let total = self.common.entries.len() as u64;
         operator.progress(Phase::Save, 0, total);
+        for kind in &mut self.kinds {
+            kind.hold(&mut self.common, images)?;
+        }
         for (files_id, table) in &self.common.tables {
             let mut image = images.create(Kind::Fdinfo, u64::from(*files_id)).map_err(saving)?;
             for fd in &table.fds {
@@ -194,6 +200,23 @@ impl DumpFiles {
     pub fn close(&mut self) {
         self.kinds.clear();
         self.common.ghosts.close();
+    }
+
+    /// The identity of this dump.
+    pub fn run_id(&self) -> Result<&str> {
+        if self.common.run_id.is_empty() {
+            return Err(Error::new(Phase::Commit, "inventory.img", "getrandom failed: this dump has no identity"));
+        }
+        Ok(&self.common.run_id)
+    }
+
+    /// After the commit: the tasks are dead, or about to go on.
+    pub fn released(&mut self, killed: bool) -> Result<()> {
+        let mut first = Ok(());
+        for kind in &mut self.kinds {
+            first = first.and(kind.released(killed));
+        }
+        first
     }
 
     /// The checkpoint is complete: links that were made for it stay. Before this, dropping `self` removes them.

@@ -83,6 +83,17 @@ pub(crate) trait DumpKind: std::fmt::Debug {
         Ok(())
     }
 
+    /// Before anything is written: what changes by itself while its task stands still is made to stand still, too, and
+    /// saved.
+    fn hold(&mut self, _common: &mut Collected, _images: &ImageDir) -> Result<()> {
+        Ok(())
+    }
+
+    /// After the commit: the tasks are dead, or about to go on.
+    fn released(&mut self, _killed: bool) -> Result<()> {
+        Ok(())
+    }
+
     /// Writes the kind's own images: contents.
     fn save(&mut self, _common: &Collected, _images: &ImageDir, _ids: &mut PagesIds) -> Result<()> {
         Ok(())
@@ -130,6 +141,16 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
     /// Opens one more description of the same file, with the given status flags: for mappings and links.
     fn open_again(&mut self, _plan: &mut Plan, entry: &FileEntry, _flags: u32) -> Result<OwnedFd> {
         Err(Error::new(Phase::Files, format!("file {}", entry.id), "is of a kind that cannot be mapped or entered"))
+    }
+
+    /// In the coordinator, when every task has its own: lets go of what `resume` does not need.
+    fn hand_over(&mut self) {
+        self.close();
+    }
+
+    /// In the coordinator, when every task is ready to run.
+    fn resume(&self, _plan: &Plan) -> Result<()> {
+        Ok(())
     }
 
     /// Lets go of descriptors that `prepare` made: the numbers are about to be the task's.

@@ -164,6 +164,11 @@ impl RestoreFiles {
         self.kinds.iter().find_map(|k| k.controlling(session))
     }
 
+    /// In the coordinator, when every task is ready to run: what stood still so far goes on.
+    pub fn resume(&self) -> Result<()> {
+        self.kinds.iter().try_for_each(|k| k.resume(&self.plan))
+    }
+
     /// In the coordinator, when the restore is complete: removes links that the dump made for it.
     pub fn finished(&mut self) {
         self.plan.ghosts.remove_links();
@@ -174,7 +179,7 @@ impl RestoreFiles {
     pub fn close_all(&mut self) {
         self.opened.clear();
         self.plan.ghosts.close();
-        self.kinds.iter_mut().for_each(|k| k.close());
+        self.kinds.iter_mut().for_each(|k| k.hand_over());
     }
 
     /// Which tables use an object: by their descriptors, or because it is in a message of something they use.
@@ -269,7 +274,8 @@ impl RestoreFiles {
         let moves = install::plan(&moves, keep)?;
         // From here on descriptors are numbers: their owners let go, what is not in the table gets closed.
         let sources = std::mem::take(&mut self.opened);
-        self.close_all();
+        self.plan.ghosts.close();
+        self.kinds.iter_mut().for_each(|k| k.close());
         moves.carry_out(sources, keep)?;
         self.attach(at, &fds)
     }

@@ -17,6 +17,7 @@ const NLMSG_DONE: u16 = 3;
 /// More than the kernel puts into one answer.
 const ANSWER_BYTES: usize = 64 << 10;
 
+#[derive(Debug)]
 pub(super) struct Channel {
     socket: OwnedFd,
 }

@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
 use channel::Channel;
+use criu_images::messages::{CriuNetworkLockMethod, CriuOpts};
 use wire::Batch;
 
 use crate::{Error, Phase};
@@ -65,6 +66,39 @@ impl fmt::Display for LockId {
     }
 }
 
+/// How connections are kept from the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// By nf_tables, whichever program the option names: none is executed.
+    Tables(CriuNetworkLockMethod),
+    /// Somebody else does.
+    Skip,
+}
+
+impl Method {
+    /// # Errors
+    /// EBADRQC for a number that is no method.
+    pub(crate) fn of(opts: &CriuOpts) -> crate::error::Result<Self> {
+        match opts.network_lock.map(CriuNetworkLockMethod::try_from) {
+            None => Ok(Method::Tables(CriuNetworkLockMethod::Iptables)),
+            Some(Ok(CriuNetworkLockMethod::Skip)) => Ok(Method::Skip),
+            Some(Ok(method)) => Ok(Method::Tables(method)),
+            Some(Err(_)) => Err(Error::new(Phase::Options, "--network-lock", "there is no such method")
+                .hint("iptables, nftables or skip")
+                .errno(libc::EBADRQC)),
+        }
+    }
+
+    /// As the inventory has it.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Method::Tables(CriuNetworkLockMethod::Nftables) => 1,
+            Method::Tables(_) => 0,
+            Method::Skip => 2,
+        }
+    }
+}
+
 /// What nf_tables refused to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {source}")]
@@ -89,6 +123,7 @@ impl LockError {
 }
 
 /// Connections that no packet reaches or leaves. Dropping it unlocks too; [`release`](NetworkLock::release) tells of errors.
+#[derive(Debug)]
 pub struct NetworkLock {
     channel: Channel,
     id: LockId,

@@ -145,6 +145,7 @@ fn drive(world: &mut World, watch: &mut Watch, root: i32, operator: &mut dyn Ope
     let ready = traced.stop(world)?;
     operator.stage(Stage::PreResume, Some(root), None)?;
     world.ipc.detach()?;
+    world.files.resume()?;
     ready.let_go(world)?;
     world.ipc.keep();
     Ok(())

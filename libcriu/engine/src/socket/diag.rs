@@ -99,6 +99,8 @@ pub(crate) struct InetSockets {
 #[derive(Debug, Default)]
 struct TcpSockets {
     md5: std::collections::HashSet<u32>,
+    /// As `UnixSocket::shutdown`, where it is not 0.
+    shutdown: HashMap<u32, u8>,
     /// Local addresses of connections whose handshake is not complete.
     half_open: Vec<SocketAddr>,
 }
@@ -116,6 +118,11 @@ impl InetSockets {
     /// Keys of the TCP socket with this inode.
     pub(crate) fn keys(&mut self, ino: u32) -> io::Result<TcpKeys> {
         Ok(if self.tcp()?.md5.contains(&ino) { TcpKeys::Md5 } else { TcpKeys::None })
+    }
+
+    /// What was shut down of a TCP connection.
+    pub(crate) fn tcp_shutdown(&mut self, ino: u32) -> io::Result<u8> {
+        Ok(self.tcp()?.shutdown.get(&ino).copied().unwrap_or(0))
     }
 
     /// How many handshakes with the socket that listens at `local` are not complete.
@@ -147,8 +154,13 @@ impl InetSockets {
             ask(libc::IPPROTO_TCP as u32, !(1 << TIME_WAIT) & ((1 << (NEW_SYN_RECV + 1)) - 1), |m| {
                 if m.state == SYN_RECV {
                     found.half_open.push(m.local);
-                } else if m.md5 {
+                    return;
+                }
+                if m.md5 {
                     found.md5.insert(m.ino);
+                }
+                if m.shutdown != 0 {
+                    found.shutdown.insert(m.ino, m.shutdown);
                 }
             })?;
             self.tcp = Some(found);

@@ -16,6 +16,7 @@ pub mod peer;
 pub mod probe;
 pub mod process;
 pub mod ptrace;
+pub(crate) mod repair_guard;
 pub mod signal;
 pub(crate) mod socket;
 pub mod spawn;

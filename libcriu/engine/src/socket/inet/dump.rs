@@ -2,15 +2,18 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use criu_images::ImageDir;
 use criu_images::messages::{FdTypes, FileEntry, InetSkEntry, SkShutdown};
 use rustix::net::{AddressFamily, sockopt::socket_domain};
 
 use super::address::{Addresses, unspecified};
+use super::hold::{Connections, Held};
 use super::more_options::{SocketKind, Usual};
-use super::{DGRAM, TCP, UDP, facts, state};
+use super::{DGRAM, TCP, UDP, facts, state, stream};
 use crate::error::Result;
 use crate::file::{Collected, DumpKind, FileId, Seen, Unsaved};
 use crate::namespace::Namespace;
+use crate::netlock::Flow;
 use crate::socket::diag::{InetSockets as Told, TcpKeys};
 use crate::socket::options;
 
@@ -20,6 +23,7 @@ pub(crate) struct InetSockets {
     /// The engine's own network namespace.
     namespace: Option<Vec<u8>>,
     told: Told,
+    connections: Connections,
 }
 
 /// A system call on the socket that failed, as an error of the dump.
@@ -39,7 +43,7 @@ impl DumpKind for InetSockets {
         let kind = facts::kind(fd).map_err(os(seen, "getsockopt"))?;
         self.check_namespace(seen, kind)?;
         let (state, backlog, shutdown) = match kind {
-            _ if facts::is_tcp(kind) => self.tcp(seen, common)?,
+            _ if facts::is_tcp(kind) => self.tcp(seen, id, common)?,
             SocketKind { kind: DGRAM, protocol: UDP, .. } => self.udp(seen, kind)?,
             SocketKind { protocol, .. } => {
                 let cause = format!("an internet socket of protocol {protocol} ({}) cannot be saved", name(protocol));
@@ -64,9 +68,17 @@ impl DumpKind for InetSockets {
         };
         self.options(seen, kind, &mut isk)?;
         let local = facts::local(fd).map_err(os(seen, "getsockname"))?;
-        let peer = if state == state::ESTABLISHED { facts::peer(fd).map_err(os(seen, "getpeername"))? } else { None };
+        let peer = facts::peer(fd).map_err(os(seen, "getsockopt SO_PEERNAME"))?.filter(|_| state != state::CLOSE);
         Addresses { local, peer: peer.unwrap_or(unspecified(kind.family)) }.put(&mut isk);
         Ok(FileEntry { r#type: FdTypes::Inetsk as i32, id, isk: Some(isk), ..FileEntry::default() })
+    }
+
+    fn hold(&mut self, common: &mut Collected, images: &ImageDir) -> Result<()> {
+        self.connections.hold(common, images)
+    }
+
+    fn released(&mut self, killed: bool) -> Result<()> {
+        self.connections.released(killed)
     }
 }
 
@@ -96,13 +108,20 @@ impl InetSockets {
         isk.ifname = facts::device(fd).map_err(&getting)?;
         let tcp = facts::is_tcp(kind);
         isk.tcp_opts = Some(if tcp { facts::tcp_options(fd).map_err(&getting)? } else { Default::default() });
-        let connected = tcp && !matches!(isk.state, state::CLOSE | state::LISTEN);
+        // A connection that has ended still shows what it was.
+        let peer = facts::peer(fd).map_err(&getting)?;
+        let connected = tcp && (stream::is_connected(isk.state) || peer.is_some());
         isk.more_opts = self.usual.differing(fd, kind, connected).map_err(&getting)?;
         Ok(())
     }
 
     /// State, backlog, shutdown.
-    fn tcp(&mut self, seen: &Seen<'_>, common: &Collected) -> Result<(u32, u32, Option<SkShutdown>), Unsaved> {
+    fn tcp(
+        &mut self,
+        seen: &Seen<'_>,
+        id: FileId,
+        common: &Collected,
+    ) -> Result<(u32, u32, Option<SkShutdown>), Unsaved> {
         let info = facts::tcp_info(seen.dup.as_fd()).map_err(os(seen, "getsockopt TCP_INFO"))?;
         match self.told.keys(seen.stat.st_ino as u32).map_err(os(seen, "sock_diag"))? {
             TcpKeys::None => {}
@@ -118,14 +137,52 @@ impl InetSockets {
                     return Err(Unsaved::because(cause)
                         .hint("have them accepted before the dump, or leave them out with --skip-in-flight"));
                 }
+                self.hold_on(seen, id, None, true)?;
                 Ok((state::LISTEN, info.backlog, None))
             }
-            state::CLOSE => Ok((state::CLOSE, 0, None)),
-            _ => {
-                Err(Unsaved::because("an established TCP connection cannot be saved yet")
-                    .hint("close it before the dump"))
+            state::CLOSE => {
+                self.hold_on(seen, id, None, false)?;
+                // Whether it was shut down for sending, too, makes no difference that anybody could see.
+                let ended = facts::receives_not(seen.dup.as_fd()).map_err(os(seen, "poll"))?;
+                Ok((state::CLOSE, 0, Some(SkShutdown::Both).filter(|_| ended)))
+            }
+            connected => {
+                self.connection(seen, id, common)?;
+                let told = self.told.tcp_shutdown(seen.stat.st_ino as u32).map_err(os(seen, "sock_diag"))?;
+                let shutdown = SkShutdown::try_from(i32::from(told)).ok().filter(|&s| s != SkShutdown::None);
+                Ok((connected, 0, shutdown))
             }
         }
+    }
+
+    fn connection(&mut self, seen: &Seen<'_>, id: FileId, common: &Collected) -> Result<(), Unsaved> {
+        if common.opts.tcp_close() {
+            return Ok(());
+        }
+        if !common.opts.tcp_established() {
+            return Err(Unsaved::because("an established TCP connection")
+                .hint("save it with --tcp-established, or leave it out with --tcp-close"));
+        }
+        let fd = seen.dup.as_fd();
+        if let Some(protocol) = facts::upper_layer(fd).map_err(os(seen, "getsockopt TCP_ULP"))? {
+            let cause = format!("a connection with the upper layer protocol {protocol} cannot be saved");
+            return Err(Unsaved::because(cause).hint("close it before the dump"));
+        }
+        if facts::has_ao_keys(fd).map_err(os(seen, "getsockopt TCP_AO_INFO"))? {
+            return Err(Unsaved::because("a connection signed with AO keys cannot be saved"));
+        }
+        let local = facts::local(fd).map_err(os(seen, "getsockname"))?;
+        let peer = facts::peer(fd).map_err(os(seen, "getsockopt SO_PEERNAME"))?;
+        self.hold_on(seen, id, peer.map(|peer| Flow { local, peer }), false)
+    }
+
+    /// Keeps a descriptor for the moment when everything stands still.
+    fn hold_on(&mut self, seen: &Seen<'_>, id: FileId, flow: Option<Flow>, listens: bool) -> Result<(), Unsaved> {
+        let dup = rustix::io::fcntl_dupfd_cloexec(&seen.dup, 0).map_err(|e| Unsaved::os(seen, "dup", e))?;
+        let ino = seen.stat.st_ino as u32;
+        let object = format!("{} (TCP socket ino {ino})", seen.holder);
+        self.connections.push(Held { id, ino, pid: seen.task.pid, object, dup, flow, listens });
+        Ok(())
     }
 
     fn udp(&mut self, seen: &Seen<'_>, kind: SocketKind) -> Result<(u32, u32, Option<SkShutdown>), Unsaved> {

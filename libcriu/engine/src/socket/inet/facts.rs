@@ -1,11 +1,13 @@
 //! What getsockopt and ioctl tell of an internet socket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use criu_images::messages::{IpOptsEntry, TcpOptsEntry};
-use rustix::net::{getpeername, getsockname};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::getsockname;
+use rustix::time::Timespec;
 
 use super::more_options::SocketKind;
 use super::{INET6, STREAM, TCP};
@@ -52,12 +54,56 @@ pub(super) fn local(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     Ok(SocketAddr::try_from(getsockname(fd)?)?)
 }
 
-/// `None` for a socket that is not connected.
+/// The peer's address, also of a connection that is being made; `None` for a socket without one.
 pub(super) fn peer(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
-    match getpeername(fd) {
-        Ok(address) => Ok(address.map(SocketAddr::try_from).transpose()?),
-        Err(rustix::io::Errno::NOTCONN) => Ok(None),
-        Err(e) => Err(e.into()),
+    let ask = |room| option_bytes(fd, libc::SOL_SOCKET, libc::SO_PEERNAME, room);
+    // More room than the address takes is refused.
+    match ask(28).or_else(|e| if e.raw_os_error() == Some(libc::EINVAL) { ask(16) } else { Err(e) }) {
+        Ok(address) => Ok(parse_address(&address)),
+        Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// A `sockaddr_in` or `sockaddr_in6`.
+fn parse_address(bytes: &[u8]) -> Option<SocketAddr> {
+    let word = |at: usize| bytes.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok());
+    let [f0, f1, p0, p1] = word(0)?;
+    let port = u16::from_be_bytes([p0, p1]);
+    if i32::from(u16::from_ne_bytes([f0, f1])) == libc::AF_INET {
+        return Some(SocketAddr::new(Ipv4Addr::from(word(4)?).into(), port));
+    }
+    let ip = Ipv6Addr::from(<[u8; 16]>::try_from(bytes.get(8..24)?).ok()?);
+    Some(SocketAddrV6::new(ip, port, 0, u32::from_ne_bytes(word(24)?)).into())
+}
+
+/// Whether reading has come to an end, or was given up.
+pub(super) fn receives_not(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut fds = [PollFd::new(&fd, PollFlags::RDHUP)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    Ok(fds[0].revents().contains(PollFlags::RDHUP))
+}
+
+/// The name of what works on top of a connection (TLS in the kernel).
+pub(super) fn upper_layer(fd: BorrowedFd<'_>) -> io::Result<Option<String>> {
+    match option_bytes(fd, libc::IPPROTO_TCP, libc::TCP_ULP, 16) {
+        Ok(name) => {
+            let name = name.split(|b| *b == 0).next().unwrap_or_default();
+            Ok((!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned()))
+        }
+        Err(e) if e.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether segments are signed with keys of the authentication option.
+pub(super) fn has_ao_keys(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    const TCP_AO_INFO: i32 = 40;
+    const INFO_BYTES: usize = 56;
+    match option_bytes(fd, libc::IPPROTO_TCP, TCP_AO_INFO, INFO_BYTES) {
+        Ok(_) => Ok(true),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOPROTOOPT)) => Ok(false),
+        Err(e) => Err(e),
     }
 }
 

@@ -4,12 +4,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use criu_images::messages::{InetSkEntry, SkOptsEntry, SkShutdown};
+use criu_soccr::{Connection, Paused};
 use rustix::fs::{Gid, OFlags, Uid, fchown, fcntl_setfl};
 use rustix::net::{Shutdown, bind, connect, listen, shutdown};
 
 use super::address::Addresses;
 use super::more_options::SocketKind;
-use super::{facts, more_options, state};
+use super::{facts, more_options, state, stream};
 use crate::socket::options;
 use crate::sys::socket::{set_int_option, set_option, set_option_bytes};
 
@@ -37,6 +38,17 @@ fn call(name: &str) -> impl Fn(io::Error) -> Failed {
     move |source| Failed { call: name.into(), source }
 }
 
+/// What becomes of the socket.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shape<'a> {
+    /// Bound, connected, listening as its entry says.
+    Plain,
+    /// The end of a TCP connection, or what is left of one.
+    Connected(&'a Connection),
+    /// A connection that was left out: its end has come.
+    Closed,
+}
+
 pub(super) struct Making<'a> {
     pub isk: &'a InetSkEntry,
     /// Another socket of the images has the same port.
@@ -45,7 +57,7 @@ pub(super) struct Making<'a> {
 
 impl Making<'_> {
     /// The socket, complete but for SO_REUSEADDR where it shares its port.
-    pub(super) fn make(&self) -> Result<OwnedFd, Failed> {
+    pub(super) fn make(&self, shape: Shape<'_>) -> Result<OwnedFd, Failed> {
         let isk = self.isk;
         let socket = SocketKind::of(isk).socket().map_err(call("socket"))?;
         let fd = socket.as_fd();
@@ -54,6 +66,18 @@ impl Making<'_> {
             call: format!("its address: {why}"),
             source: io::Error::from_raw_os_error(libc::EINVAL),
         })?;
+        match shape {
+            Shape::Plain => {}
+            Shape::Closed => {
+                self.set_late(fd)?;
+                shut_down(fd, Shutdown::Both)?;
+                return Ok(socket);
+            }
+            Shape::Connected(connection) => {
+                self.connect(fd, &Connection { local: addresses.local, peer: addresses.peer, ..connection.clone() })?;
+                return Ok(socket);
+            }
+        }
         if addresses.is_bound() {
             bind(fd, &addresses.local).map_err(|e| call("bind")(e.into()))?;
         }
@@ -64,8 +88,28 @@ impl Making<'_> {
         if isk.state == state::LISTEN {
             listen(fd, isk.backlog as i32).map_err(|e| call("listen")(e.into()))?;
         }
-        self.shut_down(fd)?;
+        self.shut_down_as_before(fd)?;
         Ok(socket)
+    }
+
+    /// Leaves the socket in repair mode, its network end silent.
+    fn connect(&self, fd: BorrowedFd<'_>, connection: &Connection) -> Result<(), Failed> {
+        let failed = |e: criu_soccr::Error| Failed {
+            source: io::Error::from_raw_os_error(e.errno()),
+            call: match &e {
+                criu_soccr::Error::Call { what, call, .. } => format!("{what}: {call}"),
+                other => other.to_string(),
+            },
+        };
+        // Switched on where there is something to send already, these would send it.
+        if let Some(opts) = &self.isk.tcp_opts {
+            facts::set_tcp_options(fd, opts).map_err(call("setsockopt IPPROTO_TCP"))?;
+        }
+        let paused = Paused::pause(fd).map_err(failed)?;
+        paused.restore(connection).map_err(failed)?;
+        paused.release();
+        self.set_late(fd)?;
+        if stream::receives_not(self.isk) { shut_down(fd, Shutdown::Read) } else { Ok(()) }
     }
 
     /// What binding and connecting depend on.
@@ -135,17 +179,21 @@ impl Making<'_> {
         text.trim().parse().map_err(|_| call(&path)(io::Error::from_raw_os_error(libc::EINVAL)))
     }
 
-    fn shut_down(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
+    fn shut_down_as_before(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
         let how = match self.isk.shutdown.and_then(|s| SkShutdown::try_from(s).ok()) {
             None | Some(SkShutdown::None) => return Ok(()),
             Some(SkShutdown::Read) => Shutdown::Read,
             Some(SkShutdown::Write) => Shutdown::Write,
             Some(SkShutdown::Both) => Shutdown::Both,
         };
-        match shutdown(fd, how) {
-            // It counts all the same.
-            Ok(()) | Err(rustix::io::Errno::NOTCONN) => Ok(()),
-            Err(e) => Err(call("shutdown")(e.into())),
-        }
+        shut_down(fd, how)
+    }
+}
+
+fn shut_down(fd: BorrowedFd<'_>, how: Shutdown) -> Result<(), Failed> {
+    match shutdown(fd, how) {
+        // It counts all the same.
+        Ok(()) | Err(rustix::io::Errno::NOTCONN) => Ok(()),
+        Err(e) => Err(call("shutdown")(e.into())),
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! - TCP: not bound, bound, listening with its backlog. Connections waiting to be accepted are refused by name, unless
 //!   `skip-in-flight` leaves them out.
+//! - Connections, in every state that libsoccr knows, with `tcp-established`; `tcp-close` leaves them out, and the restored
+//!   sockets are closed. See `hold` for the order at the dump; at the restore, all is made while the network is locked, and
+//!   goes on when every task is ready.
 //! - UDP: not bound, bound, connected, shut down.
 //! - Options: those of `SkOptsEntry`, `IpOptsEntry` and `TcpOptsEntry`, and all of `more_options`.
 //!
@@ -13,9 +16,11 @@
 mod address;
 mod dump;
 mod facts;
+mod hold;
 mod making;
 mod more_options;
 mod restore;
+mod stream;
 #[cfg(test)]
 mod tests;
 

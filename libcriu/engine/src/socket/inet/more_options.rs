@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use criu_images::messages::SkMoreOptEntry;
 use rustix::net::{AddressFamily, Protocol, RawProtocol, SocketFlags, SocketType, socket_with};
 
-use super::{INET, INET6};
+use super::{INET, INET6, STREAM};
 use crate::sys::socket::{option_bytes, set_option_bytes};
 
 /// When an option means something that is worth keeping.
@@ -22,6 +22,9 @@ enum When {
     Early,
     /// In a connection the kernel's own number is seen instead.
     Unconnected,
+    /// In a connection the kernel notes something of its own there.
+    Datagram,
+    DatagramFamily(u32),
     /// Only in sockets of this family; the other one has a field of CRIU's for it.
     Family(u32),
     EarlyFamily(u32),
@@ -69,8 +72,10 @@ const SOCKET_LONG: [Row; 4] = [
     bytes(libc::SOL_SOCKET, 61, 8, When::Always),
 ];
 /// RECVOPTS, RETOPTS, MTU_DISCOVER, RECVERR, RECVTTL, RECVTOS, PASSSEC, RECVORIGDSTADDR, MINTTL, RECVFRAGSIZE,
-/// RECVERR_RFC4884, MULTICAST_TTL, MULTICAST_LOOP, MULTICAST_ALL, UNICAST_IF, MULTICAST_IF (an address).
-const IP: [Row; 16] = rows(SOL_IP, When::Always, [6, 7, 10, 11, 12, 13, 18, 20, 21, 25, 26, 33, 34, 49, 50, 32]);
+/// RECVERR_RFC4884, UNICAST_IF.
+const IP: [Row; 12] = rows(SOL_IP, When::Always, [6, 7, 10, 11, 12, 13, 18, 20, 21, 25, 26, 50]);
+/// MULTICAST_TTL, MULTICAST_LOOP, MULTICAST_ALL, MULTICAST_IF (an address).
+const IP_MULTICAST: [Row; 4] = rows(SOL_IP, When::Datagram, [33, 34, 49, 32]);
 /// TRANSPARENT, BIND_ADDRESS_NO_PORT, LOCAL_PORT_RANGE.
 const IP_EARLY: [Row; 3] = rows(SOL_IP, When::Early, [19, 24, 51]);
 /// TOS, TTL, PKTINFO of an IPv6 socket that speaks IPv4.
@@ -78,9 +83,11 @@ const IP_OF_IPV6: [Row; 3] = rows(SOL_IP, When::Family(INET6), [1, 2, 8]);
 const IP_FREEBIND_OF_IPV6: [Row; 1] = rows(SOL_IP, When::EarlyFamily(INET6), [15]);
 /// IP_OPTIONS.
 const IP_LONG: [Row; 1] = [bytes(SOL_IP, 4, 40, When::Family(INET))];
-/// 2292PKTINFO, 2292HOPOPTS, 2292DSTOPTS, 2292RTHDR, 2292HOPLIMIT; CHECKSUM, UNICAST_HOPS, MULTICAST_IF,
-/// MULTICAST_HOPS, MULTICAST_LOOP, MTU_DISCOVER, RECVERR, MULTICAST_ALL, RECVERR_RFC4884.
-const IPV6: [Row; 14] = rows(SOL_IPV6, When::Family(INET6), [2, 3, 4, 5, 8, 7, 16, 17, 18, 19, 23, 25, 29, 31]);
+/// 2292PKTINFO, 2292HOPOPTS, 2292DSTOPTS, 2292RTHDR, 2292HOPLIMIT; CHECKSUM, UNICAST_HOPS, MTU_DISCOVER, RECVERR,
+/// RECVERR_RFC4884.
+const IPV6: [Row; 10] = rows(SOL_IPV6, When::Family(INET6), [2, 3, 4, 5, 8, 7, 16, 23, 25, 31]);
+/// MULTICAST_IF, MULTICAST_HOPS, MULTICAST_LOOP, MULTICAST_ALL.
+const IPV6_MULTICAST: [Row; 4] = rows(SOL_IPV6, When::DatagramFamily(INET6), [17, 18, 19, 29]);
 /// FLOWINFO_SEND, HDRINCL, RECVHOPLIMIT, RECVHOPOPTS, RECVRTHDR, RECVDSTOPTS, RECVPATHMTU, DONTFRAG, RECVTCLASS, TCLASS,
 /// AUTOFLOWLABEL, ADDR_PREFERENCES, MINHOPCOUNT, ORIGDSTADDR, UNICAST_IF, RECVFRAGSIZE, FLOWINFO.
 const IPV6_MORE: [Row; 17] =
@@ -112,11 +119,13 @@ const TABLE: &[&[Row]] = &[
     &SOCKET,
     &SOCKET_LONG,
     &IP,
+    &IP_MULTICAST,
     &IP_EARLY,
     &IP_OF_IPV6,
     &IP_FREEBIND_OF_IPV6,
     &IP_LONG,
     &IPV6,
+    &IPV6_MULTICAST,
     &IPV6_MORE,
     &IPV6_EARLY,
     &IPV6_LONG,
@@ -147,7 +156,9 @@ impl SocketKind {
     fn has(self, row: &Row) -> bool {
         match row.when {
             When::Family(family) | When::EarlyFamily(family) => family == self.family,
-            _ => true,
+            When::Datagram => self.kind != STREAM,
+            When::DatagramFamily(family) => family == self.family && self.kind != STREAM,
+            When::Always | When::Early | When::Unconnected => true,
         }
     }
 }

@@ -1,29 +1,56 @@
 //! Internet sockets, made again by the coordinator: all of a tree by one process, because ports belong to all of them.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 
 use criu_images::ImageDir;
-use criu_images::messages::{FdTypes, FileEntry, InetSkEntry};
+use criu_images::Kind;
+use criu_images::messages::{FdTypes, FileEntry, InetSkEntry, InventoryEntry, TcpStreamEntry};
+use criu_soccr::{Connection, Paused, State};
 
 use super::address::Addresses;
-use super::making::{Failed, Making};
+use super::making::{Failed, Making, Shape};
 use super::more_options::SocketKind;
-use super::{DGRAM, INET, INET6, STREAM, TCP, UDP, more_options, state};
+use super::{DGRAM, INET, INET6, STREAM, TCP, UDP, facts, more_options, state, stream};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
+use crate::netlock::{Flow, LockId, Method, NetworkLock, release_persistent};
 
 #[derive(Debug, Default)]
 pub(crate) struct InetSockets {
     made: BTreeMap<FileId, OwnedFd>,
+    /// By the id of their socket.
+    connections: HashMap<FileId, Connection>,
+    /// The dump that left the network locked.
+    run_id: String,
+    /// Connections become closed sockets.
+    closes: bool,
+    skips_lock: bool,
+    /// This restore's own, where no dump has left one.
+    lock: RefCell<Option<NetworkLock>>,
 }
 
 impl RestoreKind for InetSockets {
-    fn load(&mut self, plan: &Plan, _images: &ImageDir) -> Result<()> {
+    fn load(&mut self, plan: &Plan, images: &ImageDir) -> Result<()> {
+        let sockets = sockets(plan)?;
+        if sockets.iter().any(|s| stream::is_connection(s.1)) {
+            self.load_inventory(plan, images)?;
+        }
         let mut blockers = Vec::new();
-        for (entry, isk) in sockets(plan)? {
+        for (entry, isk) in sockets {
+            if plan.inherit.contains_key(&key(isk)) {
+                continue;
+            }
             if let Err(cause) = check(isk) {
                 blockers.push(blocker(plan, entry, isk, cause));
+                continue;
+            }
+            if stream::is_connection(isk) && !plan.opts.tcp_established() && !self.closes {
+                let hint = "restore it with --tcp-established, or close it with --tcp-close";
+                blockers.push(blocker(plan, entry, isk, "an established TCP connection").hint(hint));
+            } else if facts::is_tcp(SocketKind::of(isk)) && !(self.closes && stream::is_connection(isk)) {
+                self.load_connection(isk, images)?;
             }
         }
         if blockers.is_empty() { Ok(()) } else { Err(Error::refused(Phase::Check, blockers)) }
@@ -32,6 +59,7 @@ impl RestoreKind for InetSockets {
     fn prepare(&mut self, plan: &mut Plan) -> Result<()> {
         let plan = &*plan;
         let sockets = sockets(plan)?;
+        self.lock_network()?;
         let mut users: HashMap<(u32, u32), u32> = HashMap::new();
         for (_, isk) in &sockets {
             *users.entry((isk.proto, isk.src_port)).or_default() += 1;
@@ -41,9 +69,14 @@ impl RestoreKind for InetSockets {
         for (entry, isk) in &sockets {
             let shares_port = isk.src_port != 0 && users.get(&(isk.proto, isk.src_port)).is_some_and(|&n| n > 1);
             let making = Making { isk, shares_port };
-            match plan.inherited(&key(isk))?.map_or_else(|| making.make(), Ok) {
+            let shape = match self.connections.get(&entry.id) {
+                Some(connection) => Shape::Connected(connection),
+                None if stream::is_connection(isk) => Shape::Closed,
+                None => Shape::Plain,
+            };
+            match plan.inherited(&key(isk))?.map_or_else(|| making.make(shape), Ok) {
                 Ok(fd) => {
-                    if shares_port {
+                    if shares_port && !matches!(shape, Shape::Connected(_)) {
                         crowded.push((*entry, *isk));
                     }
                     self.made.insert(entry.id, fd);
@@ -68,8 +101,86 @@ impl RestoreKind for InetSockets {
         members.iter().map(duplicate).collect()
     }
 
+    fn resume(&self, plan: &Plan) -> Result<()> {
+        self.unlock_network()?;
+        for id in self.connections.keys() {
+            let (Some(fd), Some(entry)) = (self.made.get(id), plan.entries.get(id)) else { continue };
+            let isk = body(entry, entry.isk.as_ref())?;
+            if plan.inherit.contains_key(&key(isk)) {
+                continue;
+            }
+            Paused::take_over(fd.as_fd(), isk.opts.reuseaddr()).resume().map_err(|e| {
+                let e = Error::new(Phase::Resume, object(plan, entry, isk), e.to_string()).errno(e.errno());
+                e.pid(plan.pid_of(*id))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self) {
+        self.made.retain(|id, _| self.connections.contains_key(id));
+    }
+
     fn close(&mut self) {
         self.made.clear();
+    }
+}
+
+impl InetSockets {
+    fn load_inventory(&mut self, plan: &Plan, images: &ImageDir) -> Result<()> {
+        let inventory: InventoryEntry =
+            images.read_one(Kind::Inventory, 0).map_err(|e| Error::image(Phase::Load, e))?;
+        self.closes = plan.opts.tcp_close() || inventory.tcp_close();
+        let dumped_without = inventory.network_lock_method() == Method::Skip.number();
+        self.skips_lock = dumped_without || Method::of(&plan.opts)? == Method::Skip;
+        self.run_id = inventory.dump_criu_run_id.unwrap_or_default();
+        Ok(())
+    }
+
+    /// The connection of a socket; one in state CLOSE may be the rest of one.
+    fn load_connection(&mut self, isk: &InetSkEntry, images: &ImageDir) -> Result<()> {
+        let loading = |e| Error::image(Phase::Load, e);
+        let id = u64::from(isk.ino);
+        let image = match isk.state {
+            state::LISTEN => return Ok(()),
+            state::CLOSE => images.open(Kind::TcpStream, id).map_err(loading)?,
+            _ => Some(images.require(Kind::TcpStream, id).map_err(loading)?),
+        };
+        let Some(mut image) = image else { return Ok(()) };
+        let Some(entry) = image.entry::<TcpStreamEntry>().map_err(loading)? else {
+            return Err(loading(image.corrupt("no connection in it")));
+        };
+        let (received, sent) = image.tcp_queues(&entry).map_err(loading)?;
+        let addresses = Addresses::of(isk, 0).map_err(|why| loading(image.corrupt(why)))?;
+        self.connections.insert(isk.id, stream::connection(isk, addresses, &entry, received, sent));
+        Ok(())
+    }
+
+    /// Keeps peers away until all is there: as the dump has left it, or anew.
+    fn lock_network(&mut self) -> Result<()> {
+        let living = self.connections.values().filter(|c| c.data.state != state::CLOSE);
+        let flows: Vec<Flow> = living.map(|c| Flow { local: c.local, peer: c.peer }).collect();
+        let Some(id) = self.lock_id().filter(|_| !flows.is_empty()) else { return Ok(()) };
+        match NetworkLock::lock(id, &flows, None) {
+            Ok(lock) => self.lock = RefCell::new(Some(lock)),
+            Err(e) if e.source.raw_os_error() == Some(libc::EEXIST) => {}
+            Err(e) => return Err(e.during(Phase::Files)),
+        }
+        Ok(())
+    }
+
+    fn unlock_network(&self) -> Result<()> {
+        let unlocked = match (self.lock.take(), self.lock_id()) {
+            (Some(lock), _) => lock.release(),
+            (None, Some(id)) if !self.connections.is_empty() => release_persistent(&id, None).map(drop),
+            _ => Ok(()),
+        };
+        unlocked.map_err(|e| e.during(Phase::Resume))
+    }
+
+    /// `None`: no lock is wanted, or the images do not say whose they are.
+    fn lock_id(&self) -> Option<LockId> {
+        LockId::new(&self.run_id).filter(|_| !self.skips_lock)
     }
 }
 
@@ -102,8 +213,7 @@ fn check(isk: &InetSkEntry) -> Result<(), String> {
     }
     match (isk.r#type, isk.proto, isk.state) {
         (STREAM, TCP, state::CLOSE | state::LISTEN) => Ok(()),
-        (STREAM, TCP, state::ESTABLISHED..=11) => Err("an established TCP connection cannot be restored yet".into()),
-        (STREAM, TCP, other) => Err(format!("there is no state {other}")),
+        (STREAM, TCP, other) => State::from_number(other).map(drop).map_err(|e| e.to_string()),
         (DGRAM, UDP, state::ESTABLISHED | state::CLOSE) => Ok(()),
         (DGRAM, UDP, other) => Err(format!("a UDP socket has no state {other}")),
         (kind, protocol, _) => Err(format!("sockets of type {kind} and protocol {protocol} cannot be restored yet")),
