@@ -238,3 +238,54 @@ def test_checkpoint_of_a_program_with_threads(tmp_path):
     _, status = os.waitpid(pid, 0)
     assert os.WEXITSTATUS(status) == 7
     assert (tmp_path / "images.restored").read_text() == "beats True, sum 499500"
+
+
+NUMPY = """
+import os, sys, threading, time
+import numpy as np
+import pycriu
+size = 500
+left = np.random.default_rng(7).random((size, size))
+right = np.random.default_rng(8).random((size, size))
+product = left @ right                      # numpy's library has started its threads by now
+shared = np.zeros(64, dtype=np.int64)
+def work(i):
+    while True:
+        shared[i] += int((left[i] > 0.5).any())
+        time.sleep(0.005)
+for i in range(4):
+    threading.Thread(target=work, args=(i,), daemon=True).start()
+def all_go_on():
+    before, end = shared[:4].copy(), time.monotonic() + 20
+    while not (shared[:4] > before + 2).all() and time.monotonic() < end:
+        time.sleep(0.01)
+    return bool((shared[:4] > before + 2).all())
+first = all_go_on()
+restored = pycriu.checkpoint(sys.argv[1])
+same = bool(np.array_equal(left @ right, product))
+threads = len(os.listdir("/proc/self/task"))
+with open(sys.argv[1] + (".restored" if restored else ".saved"), "w") as f:
+    f.write("before %s, after %s, product %s, several threads %s" % (first, all_go_on(), same, threads >= 5))
+os._exit(7 if restored else 0)
+"""
+
+
+def test_checkpoint_of_a_program_with_numpy_and_threads(tmp_path):
+    pytest.importorskip("numpy", reason="numpy is not installed")
+    program = tmp_path / "program.py"
+    program.write_text(NUMPY)
+    folder = tmp_path / "images"
+    environment = dict(os.environ, OPENBLAS_NUM_THREADS="3")
+    child = subprocess.Popen(
+        [sys.executable, str(program), str(folder)], start_new_session=True, cwd="/", env=environment,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=(tmp_path / "err").open("w"),
+    )
+    assert child.wait(120) == 0, (tmp_path / "err").read_text()
+    well = "before True, after True, product True, several threads True"
+    assert (tmp_path / "images.saved").read_text() == well
+    reap_orphans()
+    pid = pycriu.restore(folder, child=True)
+    assert pid == child.pid
+    _, status = os.waitpid(pid, 0)
+    assert os.WEXITSTATUS(status) == 7
+    assert (tmp_path / "images.restored").read_text() == well
