@@ -30,6 +30,7 @@ pub fn run(layout: &Layout) -> Summary {
         show(&verdict);
         summary.add(verdict);
     };
+    add("gofmt", formatted(layout));
     add("go vet", quiet(&mut go(layout, &module, &["vet", "./..."])));
     add("go vet without cgo", quiet(go(layout, &module, &["vet", "./..."]).env("CGO_ENABLED", "0")));
     add("staticcheck", staticcheck(layout, &module));
@@ -74,6 +75,14 @@ fn quiet(command: &mut Command) -> Outcome {
     }
     let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     Err(failed(format!("{}: {}", done.status, text.trim())))
+}
+
+/// Names of files that gofmt would change are a failure.
+fn formatted(layout: &Layout) -> Outcome {
+    let mut gofmt = limited(layout, &layout.root, "gofmt");
+    let done = gofmt.args(["-l", "bindings/go", "tests/go", "examples/go"]).output().map_err(failed)?;
+    let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    if done.status.success() && text.is_empty() { Ok(()) } else { Err(failed(text.trim())) }
 }
 
 /// Installed into the build output, unless it is there.
