@@ -1,5 +1,5 @@
 // What: a task caught in a system call goes on in it: it is neither cut short nor does EINTR surface.
-// Variants: nanosleep clock_nanosleep poll ppoll select pselect epoll_wait read write futex futex_timeout wait4 waitid sigsuspend pause sigtimedwait recv
+// Variants: nanosleep clock_nanosleep poll ppoll select pselect epoll_wait read write futex futex_timeout wait4 waitid sigsuspend pause pause_stopped sigtimedwait recv
 // Build: -pthread
 // Seconds: 30
 #include "victim.h"
@@ -79,7 +79,7 @@ static void child_calls(void) {
     siginfo_t si;
     if (is("wait4")) CHECK(syscall(SYS_wait4, -1, &st, 0, 0) == grandchild && WEXITSTATUS(st) == 9);
     else CHECK(waitid(P_ALL, 0, &si, WEXITED) == 0 && si.si_status == 9);
-  } else if (is("sigsuspend") || is("pause")) {
+  } else if (is("sigsuspend") || is("pause") || is("pause_stopped")) {
     sigset_t m, none;
     signal(SIGHUP, on_hup);
     sigemptyset(&none);
@@ -102,13 +102,20 @@ static void victim(void) {
   CHECK(is("recv") ? socketpair(AF_UNIX, SOCK_STREAM, 0, q) == 0 : pipe(q) == 0);
   CHECK(pipe(p) == 0);
   word = map_anon(4096, MAP_SHARED);
-  int kin = is("wait4") || is("waitid") || is("sigsuspend") || is("pause");
+  int kin = is("wait4") || is("waitid") || is("sigsuspend") || is("pause") || is("pause_stopped");
   pid_t child = fork();
   if (!child) child_calls();
   pthread_t t;
   if (!kin) CHECK(pthread_create(&t, 0, thread, 0) == 0);
   sleep_ms(100);
+  // Its signal comes while it is stopped: the call ends when it goes on, it is not made again.
+  if (is("pause_stopped")) {
+    int st;
+    CHECK(kill(child, SIGSTOP) == 0 && waitpid(child, &st, WUNTRACED) == child && WIFSTOPPED(st));
+    CHECK(kill(child, SIGHUP) == 0);
+  }
   ready_and_wait();
+  if (is("pause_stopped")) CHECK(kill(child, SIGCONT) == 0);
   if (is("read") || is("epoll_wait")) {
     CHECK(write(p[1], "ab", 1) == 1);
     sleep_ms(20);

@@ -178,7 +178,7 @@ fn remove_restorer(world: &World, index: usize, task: &Task, threads: &[Tracee])
         let e = std::io::Error::from_raw_os_error((-ret) as i32);
         return Err(failed(task.pid, leader.tid, "remote munmap")(e));
     }
-    Ok(())
+    leader.to_event_stop().map_err(failed(task.pid, leader.tid, "ptrace PTRACE_INTERRUPT"))
 }
 
 fn give_state(task: &Task, alive: &Alive, threads: &[Tracee]) -> Result<()> {

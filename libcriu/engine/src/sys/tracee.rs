@@ -87,6 +87,14 @@ impl Tracee {
         }
     }
 
+    /// From any stop to an event stop, without an instruction in between: from there the kernel restarts a system call that
+    /// registers set now describe as interrupted.
+    pub fn to_event_stop(self) -> io::Result<()> {
+        self.interrupt()?;
+        request(libc::PTRACE_CONT, self.tid, 0, 0)?;
+        self.wait_stopped()
+    }
+
     /// Waits for the next stop of whatever kind.
     ///
     /// # Errors

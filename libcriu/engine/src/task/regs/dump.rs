@@ -6,10 +6,8 @@ use criu_images::messages::{
     UserDescT, UserX86FpregsEntry, UserX86RegsEntry, UserX86RegsMode, UserX86XsaveComponent, UserX86XsaveEntry,
 };
 
+use super::SYSCALL_BYTES;
 use super::xsave::{components, number};
-
-/// The length of `syscall` and of `int 0x80`.
-const SYSCALL_BYTES: u64 = 2;
 
 /// The general registers. A thread in an interrupted system call stands in front of it again: what the kernel keeps to itself of a
 /// call that sleeps cannot be saved, so its time starts anew.
@@ -43,10 +41,12 @@ pub fn gpregs(r: &Regs) -> UserX86RegsEntry {
         fs: r.fs,
         gs: r.gs,
         mode: Some(UserX86RegsMode::Native as i32),
+        restart: None,
     };
     if restart_of(r) != Restart::None {
         e.ax = r.orig_rax;
         e.ip = r.rip.wrapping_sub(SYSCALL_BYTES);
+        e.restart = Some((r.rax as i64).unsigned_abs() as u32);
     }
     e
 }
@@ -141,6 +141,7 @@ mod tests {
         for e in [-512, -513, -514, -516] {
             let g = gpregs(&regs(e, 0x82));
             assert_eq!((g.ax, g.orig_ax, g.ip), (0x82, 0x82, 0x1000));
+            assert_eq!(g.restart, Some(-e as u32));
         }
         for (ax, orig) in [(-4, 0x82), (0, 0x82), (-514, -1)] {
             let g = gpregs(&regs(ax, orig));

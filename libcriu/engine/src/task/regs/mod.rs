@@ -6,3 +6,6 @@ mod xsave;
 
 pub use dump::{fpregs, gpregs, tls_slots};
 pub use xsave::{Component, components};
+
+/// The length of `syscall` and of `int 0x80`.
+const SYSCALL_BYTES: u64 = 2;

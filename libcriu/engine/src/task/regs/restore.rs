@@ -3,6 +3,7 @@
 use criu_images::messages::{ThreadInfoX86, UserX86FpregsEntry, UserX86RegsMode, UserX86XsaveEntry};
 use libc::user_regs_struct;
 
+use super::SYSCALL_BYTES;
 use crate::sys::cpu;
 
 /// Bytes of the legacy area (fxsave) and of the header behind it.
@@ -48,10 +49,12 @@ pub fn refusal(info: &ThreadInfoX86) -> Option<String> {
     xstate(&info.fpregs, 0).err()
 }
 
-/// The general registers. No system call is to be restarted: images hold registers from which a thread goes on by itself.
+/// The general registers, to be set at an event stop. CRIU's images hold registers from which a thread goes on by itself; where
+/// ours say how a system call was interrupted, it is the kernel that makes the call again, or lets it end with EINTR when a
+/// handler runs first.
 pub fn registers(info: &ThreadInfoX86) -> user_regs_struct {
     let r = &info.gpregs;
-    user_regs_struct {
+    let mut regs = user_regs_struct {
         r15: r.r15,
         r14: r.r14,
         r13: r.r13,
@@ -79,8 +82,21 @@ pub fn registers(info: &ThreadInfoX86) -> user_regs_struct {
         es: r.es,
         fs: r.fs,
         gs: r.gs,
+    };
+    if let Some(error @ (512..=514 | 516)) = r.restart
+        && r.ax == r.orig_ax
+    {
+        // What the kernel kept for a restart block is gone.
+        let error = if error == ERESTART_RESTARTBLOCK { ERESTARTNOHAND } else { error };
+        regs.orig_rax = r.orig_ax;
+        regs.rax = i64::from(error).wrapping_neg() as u64;
+        regs.rip = r.ip.wrapping_add(SYSCALL_BYTES);
     }
+    regs
 }
+
+const ERESTARTNOHAND: u32 = 514;
+const ERESTART_RESTARTBLOCK: u32 = 516;
 
 /// The extended state in the standard form, at least `len` bytes long.
 ///
