@@ -97,6 +97,10 @@ impl Traced {
             let task = &world.checked.checkpoint.tasks[*index];
             let Some(alive) = task.alive() else { continue };
             remove_restorer(world, *index, task, threads)?;
+            if let (Some(leader), Some(_)) = (threads.first(), alive.stopped) {
+                // The other threads join in when they are let go.
+                leader.enter_group_stop().map_err(failed(task.pid, leader.tid, "SIGSTOP"))?;
+            }
             give_state(task, alive, threads)?;
         }
         Ok(Ready { traced: self })
@@ -121,12 +125,6 @@ impl Ready {
         }
         for (index, threads, _) in tasks {
             let task = &world.checked.checkpoint.tasks[*index];
-            if task.alive().is_some_and(|a| a.stopped.is_some())
-                && let Some(p) = rustix::process::Pid::from_raw(task.pid)
-            {
-                rustix::process::kill_process(p, rustix::process::Signal::STOP)
-                    .map_err(|e| Error::os(Phase::Resume, "task", "kill SIGSTOP", e).pid(task.pid))?;
-            }
             for t in threads {
                 // Past the commit point: a thread that is gone was killed by somebody else.
                 if let Err(e) = t.detach() {

@@ -95,6 +95,25 @@ impl Tracee {
         self.wait_stopped()
     }
 
+    /// Stops the process, whose leader this stopped thread is, as job control does. Signals that wait go on waiting.
+    pub fn enter_group_stop(self) -> io::Result<()> {
+        const STOP: i32 = libc::SIGSTOP;
+        self.set_signal_mask(u64::MAX)?;
+        // SAFETY: integers only.
+        if unsafe { libc::kill(self.tid, STOP) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        request(libc::PTRACE_CONT, self.tid, 0, 0)?;
+        loop {
+            let status = self.wait()?;
+            match (status >> 16, libc::WSTOPSIG(status)) {
+                (PTRACE_EVENT_STOP, STOP) => return Ok(()),
+                (0, STOP) => request(libc::PTRACE_CONT, self.tid, 0, STOP as usize)?,
+                _ => request(libc::PTRACE_CONT, self.tid, 0, 0)?,
+            };
+        }
+    }
+
     /// Waits for the next stop of whatever kind.
     ///
     /// # Errors
