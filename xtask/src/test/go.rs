@@ -20,10 +20,10 @@ const STATICCHECK: &str = "honnef.co/go/tools/cmd/staticcheck@v0.8.2";
 const LIMIT: &str = "400";
 
 pub fn run(layout: &Layout) -> Summary {
-    if find_command("go").is_none() {
-        return single("go", Err(Stop::Skipped("there is no go command".into())));
-    }
     let module = layout.root.join("bindings/go");
+    if let Err(stop) = ready(layout, &module) {
+        return single("go", Err(stop));
+    }
     let mut summary = Summary::default();
     let mut add = |name: &str, outcome: Outcome| {
         let verdict = Verdict { name: name.into(), outcome };
@@ -48,6 +48,32 @@ pub fn run(layout: &Layout) -> Summary {
     let _ = fs::remove_dir_all(layout.room.join("modules"));
     let _ = fs::remove_dir(&layout.room);
     summary
+}
+
+/// The oldest Go that the module is made for: 1.N.
+const MINOR: u32 = 23;
+
+/// Skips what cannot run here: without Go, with an old one, without the modules that this one needs.
+fn ready(layout: &Layout, module: &Path) -> Outcome {
+    if find_command("go").is_none() {
+        return Err(Stop::Skipped("there is no go command".into()));
+    }
+    let done = go(layout, &layout.root, &["env", "GOVERSION"]).output().map_err(failed)?;
+    let version = String::from_utf8_lossy(&done.stdout).trim().to_string();
+    if minor(&version).is_some_and(|n| n < MINOR) {
+        return Err(Stop::Skipped(format!("{version} is older than go1.{MINOR}")));
+    }
+    match quiet(&mut go(layout, module, &["mod", "download"])) {
+        Err(Stop::Failed(why)) if ["dial tcp", "lookup ", "i/o timeout"].iter().any(|w| why.contains(w)) => {
+            Err(Stop::Skipped(format!("modules cannot be downloaded: {}", why.lines().last().unwrap_or_default())))
+        }
+        other => other,
+    }
+}
+
+/// N of `go1.N` or `go1.N.M`.
+fn minor(version: &str) -> Option<u32> {
+    version.strip_prefix("go1.")?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// A go command in `folder`.
@@ -164,6 +190,11 @@ fn verdicts(text: &str) -> Vec<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(["go1.26.8", "go1.23", "go1.24rc1", "devel"].map(minor), [Some(26), Some(23), Some(24), None]);
+    }
 
     #[test]
     fn the_lines_of_go_test_are_read() {
