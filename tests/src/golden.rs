@@ -21,7 +21,7 @@ use crate::trial::accepted;
 use crate::verdict::{Outcome, Stop, Summary, failed};
 
 /// Folders whose kinds the engine restores so far, and the options they need.
-const FOLDERS: [(&str, &[&str]); 8] = [
+const FOLDERS: [(&str, &[&str]); 9] = [
     ("files", &[]),
     ("threads", &[]),
     ("tree", &[]),
@@ -30,6 +30,7 @@ const FOLDERS: [(&str, &[&str]); 8] = [
     ("unix", &[]),
     ("tty", &["--shell-job"]),
     ("inet", &["--tcp-established"]),
+    ("sockets", &["--tcp-established"]),
 ];
 
 /// xsave component bits and the CPU flag that each needs.

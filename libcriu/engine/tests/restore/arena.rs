@@ -15,7 +15,7 @@ use crate::{CaseResult, Outcome};
 
 pub const SKIPPED: u8 = 77;
 
-/// Runs this program again as the first process of new pid and mount namespaces.
+/// Runs this program again as the first process of new pid, mount and network namespaces.
 pub fn run_in_namespace(case: &str) -> CaseResult {
     let text = |e: std::io::Error| e.to_string();
     if !rustix::process::geteuid().is_root() {
@@ -26,7 +26,7 @@ pub fn run_in_namespace(case: &str) -> CaseResult {
     // SAFETY: both calls are made between fork and exec and touch nothing of this process.
     unsafe {
         outer.pre_exec(|| {
-            if libc::unshare(libc::CLONE_NEWPID | libc::CLONE_NEWNS) != 0 {
+            if libc::unshare(libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET) != 0 {
                 return Err(std::io::Error::last_os_error());
             }
             // The namespace is that of children: this process waits for the first one and ends as it ended.
@@ -62,6 +62,8 @@ pub fn prepare() -> Result<(), String> {
     // Every number of a pseudo terminal is free in it.
     mount("devpts", "/dev/pts", "devpts", MountFlags::empty(), Some(c"ptmxmode=666"))
         .map_err(text("mount /dev/pts"))?;
+    // Who needs it sees what is missing.
+    Command::new("ip").args(["link", "set", "lo", "up"]).status().ok();
     rustix::process::setsid().ok();
     Ok(())
 }
@@ -117,6 +119,7 @@ impl Operator for Quiet {
 fn made_with(images: &Path) -> CriuOpts {
     match images.file_name().and_then(|n| n.to_str()) {
         Some("images-tty") => CriuOpts { shell_job: Some(true), ..CriuOpts::default() },
+        Some("images-inet" | "images-sockets") => CriuOpts { tcp_established: Some(true), ..CriuOpts::default() },
         Some("images-locks") => CriuOpts { file_locks: Some(true), ..CriuOpts::default() },
         _ => CriuOpts::default(),
     }

@@ -6,6 +6,7 @@
 mod arena;
 mod faults;
 mod golden;
+mod network;
 mod transposed;
 
 use std::process::ExitCode;
@@ -31,6 +32,13 @@ const CASES: &[Case] = &[
     Case { name: "golden_memory", run: || golden::restores("memory") },
     Case { name: "golden_tty", run: || golden::restores("tty") },
     Case { name: "golden_unix", run: || golden::restores("unix") },
+    Case { name: "golden_inet", run: || golden::restores("inet") },
+    Case { name: "golden_sockets", run: || golden::restores("sockets") },
+    Case { name: "transposed_inet", run: || transposed::restores("inet") },
+    Case { name: "transposed_sockets", run: || transposed::restores("sockets") },
+    Case { name: "moved_ipv4", run: network::moved_ipv4 },
+    Case { name: "moved_ipv6", run: network::moved_ipv6 },
+    Case { name: "killed_engine_with_peer", run: network::killed_engine },
     Case { name: "transposed_tty", run: || transposed::restores("tty") },
     Case { name: "transposed_task", run: || transposed::restores("task") },
     Case { name: "transposed_files", run: || transposed::restores("files") },

@@ -53,7 +53,7 @@ impl Addresses {
     }
 }
 
-fn words(ip: IpAddr) -> Vec<u32> {
+pub(super) fn words(ip: IpAddr) -> Vec<u32> {
     let octets = match ip {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),
@@ -61,7 +61,7 @@ fn words(ip: IpAddr) -> Vec<u32> {
     octets.chunks_exact(4).map(|w| u32::from_ne_bytes([w[0], w[1], w[2], w[3]])).collect()
 }
 
-fn ip(family: u32, words: &[u32]) -> Option<IpAddr> {
+pub(super) fn ip(family: u32, words: &[u32]) -> Option<IpAddr> {
     let octets: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
     if family == INET6 {
         return Some(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).into());

@@ -7,9 +7,9 @@ use criu_images::messages::{FdTypes, FileEntry, InetSkEntry, SkShutdown};
 use rustix::net::{AddressFamily, sockopt::socket_domain};
 
 use super::address::{Addresses, unspecified};
-use super::hold::{Connections, Held};
+use super::hold::{Connections, Datagrams, Held};
 use super::more_options::{SocketKind, Usual};
-use super::{DGRAM, TCP, UDP, facts, state, stream};
+use super::{DGRAM, TCP, UDP, UDP_LITE, facts, queue, state, stream};
 use crate::error::Result;
 use crate::file::{Collected, DumpKind, FileId, Seen, Unsaved};
 use crate::namespace::Namespace;
@@ -44,7 +44,7 @@ impl DumpKind for InetSockets {
         self.check_namespace(seen, kind)?;
         let (state, backlog, shutdown) = match kind {
             _ if facts::is_tcp(kind) => self.tcp(seen, id, common)?,
-            SocketKind { kind: DGRAM, protocol: UDP, .. } => self.udp(seen, kind)?,
+            SocketKind { kind: DGRAM, protocol: UDP | UDP_LITE, .. } => self.udp(seen, kind)?,
             SocketKind { protocol, .. } => {
                 let cause = format!("an internet socket of protocol {protocol} ({}) cannot be saved", name(protocol));
                 return Err(Unsaved::because(cause).hint("close it before the dump"));
@@ -67,6 +67,14 @@ impl DumpKind for InetSockets {
             ..InetSkEntry::default()
         };
         self.options(seen, kind, &mut isk)?;
+        if kind.kind == DGRAM {
+            if let Some(why) = queue::refusal(fd, &isk).map_err(os(seen, "poll"))? {
+                return Err(Unsaved::because(why).hint("have them read before the dump"));
+            }
+            let dup = rustix::io::fcntl_dupfd_cloexec(&seen.dup, 0).map_err(|e| Unsaved::os(seen, "dup", e))?;
+            let object = format!("{} (UDP socket ino {})", seen.holder, isk.ino);
+            self.connections.push_datagrams(Datagrams { id, pid: seen.task.pid, object, dup });
+        }
         let local = facts::local(fd).map_err(os(seen, "getsockname"))?;
         let peer = facts::peer(fd).map_err(os(seen, "getsockopt SO_PEERNAME"))?.filter(|_| state != state::CLOSE);
         Addresses { local, peer: peer.unwrap_or(unspecified(kind.family)) }.put(&mut isk);
@@ -212,7 +220,6 @@ fn has_unsent(fd: BorrowedFd<'_>) -> std::io::Result<bool> {
 fn name(protocol: u32) -> &'static str {
     match protocol as i32 {
         libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6 => "ICMP",
-        libc::IPPROTO_UDPLITE => "UDP-Lite",
         libc::IPPROTO_SCTP => "SCTP",
         libc::IPPROTO_DCCP => "DCCP",
         262 => "MPTCP",

@@ -12,7 +12,7 @@ use criu_images::messages::FileEntry;
 use criu_images::{ImageDir, Kind};
 use criu_soccr::Paused;
 
-use super::{facts, stream};
+use super::{facts, queue, stream};
 use crate::error::{Error, Phase, Result};
 use crate::file::{Collected, FileId};
 use crate::netlock::{Flow, LockId, Method, NetworkLock};
@@ -32,8 +32,18 @@ pub(super) struct Held {
     pub listens: bool,
 }
 
+/// A socket of datagrams.
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    pub id: FileId,
+    pub pid: i32,
+    pub object: String,
+    pub dup: OwnedFd,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Connections {
+    datagrams: Vec<Datagrams>,
     held: Vec<Held>,
     lock: Option<NetworkLock>,
 }
@@ -47,6 +57,10 @@ impl Held {
 impl Connections {
     pub(super) fn push(&mut self, held: Held) {
         self.held.push(held);
+    }
+
+    pub(super) fn push_datagrams(&mut self, socket: Datagrams) {
+        self.datagrams.push(socket);
     }
 
     /// Locks, and saves every connection.
@@ -69,7 +83,22 @@ impl Connections {
             }
             guard.dismiss();
         }
+        self.save_datagrams(common)?;
         if common.opts.tcp_skip_in_flight() { Ok(()) } else { self.nobody_came() }
+    }
+
+    fn save_datagrams(&self, common: &mut Collected) -> Result<()> {
+        for socket in &self.datagrams {
+            let queue = queue::peek(socket.dup.as_fd())
+                .map_err(|e| Error::os(Phase::Save, &socket.object, "recvmsg", e).pid(socket.pid))?;
+            if queue.is_empty() {
+                continue;
+            }
+            if let Some(isk) = common.entries.iter_mut().find(|e| e.id == socket.id).and_then(|e| e.isk.as_mut()) {
+                isk.queue = queue;
+            }
+        }
+        Ok(())
     }
 
     /// Connections that came in while the tasks stood still would be lost.

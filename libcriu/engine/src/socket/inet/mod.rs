@@ -5,13 +5,15 @@
 //! - Connections, in every state that libsoccr knows, with `tcp-established`; `tcp-close` leaves them out, and the restored
 //!   sockets are closed. See `hold` for the order at the dump; at the restore, all is made while the network is locked, and
 //!   goes on when every task is ready.
-//! - UDP: not bound, bound, connected, shut down.
+//! - UDP and UDP-Lite: not bound, bound, connected, shut down; UDP with the datagrams that were not read yet.
 //! - Options: those of `SkOptsEntry`, `IpOptsEntry` and `TcpOptsEntry`, and all of `more_options`.
 //!
 //! The coordinator makes all sockets before it forks: while the others of a port are bound, each has SO_REUSEADDR, and gets
 //! its own setting when all are there.
 //!
-//! Limits, refused by name: sockets of another network namespace, filters of eBPF, connections with MD5 or AO keys.
+//! Limits, refused by name: sockets of another network namespace, other protocols (raw, ICMP, MPTCP ...), filters of eBPF,
+//! connections with MD5 or AO keys, with urgent data or an upper layer protocol, corked datagrams. Not to be seen from outside,
+//! and so not kept: memberships of multicast groups, a device given to IP_MULTICAST_IF, programs attached for SO_REUSEPORT.
 
 mod address;
 mod dump;
@@ -19,6 +21,7 @@ mod facts;
 mod hold;
 mod making;
 mod more_options;
+mod queue;
 mod restore;
 mod stream;
 #[cfg(test)]
@@ -40,6 +43,7 @@ const STREAM: u32 = libc::SOCK_STREAM as u32;
 const DGRAM: u32 = libc::SOCK_DGRAM as u32;
 const TCP: u32 = libc::IPPROTO_TCP as u32;
 const UDP: u32 = libc::IPPROTO_UDP as u32;
+const UDP_LITE: u32 = libc::IPPROTO_UDPLITE as u32;
 
 /// `inet_sk_entry.state`: those of TCP, also for other protocols.
 mod state {

@@ -12,7 +12,7 @@ use criu_soccr::{Connection, Paused, State};
 use super::address::Addresses;
 use super::making::{Failed, Making, Shape};
 use super::more_options::SocketKind;
-use super::{DGRAM, INET, INET6, STREAM, TCP, UDP, facts, more_options, state, stream};
+use super::{DGRAM, INET, INET6, STREAM, TCP, UDP, UDP_LITE, facts, more_options, queue, state, stream};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
 use crate::netlock::{Flow, LockId, Method, NetworkLock, release_persistent};
@@ -214,8 +214,8 @@ fn check(isk: &InetSkEntry) -> Result<(), String> {
     match (isk.r#type, isk.proto, isk.state) {
         (STREAM, TCP, state::CLOSE | state::LISTEN) => Ok(()),
         (STREAM, TCP, other) => State::from_number(other).map(drop).map_err(|e| e.to_string()),
-        (DGRAM, UDP, state::ESTABLISHED | state::CLOSE) => Ok(()),
-        (DGRAM, UDP, other) => Err(format!("a UDP socket has no state {other}")),
+        (DGRAM, UDP | UDP_LITE, state::ESTABLISHED | state::CLOSE) => queue::check(isk),
+        (DGRAM, UDP | UDP_LITE, other) => Err(format!("a UDP socket has no state {other}")),
         (kind, protocol, _) => Err(format!("sockets of type {kind} and protocol {protocol} cannot be restored yet")),
     }
 }

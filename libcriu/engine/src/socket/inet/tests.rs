@@ -163,6 +163,57 @@ fn udp_bound_connected_and_shut_down() {
     );
 }
 
+/// Read in order, each with its sender, over IPv4, IPv6 and IPv4 through an IPv6 socket.
+#[test]
+fn datagrams_that_were_not_read() {
+    fix();
+    fn check() {
+        for (fd, ports) in [(10, [5021, 5022]), (11, [5023, 5023])] {
+            for (text, port) in ["first", "", "the third", "x"].iter().zip(ports.iter().cycle()) {
+                let mut buf = [0u8; 64];
+                let (n, _, from) = rustix::net::recvfrom(borrow(fd), &mut buf, RecvFlags::DONTWAIT).unwrap();
+                let from: SocketAddr = from.unwrap().try_into().unwrap();
+                assert_eq!((&buf[..n], from.port()), (text.as_bytes(), *port));
+                assert_eq!(
+                    from.ip().to_canonical(),
+                    if fd == 10 { own(21, 0).ip() } else { std::net::Ipv6Addr::LOCALHOST.into() }
+                );
+            }
+            assert!(recv(borrow(fd), &mut [0u8; 8], RecvFlags::DONTWAIT).is_err());
+        }
+        let mut long = vec![0u8; 70000];
+        assert_eq!(recv(borrow(12), &mut long[..], RecvFlags::DONTWAIT).unwrap().0, 60000);
+        assert!(long[..60000].iter().all(|b| *b == 7));
+        assert_eq!(option(borrow(10), libc::SO_PEEK_OFF).unwrap(), -1);
+    }
+    round_trip(
+        || {
+            let (six, lite) = (socket(V6, UDP), socket(V6, UDP));
+            bind(&six, &SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), 0)).unwrap();
+            put(six, 10);
+            bind(&lite, &SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), 0)).unwrap();
+            put(lite, 11);
+            let senders = [5021, 5022].map(|port| {
+                let s = socket(V4, UDP);
+                bind(&s, &own(21, port)).unwrap();
+                s
+            });
+            let to = SocketAddr::new(own(21, 0).ip(), local(10).port());
+            let six = socket(V6, UDP);
+            bind(&six, &SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), 5023)).unwrap();
+            for (text, sender) in ["first", "", "the third", "x"].iter().zip(senders.iter().cycle()) {
+                sendto(sender, text.as_bytes(), SendFlags::empty(), &to).unwrap();
+                sendto(&six, text.as_bytes(), SendFlags::empty(), &local(11)).unwrap();
+            }
+            let long = socket(V4, UDP);
+            bind(&long, &own(22, 5024)).unwrap();
+            sendto(&senders[0], &vec![7u8; 60000], SendFlags::empty(), &own(22, 5024)).unwrap();
+            put(long, 12);
+        },
+        check,
+    );
+}
+
 const INTS: &[(i32, i32, i32, i32)] = &[
     // Descriptor, level, name, value.
     (20, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
