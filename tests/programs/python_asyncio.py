@@ -1,12 +1,12 @@
 # What: Python with asyncio (epoll, a socket pair, timers, a subprocess) and an sqlite database.
 # Go: file
 # Copy: no
+# Options: --file-locks
 # Needs: python3
 import asyncio, os, sqlite3, sys
 
 folder = sys.argv[1]
-# Without locks on the file: a lock held at the moment of a dump would be a test of locks.
-base = sqlite3.connect(f"file:{folder}/base.sqlite?vfs=unix-none", uri=True)
+base = sqlite3.connect(f"{folder}/base.sqlite")
 memory = sqlite3.connect(":memory:")
 for db in (base, memory):
     db.execute("create table steps (n integer primary key, word text)")

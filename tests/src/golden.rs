@@ -29,6 +29,7 @@ const FOLDERS: [(&str, &[&str]); 9] = [
     ("memory", &[]),
     ("unix", &[]),
     ("tty", &["--shell-job"]),
+    ("locks", &["--file-locks"]),
     ("inet", &["--tcp-established"]),
     ("sockets", &["--tcp-established"]),
 ];

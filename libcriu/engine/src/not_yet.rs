@@ -20,7 +20,6 @@ const ROWS: &[Row] = &[
     row("ext-unix-sk", |o| o.ext_unix_sk() || !o.unix_sk_ino.is_empty()),
     row("network-lock", |o| o.network_lock.is_some_and(|n| CriuNetworkLockMethod::try_from(n).is_err())),
     row("evasive-devices", CriuOpts::evasive_devices),
-    row("file-locks", CriuOpts::file_locks),
     row("page-server", |o| o.ps.is_some()),
     row("root", |o| o.root.is_some()),
     row("prev-images-dir", |o| o.parent_img.is_some()),

@@ -12,6 +12,7 @@ use super::fdinfo::FdInfo;
 use super::ghost::Ghosts;
 use super::identity::{Found, Identity};
 use super::kind::{DumpKind, InFlight, KINDS, Unsaved};
+use super::lock::Locks;
 use super::seen::Seen;
 use super::{DumpTask, FileId, Link, path, unsupported};
 use crate::error::{Blocker, Error, Phase, Result};
@@ -63,6 +64,7 @@ impl Collected {
 pub struct DumpFiles {
     common: Collected,
     kinds: Vec<Box<dyn DumpKind>>,
+    locks: Locks,
     identity: Identity,
     types: HashMap<FileId, FdTypes>,
     links: HashMap<(u64, u64, Vec<u8>), Option<FileId>>,
@@ -89,6 +91,7 @@ impl DumpFiles {
                 last_id: 0,
             },
             kinds: KINDS.iter().map(|k| (k.dump)()).collect(),
+            locks: Locks::default(),
             identity: Identity::default(),
             types: HashMap::new(),
             links: HashMap::new(),
@@ -123,6 +126,8 @@ impl DumpFiles {
                     id
                 }
             };
+            let allowed = self.common.opts.file_locks();
+            self.locks.collect(task, fd, &info, id, allowed, blockers);
             let Some(id) = id else {
                 self.common.refused.insert((task.pid, fd));
                 continue;
@@ -187,6 +192,7 @@ impl DumpFiles {
             image.entry(&**entry).map_err(saving)?;
         }
         image.finish().map_err(saving)?;
+        self.locks.save(images)?;
         self.common.ghosts.save(images)?;
         for kind in &mut self.kinds {
             operator.check_cancelled(Phase::Save)?;
@@ -222,6 +228,11 @@ impl DumpFiles {
     /// The checkpoint is complete: links that were made for it stay. Before this, dropping `self` removes them.
     pub fn commit(&mut self) {
         self.common.ghosts.keep_links();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn save_locks(&self, images: &ImageDir) -> Result<()> {
+        self.locks.save(images)
     }
 
     #[cfg(test)]
@@ -272,7 +283,9 @@ impl DumpFiles {
         };
         let Some(mut seen) = look(&task, &fd_dir, fd, info.clone())? else { return Ok(None) };
         seen.holder = found.holder.clone();
-        let refusal = if seen.fown.pid != 0 {
+        let refusal = if seen.info.locks().next().is_some() {
+            Some("a descriptor that a lock is held through is in a message and nowhere else")
+        } else if seen.fown.pid != 0 {
             Some("a descriptor with a signal owner (F_SETOWN) is in a message and nowhere else")
         } else if seen.is_anon("[eventpoll]") && seen.info.text.contains("tfd:") {
             Some("an epoll descriptor that watches something is in a message and nowhere else")
@@ -293,11 +306,6 @@ impl DumpFiles {
 
     fn collect(&mut self, seen: &Seen<'_>, blockers: &mut Vec<Blocker>) -> Result<Option<FileId>> {
         let refuse = |cause: String, hint: String| Blocker::new(seen.task.pid, seen.object(), cause).hint(hint);
-        if let Some(lock) = seen.info.lock() {
-            let hint = "release it; --file-locks is not supported yet";
-            blockers.push(refuse(format!("a lock is held through it ({lock})"), hint.into()));
-            return Ok(None);
-        }
         let Some(kind) = self.kinds.iter_mut().find(|k| k.claims(seen)) else {
             let (cause, hint) = unsupported::describe(seen);
             blockers.push(refuse(cause, hint));

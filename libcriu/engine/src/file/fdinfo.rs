@@ -78,11 +78,9 @@ impl FdInfo {
         self.text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
     }
 
-    /// The first lock held through this descriptor: `POSIX`, `FLOCK`, `OFDLCK`, `LEASE`.
-    pub(crate) fn lock(&self) -> Option<&str> {
-        let mut words = self.value("lock")?.split_whitespace();
-        words.next()?;
-        words.next()
+    /// The locks held through this descriptor, in the kernel's words.
+    pub(crate) fn locks(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().filter_map(|l| l.strip_prefix("lock:")).map(str::trim)
     }
 }
 
@@ -96,7 +94,7 @@ mod tests {
             "pos:\t12\nflags:\t02100002\nmnt_id:\t29\nino:\t77\nlock:\t1: FLOCK  ADVISORY  WRITE 12 00:19:77 0 EOF\n";
         let info = FdInfo::parse(text).unwrap();
         assert_eq!((info.pos, info.flags, info.cloexec, info.mnt_id, info.ino), (12, 0o100002, true, 29, 77));
-        assert_eq!(info.lock(), Some("FLOCK"));
+        assert_eq!(info.locks().collect::<Vec<_>>(), ["1: FLOCK  ADVISORY  WRITE 12 00:19:77 0 EOF"]);
         assert_eq!(info.value("eventfd-count"), None);
     }
 

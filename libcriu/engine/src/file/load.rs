@@ -9,6 +9,7 @@ use criu_images::{ImageDir, ImageError, Kind};
 use super::collect::raise_descriptor_limit;
 use super::ghost::GhostFiles;
 use super::kind::{KINDS, RestoreKind};
+use super::lock::RestoreLocks;
 use super::object::Object;
 use super::{FileId, install};
 use crate::error::{Error, Phase, Result};
@@ -55,6 +56,7 @@ impl Plan {
 pub struct RestoreFiles {
     plan: Plan,
     kinds: Vec<Box<dyn RestoreKind>>,
+    locks: RestoreLocks,
     opened: HashMap<FileId, OwnedFd>,
     /// The descriptions of every object.
     members: HashMap<Object, Vec<FileId>>,
@@ -100,7 +102,8 @@ impl RestoreFiles {
             plan.tables.push((files_id, fds));
         }
         let kinds = KINDS.iter().map(|k| (k.restore)()).collect();
-        let mut files = RestoreFiles { plan, kinds, opened: HashMap::new(), members: HashMap::new() };
+        let locks = RestoreLocks::load(images, options.msg.file_locks())?;
+        let mut files = RestoreFiles { plan, kinds, locks, opened: HashMap::new(), members: HashMap::new() };
         for entry in files.plan.entries.values() {
             kind_of(entry)?;
         }
@@ -117,6 +120,11 @@ impl RestoreFiles {
     /// Tells a task that uses each table, in the order in which the tables were given: messages name it.
     pub fn set_users(&mut self, pids: Vec<i32>) {
         self.plan.users = pids;
+    }
+
+    /// Says which table each task has, by pid: file locks are told of by pid.
+    pub fn assign_locks(&mut self, table_of: impl Fn(i32) -> Option<u32>) -> Result<()> {
+        self.locks.assign(table_of)
     }
 
     /// In the coordinator, before it forks: opens what more than one table uses, for all tasks to inherit.
@@ -277,7 +285,8 @@ impl RestoreFiles {
         self.plan.ghosts.close();
         self.kinds.iter_mut().for_each(|k| k.close());
         moves.carry_out(sources, keep)?;
-        self.attach(at, &fds)
+        self.attach(at, &fds)?;
+        self.locks.set(files_id, |number| fds.iter().any(|f| f.fd as RawFd == number))
     }
 
     /// What is done with descriptions when they are at their numbers.

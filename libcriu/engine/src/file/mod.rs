@@ -23,6 +23,7 @@ mod unsupported;
 mod epoll;
 mod eventfd;
 mod ghost;
+mod lock;
 mod memfd;
 mod pipe;
 mod regular;

@@ -59,6 +59,10 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
 
     let tables = tables(&checked);
     let mut files = RestoreFiles::load(&images, options, &tables)?;
+    files.assign_locks(|pid| {
+        let task = checked.checkpoint.tasks.iter().find(|t| t.pid == pid)?;
+        Some(task.alive()?.ids.files_id)
+    })?;
     files.set_users(users(&checked));
     files.open_shared()?;
     let mut world = World::new(&images, checked, files, options.restore_sibling)?;

@@ -9,6 +9,7 @@ pub mod enter;
 pub(crate) mod fs;
 pub mod ipc;
 pub mod kcmp;
+pub(crate) mod lock;
 pub mod mapping;
 pub mod memory;
 pub mod pagemap;

@@ -83,6 +83,15 @@ impl Drop for Child {
     }
 }
 
+/// Gives a trial a /dev/pts of its own, where every number of a pseudo terminal is free.
+pub(crate) fn own_terminals() {
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+    // SAFETY: a trial has one thread; nothing but paths is looked up differently afterwards.
+    assert!(unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0);
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).expect("private mounts");
+    mount("devpts", "/dev/pts", "devpts", MountFlags::empty(), Some(c"ptmxmode=666")).expect("mount /dev/pts");
+}
+
 /// Puts a descriptor at a number of one's choice.
 pub(crate) fn put(fd: OwnedFd, number: RawFd) {
     // SAFETY: integers only; trial processes own all their numbers.

@@ -40,6 +40,8 @@ const CASES: &[Case] = &[
     Case { name: "moved_ipv6", run: network::moved_ipv6 },
     Case { name: "killed_engine_with_peer", run: network::killed_engine },
     Case { name: "transposed_tty", run: || transposed::restores("tty") },
+    Case { name: "golden_locks", run: || golden::restores("locks") },
+    Case { name: "transposed_locks", run: || transposed::restores("locks") },
     Case { name: "transposed_task", run: || transposed::restores("task") },
     Case { name: "transposed_files", run: || transposed::restores("files") },
     Case { name: "transposed_threads", run: || transposed::restores("threads") },

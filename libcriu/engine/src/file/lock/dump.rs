@@ -1,0 +1,141 @@
+//! File locks: what fdinfo tells.
+
+use std::collections::HashSet;
+
+use criu_images::messages::FileLockEntry;
+use criu_images::{ImageDir, Kind};
+
+use super::{FLOCK, LEASE, OFD, POSIX};
+use crate::error::{Blocker, Result};
+use crate::file::collect::saving;
+use crate::file::fdinfo::FdInfo;
+use crate::file::{DumpTask, FileId};
+
+/// A lock as a line of fdinfo has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line<'a> {
+    kind: u32,
+    name: &'a str,
+    is_broken: bool,
+    r#type: i32,
+    /// Device and inode.
+    file: &'a str,
+    start: i64,
+    /// 0: to the end.
+    len: i64,
+}
+
+impl<'a> Line<'a> {
+    /// `1: POSIX  ADVISORY  WRITE 4213 08:01:77 10 29`
+    fn parse(text: &'a str) -> Option<Line<'a>> {
+        let mut words = text.split_whitespace().skip(1);
+        let name = words.next()?;
+        let kind = match name {
+            "POSIX" => POSIX,
+            "FLOCK" => FLOCK,
+            "OFDLCK" => OFD,
+            "LEASE" => LEASE,
+            _ => return None,
+        };
+        let state = words.next()?;
+        let is_broken = kind == LEASE && state != "ACTIVE";
+        let r#type = match words.next()? {
+            "READ" => libc::F_RDLCK,
+            "WRITE" => libc::F_WRLCK,
+            "UNLCK" => libc::F_UNLCK,
+            _ => return None,
+        };
+        let _pid = words.next()?;
+        let file = words.next()?;
+        let start: i64 = words.next()?.parse().ok()?;
+        let len = match words.next()? {
+            "EOF" => 0,
+            end => end.parse::<i64>().ok()?.checked_sub(start)?.checked_add(1)?,
+        };
+        Some(Line { kind, name, is_broken, r#type, file, start, len })
+    }
+}
+
+/// The locks of a dump.
+#[derive(Debug, Default)]
+pub(crate) struct Locks {
+    entries: Vec<FileLockEntry>,
+    /// Descriptions whose own locks are known.
+    described: HashSet<FileId>,
+    /// POSIX locks, which every duplicate of a descriptor tells: the table's task, the file, type and range.
+    posix: HashSet<(i32, String, u32, i64, i64)>,
+}
+
+impl Locks {
+    /// Takes in what is locked through `fd` of `task`, whose description is `id` (none when that was refused).
+    pub(crate) fn collect(
+        &mut self,
+        task: &DumpTask<'_>,
+        fd: i32,
+        info: &FdInfo,
+        id: Option<FileId>,
+        allowed: bool,
+        blockers: &mut Vec<Blocker>,
+    ) {
+        let first = id.is_none_or(|id| self.described.insert(id));
+        for text in info.locks() {
+            let mut refuse = |cause: String, hint: &str| {
+                blockers.push(Blocker::new(task.pid, format!("fd {fd}"), cause).hint(hint));
+            };
+            let Some(line) = Line::parse(text) else {
+                refuse(format!("a lock of an unknown kind is held through it ({text})"), "release it");
+                continue;
+            };
+            if line.kind != POSIX && !first {
+                continue;
+            }
+            let r#type = line.r#type as u32;
+            if line.kind == POSIX && !self.posix.insert((task.pid, line.file.to_owned(), r#type, line.start, line.len))
+            {
+                continue;
+            }
+            if !allowed {
+                refuse(format!("a lock is held through it ({})", line.name), "allow it with --file-locks");
+                continue;
+            }
+            if line.is_broken {
+                refuse("a lease that is being broken cannot be saved".into(), "dump when it was given up");
+                continue;
+            }
+            let (pid, start, len) = (task.vpid, line.start, line.len);
+            self.entries.push(FileLockEntry { flag: line.kind, r#type, pid, fd, start, len });
+        }
+    }
+
+    /// Writes `filelocks.img`.
+    pub(crate) fn save(&self, images: &ImageDir) -> Result<()> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        let mut image = images.create(Kind::FileLocks, 0).map_err(saving)?;
+        for entry in &self.entries {
+            image.entry(entry).map_err(saving)?;
+        }
+        image.finish().map_err(saving)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_fdinfo() {
+        let posix = Line::parse("1: POSIX  ADVISORY  WRITE 4213 08:01:77 10 29").unwrap();
+        assert_eq!((posix.kind, posix.r#type, posix.start, posix.len), (POSIX, libc::F_WRLCK, 10, 20));
+        let ofd = Line::parse("2: OFDLCK ADVISORY  READ -1 08:01:77 100 EOF").unwrap();
+        assert_eq!((ofd.kind, ofd.r#type, ofd.start, ofd.len), (OFD, libc::F_RDLCK, 100, 0));
+        let lease = Line::parse("1: LEASE  BREAKING  UNLCK 4213 08:01:78 0 EOF").unwrap();
+        assert_eq!((lease.kind, lease.is_broken), (LEASE, true));
+        assert_eq!(
+            Line::parse("1: POSIX  ADVISORY  WRITE 4213 08:01:77 -9223372036854775808 9223372036854775807"),
+            None
+        );
+        assert_eq!(Line::parse("1: DELEG  ACTIVE    READ 1 08:01:77 0 EOF"), None);
+    }
+}

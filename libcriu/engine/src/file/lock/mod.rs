@@ -1,0 +1,22 @@
+//! File locks of all kinds: POSIX (of a descriptor table), flock and open-file-description locks (of a description), leases.
+//! `filelocks.img` names each by a task and one of its descriptors.
+//!
+//! /proc/PID/fdinfo tells them, through every descriptor of the description that they were made with. They are set again when
+//! descriptors are at their numbers and nothing of the file is closed any more: closing would release POSIX locks.
+//!
+//! Limits: without `file_locks` refused; a lease that is being broken is refused; what somebody else has locked meanwhile
+//! fails the restore.
+
+mod dump;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use dump::Locks;
+pub(crate) use restore::RestoreLocks;
+
+/// Bits of `file_lock_entry.flag`.
+const POSIX: u32 = 1;
+const FLOCK: u32 = 2;
+const OFD: u32 = 4;
+const LEASE: u32 = 8;
