@@ -80,7 +80,9 @@ impl Locks {
         let first = id.is_none_or(|id| self.described.insert(id));
         for text in info.locks() {
             let mut refuse = |cause: String, hint: &str| {
-                blockers.push(Blocker::new(task.pid, format!("fd {fd}"), cause).hint(hint));
+                let link = std::fs::read_link(format!("/proc/{}/fd/{fd}", task.pid)).unwrap_or_default();
+                let object = format!("fd {fd} ({})", link.display());
+                blockers.push(Blocker::new(task.pid, object, cause).hint(hint));
             };
             let Some(line) = Line::parse(text) else {
                 refuse(format!("a lock of an unknown kind is held through it ({text})"), "release it");

@@ -1,19 +1,19 @@
 use std::fs::File;
-use std::os::fd::AsFd;
 
 use criu_images::messages::CriuOpts;
 
 use crate::file::tests::{Scratch, blockers, options, target};
+use crate::sys::descriptor::borrow;
 use crate::sys::lock::{Range, flock, set_range};
 use crate::sys::trial::put;
 
 fn setup() {
     let file = File::options().read(true).write(true).create(true).truncate(false).open(Scratch::path("file")).unwrap();
-    flock(file.as_fd(), libc::F_RDLCK).unwrap();
-    set_range(file.as_fd(), Range { r#type: libc::F_WRLCK, start: 3, len: 4 }, false).unwrap();
-    // Both tell of the locks: there are only these two.
+    // Both tell of the locks: there are only these two. Closing one of the file would release the second.
     put(file.try_clone().unwrap().into(), 30);
     put(file.into(), 31);
+    flock(borrow(30), libc::F_RDLCK).unwrap();
+    set_range(borrow(30), Range { r#type: libc::F_WRLCK, start: 3, len: 4 }, false).unwrap();
     crate::sys::trial::fork_sleeper(|| {});
 }
 
