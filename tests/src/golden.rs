@@ -21,7 +21,7 @@ use crate::trial::accepted;
 use crate::verdict::{Outcome, Stop, Summary, failed};
 
 /// Folders whose kinds the engine restores so far, and the options they need.
-const FOLDERS: [(&str, &[&str]); 9] = [
+const FOLDERS: [(&str, &[&str]); 10] = [
     ("files", &[]),
     ("threads", &[]),
     ("tree", &[]),
@@ -29,6 +29,7 @@ const FOLDERS: [(&str, &[&str]); 9] = [
     ("memory", &[]),
     ("unix", &[]),
     ("tty", &["--shell-job"]),
+    ("watch", &[]),
     ("locks", &["--file-locks"]),
     ("inet", &["--tcp-established"]),
     ("sockets", &["--tcp-established"]),

@@ -1,8 +1,7 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: mptcp inotify fanotify traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet timens
+// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet timens
 // Refused.mptcp: internet socket & protocol
-// Refused.inotify: inotify
-// Refused.fanotify: fanotify
+// Refused.pidfd: pidfd & outside
 // Refused.traced: traced | ptrace
 // Refused.userfaultfd: userfaultfd
 // Refused.io_uring: io_uring
@@ -29,9 +28,7 @@
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
 #include <netinet/in.h>
-#include <sys/fanotify.h>
 #include <sys/file.h>
-#include <sys/inotify.h>
 #include <sys/ptrace.h>
 #include <sys/shm.h>
 static int fd = -1;
@@ -66,8 +63,7 @@ static void victim(void) {
   pid_t child = 0;
   int ns = is("netns") ? CLONE_NEWNET : is("mntns") ? CLONE_NEWNS : is("utsns") ? CLONE_NEWUTS : is("ipcns") ? CLONE_NEWIPC : is("pidns") ? CLONE_NEWPID : is("userns") ? CLONE_NEWUSER : is("timens") ? 0x80 : 0;
   if (is("mptcp")) need((fd = socket(AF_INET, SOCK_STREAM, 262)) >= 0 && bind(fd, (void *)&a, sizeof a) == 0 && listen(fd, 1) == 0, "MPTCP");
-  else if (is("inotify")) fd = inotify_init(), inotify_add_watch(fd, victim_folder, IN_CREATE);
-  else if (is("fanotify")) need((fd = fanotify_init(FAN_CLASS_NOTIF, O_RDONLY)) >= 0, "fanotify_init");
+  else if (is("pidfd")) need((fd = syscall(SYS_pidfd_open, 1, 0)) >= 0, "pidfd_open");
   else if (is("traced")) {
     child = fork();
     if (!child) {

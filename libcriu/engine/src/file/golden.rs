@@ -126,7 +126,7 @@ fn memory() {
 
 #[test]
 fn kinds_not_restored_yet_are_named() {
-    for (name, kind) in [("inet", "established TCP"), ("watch", "INOTIFY"), ("sockets", "established TCP")] {
+    for (name, kind) in [("inet", "established TCP"), ("sockets", "established TCP")] {
         let images = ImageDir::new(File::open(golden(name)).unwrap().into());
         let refused = RestoreFiles::load(&images, &of(name), &[(2, 1)]).unwrap_err().to_string();
         assert!(refused.contains(kind), "{refused}");

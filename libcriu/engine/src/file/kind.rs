@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use criu_images::ImageDir;
-use criu_images::messages::{FdTypes, FileEntry};
+use criu_images::messages::{FdTypes, FdinfoEntry, FileEntry};
 
 use super::collect::Collected;
 use super::load::Plan;
 use super::object::Object;
 use super::seen::Seen;
-use super::{FileId, epoll, eventfd, memfd, pipe, regular, signalfd, timerfd, tty};
+use super::{FileId, epoll, eventfd, memfd, notify, pidfd, pipe, regular, signalfd, timerfd, tty};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::socket::{inet, unix};
@@ -161,6 +161,12 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
         None
     }
 
+    /// In every table that has it, when every task exists and before any `attach`: puts at its numbers in the table `fds`
+    /// what could not be opened earlier.
+    fn place(&mut self, _entry: &FileEntry, _fds: &[FdinfoEntry]) -> Result<()> {
+        Ok(())
+    }
+
     /// In every table that has it (the `at`th), when every descriptor of that table is at its number and every task exists.
     fn attach(&mut self, _plan: &Plan, _entry: &FileEntry, _fd: RawFd, _at: usize) -> Result<()> {
         Ok(())
@@ -185,6 +191,8 @@ pub(crate) const KINDS: &[FileKind] = &[
     epoll::KIND,
     timerfd::KIND,
     signalfd::KIND,
+    notify::KIND,
+    pidfd::KIND,
     memfd::KIND,
     unix::KIND,
     inet::KIND,

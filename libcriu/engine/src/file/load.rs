@@ -291,6 +291,10 @@ impl RestoreFiles {
 
     /// What is done with descriptions when they are at their numbers.
     fn attach(&mut self, at: usize, fds: &[FdinfoEntry]) -> Result<()> {
+        let placed: BTreeSet<FileId> = fds.iter().map(|f| f.id).collect();
+        for entry in placed.iter().filter_map(|id| self.plan.entries.get(id)) {
+            self.kinds[kind_of(entry)?].place(entry, fds)?;
+        }
         let mut done = BTreeSet::new();
         for fd in fds {
             if !done.insert(fd.id) {
@@ -371,6 +375,9 @@ fn owner<'a>(plan: &'a Plan, entry: &'a FileEntry) -> Option<(&'a FownEntry, u32
         .or(entry.usk.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.isk.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.tty.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.ify.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.ffy.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.pidfd.as_ref().map(|e| (&e.fown, e.flags)))
 }
 
 fn set_owner(fd: RawFd, fown: &FownEntry, flags: u32) -> Result<()> {

@@ -25,6 +25,8 @@ mod eventfd;
 mod ghost;
 mod lock;
 mod memfd;
+mod notify;
+mod pidfd;
 mod pipe;
 mod regular;
 mod signalfd;

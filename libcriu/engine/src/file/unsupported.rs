@@ -45,9 +45,6 @@ fn socket(seen: &Seen<'_>) -> String {
 fn anon(name: &str) -> String {
     match name {
         "io_uring" => "an io_uring instance".into(),
-        "inotify" => "an inotify instance".into(),
-        "fanotify" => "a fanotify group".into(),
-        "pidfd" => "a pidfd".into(),
         "perf_event" => "a perf event".into(),
         "userfaultfd" => "a userfaultfd".into(),
         "seccomp notify" => "a seccomp listener".into(),

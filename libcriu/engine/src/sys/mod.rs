@@ -12,6 +12,7 @@ pub mod kcmp;
 pub(crate) mod lock;
 pub mod mapping;
 pub mod memory;
+pub(crate) mod notify;
 pub mod pagemap;
 pub mod peer;
 pub mod probe;

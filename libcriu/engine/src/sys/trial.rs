@@ -83,13 +83,19 @@ impl Drop for Child {
     }
 }
 
-/// Gives a trial a /dev/pts of its own, where every number of a pseudo terminal is free.
-pub(crate) fn own_terminals() {
-    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+/// Gives a trial mounts of its own.
+pub(crate) fn own_mounts() {
+    use rustix::mount::{MountPropagationFlags, mount_change};
     // SAFETY: a trial has one thread; nothing but paths is looked up differently afterwards.
     assert!(unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0);
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).expect("private mounts");
-    mount("devpts", "/dev/pts", "devpts", MountFlags::empty(), Some(c"ptmxmode=666")).expect("mount /dev/pts");
+}
+
+/// Gives a trial a /dev/pts of its own, where every number of a pseudo terminal is free.
+pub(crate) fn own_terminals() {
+    own_mounts();
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("devpts", "/dev/pts", "devpts", flags, Some(c"ptmxmode=666")).expect("mount /dev/pts");
 }
 
 /// Puts a descriptor at a number of one's choice.

@@ -42,6 +42,8 @@ const CASES: &[Case] = &[
     Case { name: "transposed_tty", run: || transposed::restores("tty") },
     Case { name: "golden_locks", run: || golden::restores("locks") },
     Case { name: "transposed_locks", run: || transposed::restores("locks") },
+    Case { name: "golden_watch", run: || golden::restores("watch") },
+    Case { name: "transposed_watch", run: || transposed::restores("watch") },
     Case { name: "transposed_task", run: || transposed::restores("task") },
     Case { name: "transposed_files", run: || transposed::restores("files") },
     Case { name: "transposed_threads", run: || transposed::restores("threads") },

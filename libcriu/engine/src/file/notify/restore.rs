@@ -1,0 +1,165 @@
+//! inotify and fanotify: made empty; watches and marks are added when descriptors are at their numbers.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+
+use criu_images::ImageDir;
+use criu_images::messages::{FanotifyMarkEntry, FdTypes, FhEntry, FileEntry, InotifyWdEntry, MarkType};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+use super::{FAN_MARK_FILESYSTEM, FAN_MARK_IGNORE, FAN_MARK_IGNORED_MASK, FAN_MARK_MOUNT, MAX_WD, WATCHABLE};
+use crate::error::{Error, Phase, Result};
+use crate::file::kind::{RestoreKind, body};
+use crate::file::load::Plan;
+use crate::file::object::Object;
+use crate::sys::descriptor::borrow;
+use crate::sys::notify::{add_mark, fanotify};
+
+#[derive(Debug, Default)]
+pub(crate) struct Notifiers;
+
+impl RestoreKind for Notifiers {
+    fn load(&mut self, plan: &Plan, _images: &ImageDir) -> Result<()> {
+        for entry in plan.entries.values() {
+            match entry.r#type() {
+                FdTypes::Inotify => {
+                    let ify = body(entry, entry.ify.as_ref())?;
+                    for wd in &ify.wd {
+                        if wd.wd == 0 || wd.wd > MAX_WD {
+                            return Err(wrong(entry, format!("a watch has the number {}", wd.wd)));
+                        }
+                        path(entry, &wd.f_handle)?;
+                    }
+                }
+                FdTypes::Fanotify => {
+                    for mark in &body(entry, entry.ffy.as_ref())?.mark {
+                        mark_path(entry, mark)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+        let open = |entry: &FileEntry| {
+            let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, name(entry), call, e);
+            if entry.r#type() == FdTypes::Inotify {
+                // Until its watches have their numbers it is read without waiting.
+                return inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+                    .map_err(|e| failed("inotify_init1", e.into()));
+            }
+            let ffy = body(entry, entry.ffy.as_ref())?;
+            fanotify(ffy.faflags, ffy.evflags).map_err(|e| failed("fanotify_init", e))
+        };
+        members.iter().map(open).collect()
+    }
+
+    fn attach(&mut self, plan: &Plan, entry: &FileEntry, fd: RawFd, at: usize) -> Result<()> {
+        if plan.first_user.get(&entry.id) != Some(&at) {
+            return Ok(());
+        }
+        match (&entry.ify, &entry.ffy) {
+            (Some(ify), _) => {
+                let mut watches = ify.wd.clone();
+                watches.sort_by_key(|w| w.wd);
+                watch_all(entry, fd, &watches)?;
+                let failed = |e: rustix::io::Errno| Error::os(Phase::Files, name(entry), "fcntl F_SETFL", e);
+                if ify.flags & libc::O_NONBLOCK as u32 == 0 {
+                    let now = fcntl_getfl(borrow(fd)).map_err(failed)?;
+                    fcntl_setfl(borrow(fd), now - OFlags::NONBLOCK).map_err(failed)?;
+                }
+                Ok(())
+            }
+            (_, Some(ffy)) => ffy.mark.iter().try_for_each(|m| mark(entry, fd, m)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Adds watches in the order of their numbers. The kernel gives one number after the other, so what lies between is
+/// given to a watch that goes at once.
+fn watch_all(entry: &FileEntry, fd: RawFd, watches: &[InotifyWdEntry]) -> Result<()> {
+    let fd = borrow(fd);
+    for w in watches {
+        let path = path(entry, &w.f_handle)?;
+        let failed = |e: rustix::io::Errno| {
+            Error::os(Phase::Files, format!("{} watch {} of {path}", name(entry), w.wd), "inotify_add_watch", e)
+                .hint("what was watched has to be at its path")
+        };
+        // Not what a symbolic link leads to: the path is the inode's own.
+        let flags = WatchFlags::from_bits_retain(w.mask & WATCHABLE) | WatchFlags::DONT_FOLLOW;
+        loop {
+            let got = inotify::add_watch(fd, path, flags).map_err(failed)?;
+            if got == w.wd as i32 {
+                break;
+            }
+            if got > w.wd as i32 {
+                return Err(failed(rustix::io::Errno::EXIST));
+            }
+            inotify::remove_watch(fd, got).map_err(failed)?;
+            // Its end is an event.
+            drain(fd.as_fd());
+        }
+    }
+    drain(fd.as_fd());
+    Ok(())
+}
+
+/// Takes events out of a queue that does not make wait.
+fn drain(fd: std::os::fd::BorrowedFd<'_>) {
+    let mut buf = [0; 8192];
+    while rustix::io::read(fd, &mut buf).is_ok_and(|n| n > 0) {}
+}
+
+fn mark(entry: &FileEntry, fd: RawFd, mark: &FanotifyMarkEntry) -> Result<()> {
+    let path = mark_path(entry, mark)?;
+    let of = match mark.r#type() {
+        MarkType::Inode => 0,
+        MarkType::Mount => FAN_MARK_MOUNT,
+        MarkType::Filesystem => FAN_MARK_FILESYSTEM,
+    };
+    let c_path = CString::new(path).map_err(|_| wrong(entry, "a path with a zero byte".into()))?;
+    let add = |flags: u32, mask: u32| {
+        add_mark(borrow(fd), of | flags, mask.into(), &c_path).map_err(|e| {
+            Error::os(Phase::Files, format!("{} mark of {path}", name(entry)), "fanotify_mark", e)
+                .hint("what was marked has to be at its path")
+        })
+    };
+    // How long an ignored mask lasts is said with it alone.
+    const OF_IGNORED: u32 = 0x40 | FAN_MARK_IGNORE;
+    if mark.mask != 0 {
+        add(mark.mflags & !OF_IGNORED, mark.mask)?;
+    }
+    if mark.ignored_mask != 0 {
+        let how = if mark.mflags & FAN_MARK_IGNORE != 0 { 0 } else { FAN_MARK_IGNORED_MASK };
+        add(mark.mflags | how, mark.ignored_mask)?;
+    }
+    Ok(())
+}
+
+fn mark_path<'a>(entry: &FileEntry, mark: &'a FanotifyMarkEntry) -> Result<&'a str> {
+    match (&mark.ie, &mark.me) {
+        (Some(ie), _) => path(entry, &ie.f_handle),
+        (_, Some(me)) => me.path.as_deref().ok_or_else(|| wrong(entry, "a mark of a mount without its path".into())),
+        _ => Err(wrong(entry, "a mark that says of nothing what it marks".into())),
+    }
+}
+
+fn path<'a>(entry: &FileEntry, handle: &'a FhEntry) -> Result<&'a str> {
+    handle.path.as_deref().filter(|p| p.starts_with('/')).ok_or_else(|| {
+        wrong(entry, "the path of a watched file is not in the image, only its handle".into())
+            .hint("dump it where the path can be found (--force-irmap with CRIU)")
+    })
+}
+
+fn wrong(entry: &FileEntry, cause: String) -> Error {
+    Error::new(Phase::Check, name(entry), cause)
+}
+
+fn name(entry: &FileEntry) -> String {
+    let kind = if entry.ffy.is_some() { "fanotify" } else { "inotify" };
+    format!("file {} ({kind})", entry.id)
+}

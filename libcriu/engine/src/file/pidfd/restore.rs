@@ -1,0 +1,103 @@
+//! pidfds: those of the dead are made first; those of tasks when all tasks exist.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use criu_images::ImageDir;
+use criu_images::messages::{FdTypes, FdinfoEntry, FileEntry, PidfdEntry};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+use super::FLAGS;
+use crate::error::{Error, Phase, Result};
+use crate::file::FileId;
+use crate::file::kind::{RestoreKind, body};
+use crate::file::load::Plan;
+use crate::file::object::Object;
+use crate::sys::descriptor::dup_to;
+use crate::sys::spawn;
+
+#[derive(Debug, Default)]
+pub(crate) struct Pidfds {
+    dead: HashMap<FileId, OwnedFd>,
+}
+
+fn is_dead(pidfd: &PidfdEntry) -> bool {
+    pidfd.nspid <= 0
+}
+
+impl RestoreKind for Pidfds {
+    fn load(&mut self, plan: &Plan, _images: &ImageDir) -> Result<()> {
+        for entry in plan.entries.values().filter(|e| e.r#type() == FdTypes::Pidfd) {
+            body(entry, entry.pidfd.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, plan: &mut Plan) -> Result<()> {
+        let mut by_process: BTreeMap<u32, Vec<&PidfdEntry>> = BTreeMap::new();
+        for pidfd in plan.entries.values().filter_map(|e| e.pidfd.as_ref()).filter(|p| is_dead(p)) {
+            by_process.entry(pidfd.ino).or_default().push(pidfd);
+        }
+        for pidfds in by_process.values() {
+            self.bury(pidfds)?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+        let open = |entry: &FileEntry| match self.dead.get(&entry.id) {
+            Some(dead) => rustix::io::fcntl_dupfd_cloexec(dead, 0).map_err(|e| failed(entry.id, "dup", e)),
+            // Its place is kept until every task is there.
+            None => openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|e| failed(entry.id, "open", e)),
+        };
+        members.iter().map(open).collect()
+    }
+
+    fn place(&mut self, entry: &FileEntry, fds: &[FdinfoEntry]) -> Result<()> {
+        let pidfd = body(entry, entry.pidfd.as_ref())?;
+        if is_dead(pidfd) {
+            return Ok(());
+        }
+        let opened = open(pidfd, pidfd.nspid)?;
+        for fd in fds.iter().filter(|f| f.id == entry.id) {
+            dup_to(opened.as_raw_fd(), fd.fd as RawFd, fd.flags & 1 != 0).map_err(|e| failed(entry.id, "dup3", e))?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.dead.clear();
+    }
+}
+
+impl Pidfds {
+    /// Opens descriptions of one process and ends it.
+    fn bury(&mut self, pidfds: &[&PidfdEntry]) -> Result<()> {
+        let first = pidfds.first().map_or(0, |p| p.id);
+        let pid = spawn::fork_plain(|| {
+            spawn::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).ok();
+            std::thread::sleep(Duration::from_secs(60));
+        });
+        let pid = pid.map_err(|e| failed(first, "fork", e))?;
+        let opened: Result<Vec<_>> = pidfds.iter().map(|p| Ok((p.id, open(p, pid)?))).collect();
+        if let Some(pid) = Pid::from_raw(pid) {
+            kill_process(pid, Signal::KILL).ok();
+        }
+        spawn::reap(pid);
+        self.dead.extend(opened?);
+        Ok(())
+    }
+}
+
+fn open(pidfd: &PidfdEntry, pid: i32) -> Result<OwnedFd> {
+    let raw = Pid::from_raw(pid).ok_or_else(|| failed(pidfd.id, "pidfd_open", rustix::io::Errno::SRCH))?;
+    pidfd_open(raw, PidfdFlags::from_bits_retain(pidfd.flags & FLAGS))
+        .map_err(|e| failed(pidfd.id, &format!("pidfd_open of {pid}"), e))
+}
+
+fn failed(id: FileId, call: &str, e: impl Into<std::io::Error>) -> Error {
+    Error::os(Phase::Files, format!("file {id} (pidfd)"), call, e)
+}
