@@ -37,7 +37,7 @@ pub(crate) fn open_by_handle(mount: BorrowedFd<'_>, kind: i32, handle: &[u8]) ->
     Ok(adopt(check(fd as i32)?))
 }
 
-/// A new fanotify group.
+/// A new fanotify group, close-on-exec. (With FAN_CLOEXEC among the flags the kernel would tell of it.)
 ///
 /// # Errors
 /// EPERM without CAP_SYS_ADMIN, for most flags.
@@ -45,10 +45,11 @@ pub(crate) fn open_by_handle(mount: BorrowedFd<'_>, kind: i32, handle: &[u8]) ->
 /// # References
 /// fanotify_init(2)
 pub(crate) fn fanotify(flags: u32, event_flags: u32) -> io::Result<OwnedFd> {
-    const FAN_CLOEXEC: u32 = 1;
     // SAFETY: integers only.
-    let fd = unsafe { libc::fanotify_init(flags | FAN_CLOEXEC, event_flags) };
-    Ok(adopt(check(fd)?))
+    let fd = unsafe { libc::fanotify_init(flags, event_flags) };
+    let fd = adopt(check(fd)?);
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
 }
 
 /// Adds a mark for what `path` leads to.

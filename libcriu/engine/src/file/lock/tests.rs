@@ -38,5 +38,5 @@ fn with_it_they_are_saved_once() {
     drop(files);
     let saved: Vec<criu_images::messages::FileLockEntry> = dir.read_all(criu_images::Kind::FileLocks, 0).unwrap();
     let shown: Vec<_> = saved.iter().map(|e| (e.flag, e.r#type, e.fd, e.start, e.len)).collect();
-    assert_eq!(shown, [(super::POSIX, 1, 30, 3, 4), (super::FLOCK, 0, 30, 0, 0)]);
+    assert_eq!(shown, [(super::FLOCK, 0, 30, 0, 0), (super::POSIX, 1, 30, 3, 4)]);
 }

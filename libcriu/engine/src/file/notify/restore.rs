@@ -73,7 +73,8 @@ impl RestoreKind for Notifiers {
                 }
                 Ok(())
             }
-            (_, Some(ffy)) => ffy.mark.iter().try_for_each(|m| mark(entry, fd, m)),
+            // The kernel tells the newest first.
+            (_, Some(ffy)) => ffy.mark.iter().rev().try_for_each(|m| mark(entry, fd, m)),
             _ => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use rustix::io::read;
 use crate::file::tests::{Scratch, blockers, round_trip};
 use crate::sys::descriptor::borrow;
 use crate::sys::notify::{add_mark, fanotify};
-use crate::sys::trial::put;
+use crate::sys::trial::{self, put};
 
 /// Number and mask of every event that waits.
 fn events(fd: i32) -> Vec<(i32, u32)> {
@@ -66,11 +66,12 @@ fn marks_of_inodes_mounts_and_filesystems() {
     fn setup() {
         let group = fanotify(2, libc::O_RDONLY as u32).unwrap();
         use std::os::fd::AsFd;
-        let path = std::ffi::CString::new(Scratch::path("dir")).unwrap();
+        let c_path = |name: &str| std::ffi::CString::new(Scratch::path(name)).unwrap();
+        let path = c_path("dir");
         add_mark(group.as_fd(), 0, OPEN_ON_CHILD, &path).unwrap();
         add_mark(group.as_fd(), 0x60, 1, &path).unwrap();
-        add_mark(group.as_fd(), super::FAN_MARK_MOUNT, 0x8, c"/dev/shm").unwrap();
-        add_mark(group.as_fd(), super::FAN_MARK_FILESYSTEM, 0x8, c"/proc").unwrap();
+        add_mark(group.as_fd(), super::FAN_MARK_MOUNT, 0x8, &c_path("mounted")).unwrap();
+        add_mark(group.as_fd(), super::FAN_MARK_FILESYSTEM, 0x8, &c_path("mounted")).unwrap();
         let text =
             fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&group))).unwrap();
         fs::write(Scratch::path("marks"), marks(&text)).unwrap();
@@ -88,7 +89,14 @@ fn marks_of_inodes_mounts_and_filesystems() {
         assert_eq!(u64::from_ne_bytes(buf[8..16].try_into().unwrap()), 0x20);
         fs::remove_file(Scratch::path("dir/new")).unwrap();
     }
-    round_trip(setup, check);
+    fs::create_dir(Scratch::path("mounted")).unwrap();
+    let apart = trial::fork(|| {
+        trial::own_mounts();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", Scratch::path("mounted"), "tmpfs", flags, None).unwrap();
+        round_trip(setup, check);
+    });
+    apart.finish().unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]
