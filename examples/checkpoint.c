@@ -15,6 +15,7 @@ int main(int argc, char **argv) {
   if (criu_local_init_opts(&opts)) return 1;
   criu_local_set_images_dir_fd(opts, open(argv[argc - 1], O_DIRECTORY | O_CLOEXEC));
   criu_local_set_log_file(opts, dump ? "dump.log" : "restore.log");
+  criu_local_set_shell_job(opts, true); // it may belong to a session and terminal of ours
   if (dump) criu_local_set_pid(opts, atoi(argv[2]));
   int ret = dump ? criu_local_dump(opts) : criu_local_restore(opts);
   if (ret < 0) fprintf(stderr, "%s: %s; see the log in %s\n", argv[1], strerror(-ret), argv[argc - 1]);

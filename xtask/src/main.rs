@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod document;
 mod install;
+mod package;
 mod packages;
 mod test;
 mod workspace;
@@ -24,11 +25,13 @@ cargo xtask COMMAND
   demo                             build, then watch a counting program being checkpointed, gone, restored and counting on
   test [--staged] [SUITE] [NAME...]
                                    install what the tests need, run everything, print passed, failed and skipped
-                                   SUITE: fmt clippy rust doc c subjects golden kill input python; NAME: part of a test's name;
+                                   SUITE: fmt clippy rust doc c subjects golden kill input go python package; NAME: part of a test's name;
                                    --staged: against the last staged build, without building anew
   bench [NAME...]                  dump, restore and freeze times beside their floors
   install [--prefix P] [--destdir D]
-                                   build and install library, headers, criu.pc and the command
+                                   build and install library, headers, criu.pc, the command, manuals and completions
+  package [--out DIR] [deb|wheel|source]
+                                   Debian packages, Python wheels, a source archive that builds offline (target/package)
 ";
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         "test" => return test::run(&workspace, &args),
         "bench" => bench::run(&workspace, &args),
         "install" => install::run(&workspace, &args),
+        "package" => package::command(&workspace, &args),
         // What `test` starts for each case: a process that is nobody else's subreaper.
         "run-case" => return run_case(&workspace, &args),
         "help" | "-h" | "--help" => {

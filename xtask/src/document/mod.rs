@@ -71,4 +71,29 @@ mod tests {
             assert!(out.status.success() && said.is_empty(), "{}: {said}", page.path);
         }
     }
+
+    /// The catalogue of errors has every kind with its number, and no page names a file that is not there.
+    #[test]
+    fn the_documents_agree_with_the_sources() {
+        let root = Workspace::find().unwrap().root;
+        let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+        let (header, errors) = (read("include/criu/criu-ext.h"), read("docs/errors.md"));
+        let kinds =
+            header.lines().filter_map(|l| l.trim().strip_prefix("CRIU_ERR_")?.trim_end_matches(',').split_once(" = "));
+        let mut count = 0;
+        for (name, number) in kinds {
+            assert!(errors.contains(&format!("| `{name}` ({number})")), "docs/errors.md lacks {name} ({number})");
+            count += 1;
+        }
+        assert!(count > 10);
+        for page in ["README.md", "docs/guide.md", "docs/errors.md", "docs/from-criu.md", "docs/images.md"] {
+            let text = read(page);
+            let folder = root.join(page).parent().unwrap().to_path_buf();
+            for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+                assert!(link.is_empty() || link.contains("://") || folder.join(link).exists(), "{page}: {link}");
+            }
+            let named = text.split('`').filter(|w| w.starts_with("examples/") && !w.contains(' '));
+            named.for_each(|path| assert!(root.join(path).exists(), "{page}: {path}"));
+        }
+    }
 }

@@ -14,10 +14,10 @@ use criu_tests::verdict::{Summary, Verdict, failed};
 use criu_tests::{bad_input, build, descendants, golden, killed, suite};
 
 use crate::workspace::Workspace;
-use crate::{install, packages};
+use crate::{install, package, packages};
 
 /// A suite: its name on the command line and what it does.
-const SUITES: [(&str, &str); 11] = [
+const SUITES: [(&str, &str); 12] = [
     ("fmt", "formatting"),
     ("clippy", "lints"),
     ("rust", "Rust tests"),
@@ -29,6 +29,7 @@ const SUITES: [(&str, &str); 11] = [
     ("input", "bad input"),
     ("go", "the Go module and programs that use it"),
     ("python", "pycriu and crit from their wheels"),
+    ("package", "Debian packages and the source archive"),
 ];
 
 /// After this much time a run is given up: something hangs.
@@ -103,6 +104,7 @@ fn one(name: &str, workspace: &Workspace, layout: &Layout, filters: &[String]) -
         "rust" => cargo::tests(workspace),
         "doc" => cargo::doc(workspace),
         "python" => python::run(workspace),
+        "package" => package::trial::run(workspace),
         "go" => go::run(layout),
         "c" => programs::run(workspace, layout),
         "golden" => golden::run(layout, filters),
