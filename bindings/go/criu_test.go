@@ -485,6 +485,14 @@ func TestCancel(t *testing.T) {
 		if err := c.DumpContext(ctx, opts, nil); !errors.Is(err, context.Canceled) {
 			t.Fatalf("a cancelled context begins something: %v", err)
 		}
+		// The next operation knows nothing of it.
+		again, _ := options(t)
+		again.Pid, again.LeaveRunning = opts.Pid, proto.Bool(true)
+		told := &stages{}
+		if err := c.Dump(again, told); err != nil {
+			t.Fatal(err)
+		}
+		told.saw(t, "pre-dump", "post-dump")
 	})
 }
 
@@ -497,7 +505,7 @@ type cancelling struct {
 func (c cancelling) PostDump() error {
 	c.cancel()
 	// The engine is told by another goroutine; until then this stage is not over.
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(700 * time.Millisecond)
 	return nil
 }
 

@@ -156,6 +156,6 @@ type restoreCanceller struct {
 func (c restoreCanceller) PostRestore(int32) error {
 	c.cancel()
 	// The engine is told by another goroutine; until then this stage is not over.
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(700 * time.Millisecond)
 	return nil
 }

@@ -108,6 +108,9 @@ func (w *worker) close() error {
 }
 
 func (w *worker) exchange(ctx context.Context, req *rpc.CriuReq, calls *calls) (*rpc.CriuResp, error) {
+	w.sending.Lock()
+	w.cancelled = false
+	w.sending.Unlock()
 	if err := w.send(req); err != nil {
 		return nil, err
 	}
