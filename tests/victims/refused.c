@@ -131,7 +131,7 @@ static void victim(void) {
     need(syscall(SYS_io_setup, 8, &ring) == 0, "io_setup");
   } else if (is("secretmem")) {
     need((fd = syscall(SYS_memfd_secret, 0)) >= 0, "memfd_secret");
-  } else if (is("netlink")) fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+  } else if (is("netlink")) fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
   else if (is("packet")) need((fd = socket(AF_PACKET, SOCK_RAW, 0)) >= 0, "socket(AF_PACKET)");
   ready_and_wait();
   if (fd >= 0) CHECK(fcntl(fd, F_GETFL) >= 0);

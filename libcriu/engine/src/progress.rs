@@ -53,6 +53,12 @@ pub trait Operator {
     /// Whether anybody is to act at `stage`. At `PostDump` they find the tasks as the dump found them, standing still.
     fn is_awaited(&self, stage: Stage) -> bool;
 
+    /// Asks which sockets that the tree is connected to may stay outside of it; answers their inodes.
+    fn external_sockets(&mut self) -> Result<Vec<u32>> {
+        self.stage(Stage::QueryExtFiles, None, None)?;
+        Ok(Vec::new())
+    }
+
     /// Reports progress; `total` is 0 while unknown.
     fn progress(&mut self, phase: Phase, done: u64, total: u64);
 

@@ -96,7 +96,7 @@ impl Frozen {
             tasks.push(collector.task(task)?);
         }
         let (mut files, mut ipc) = (collector.files, collector.ipc);
-        files.resolve(&mut blockers)?;
+        files.resolve(operator, &mut blockers)?;
         ipc.resolve(&tasks.iter().map(|t| t.item.pid).collect(), &mut blockers)?;
         let items: Vec<Item> = tasks.iter().map(|t: &CollectedTask| t.item.clone()).collect();
         sharing_blockers(&tasks, &mut blockers);

@@ -44,6 +44,8 @@ pub(crate) struct Collected {
     /// Descriptors that were refused, as (engine's pid, number).
     pub refused: HashSet<(i32, i32)>,
     pub ghosts: Ghosts,
+    /// Inodes of sockets that may be connected to what is outside the tree, and of those outside.
+    pub external_sockets: HashSet<u32>,
     /// Every task whose files were collected, as (engine's pid, pid in its own namespace).
     pub tasks: HashMap<i32, i32>,
     /// The identity of this dump; empty when the kernel had no random bytes.
@@ -86,6 +88,7 @@ impl DumpFiles {
                 inodes: HashMap::new(),
                 refused: HashSet::new(),
                 ghosts: Ghosts::default(),
+                external_sockets: options.msg.unix_sk_ino.iter().map(|s| s.inode).collect(),
                 tasks: HashMap::new(),
                 run_id: crate::run_id::new().unwrap_or_default(),
                 last_id: 0,
@@ -164,9 +167,12 @@ impl DumpFiles {
         Ok(id)
     }
 
-    /// After all tables and links: what concerns several descriptions. Only reads.
-    pub fn resolve(&mut self, blockers: &mut Vec<Blocker>) -> Result<()> {
+    /// After all tables and links: what concerns several descriptions, and what is outside. Only reads.
+    pub fn resolve(&mut self, operator: &mut dyn Operator, blockers: &mut Vec<Blocker>) -> Result<()> {
         self.collect_in_flight(blockers)?;
+        if self.kinds.iter().any(|k| k.has_peers_outside(&self.common)) {
+            self.common.external_sockets.extend(operator.external_sockets()?);
+        }
         for kind in &mut self.kinds {
             kind.resolve(&mut self.common, blockers)?;
         }

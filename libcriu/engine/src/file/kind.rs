@@ -13,7 +13,7 @@ use super::seen::Seen;
 use super::{FileId, epoll, eventfd, memfd, notify, pidfd, pipe, regular, signalfd, timerfd, tty};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
-use crate::socket::{inet, unix};
+use crate::socket::{inet, netlink, unix};
 
 /// Why a description did not become an entry.
 #[derive(Debug)]
@@ -76,6 +76,11 @@ pub(crate) trait DumpKind: std::fmt::Debug {
 
     /// The id of a descriptor that `in_flight` told of.
     fn taken_in(&mut self, _ticket: usize, _id: FileId) {}
+
+    /// Whether something is connected to what is outside the tree, and the options do not say that it may be.
+    fn has_peers_outside(&self, _common: &Collected) -> bool {
+        false
+    }
 
     /// After everything was collected: completes entries that speak of other descriptions, refuses what has its other
     /// half outside. Only reads.
@@ -196,6 +201,7 @@ pub(crate) const KINDS: &[FileKind] = &[
     memfd::KIND,
     unix::KIND,
     inet::KIND,
+    netlink::KIND,
     pipe::KIND,
     tty::KIND,
     regular::KIND,

@@ -373,6 +373,7 @@ fn owner<'a>(plan: &'a Plan, entry: &'a FileEntry) -> Option<(&'a FownEntry, u32
         .or(entry.tfd.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.memfd.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.usk.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.nlsk.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.isk.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.tty.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.ify.as_ref().map(|e| (&e.fown, e.flags)))

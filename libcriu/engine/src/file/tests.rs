@@ -123,6 +123,10 @@ impl Target {
 
     /// Collects every table; `files_id` counts from 2.
     pub(crate) fn collect(&self, options: &Options) -> (DumpFiles, Vec<Blocker>) {
+        self.collect_with(options, &mut Nobody)
+    }
+
+    pub(crate) fn collect_with(&self, options: &Options, operator: &mut dyn Operator) -> (DumpFiles, Vec<Blocker>) {
         let mut files = DumpFiles::new(options);
         let mut blockers = Vec::new();
         for (i, pid) in self.pids().into_iter().enumerate() {
@@ -130,7 +134,7 @@ impl Target {
             let task = DumpTask { pid, vpid: pid, pidfd: pidfd.as_fd() };
             files.collect_fds(&task, i as u32 + 2, &mut blockers).unwrap();
         }
-        files.resolve(&mut blockers).unwrap();
+        files.resolve(operator, &mut blockers).unwrap();
         (files, blockers)
     }
 

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use criu_images::messages::{CriuNotify, CriuProgress, CriuReqType, CriuResp, CriuRestoreResp};
+use criu_images::messages::{CriuNotify, CriuProgress, CriuReq, CriuReqType, CriuResp, CriuRestoreResp};
 
 use super::connection::{Connection, Received};
 use crate::error::{Error, Phase, Result};
@@ -65,29 +65,15 @@ impl<'a> RpcOperator<'a> {
         }
     }
 
-    fn answer(&self, stage: Stage) -> Result<()> {
-        match self.connection.receive(self.wishes.deadline)? {
-            Received::Nothing => Err(self.late(Phase::Service)),
-            Received::Request(r) if r.r#type == CriuReqType::Notify as i32 => {
-                if r.notify_success == Some(true) {
-                    return Ok(());
-                }
-                Err(Error::new(Phase::Service, format!("stage {}", stage.name()), "the client's callback failed"))
-            }
-            other => Self::interrupted(Phase::Service, &other),
-        }
-    }
-}
-
-impl Operator for RpcOperator<'_> {
-    fn stage(&mut self, stage: Stage, pid: Option<i32>, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+    /// Runs the scripts of a stage and asks the client; its answer, when it is asked.
+    fn ask(&self, stage: Stage, pid: Option<i32>, fd: Option<BorrowedFd<'_>>) -> Result<Option<Box<CriuReq>>> {
         self.scripts.run(stage, pid)?;
         if !self.wishes.notify {
-            return Ok(());
+            return Ok(None);
         }
         if self.wishes.is_target && stage != Stage::PreDump {
             log::info!("stage {}: the client is the target and frozen, it is not asked", stage.name());
-            return Ok(());
+            return Ok(None);
         }
         let message = CriuResp {
             r#type: CriuReqType::Notify as i32,
@@ -97,7 +83,32 @@ impl Operator for RpcOperator<'_> {
         };
         log::debug!("notify the client: {}", stage.name());
         self.connection.send(&message, fd)?;
-        self.answer(stage)
+        self.answer(stage).map(Some)
+    }
+
+    fn answer(&self, stage: Stage) -> Result<Box<CriuReq>> {
+        match self.connection.receive(self.wishes.deadline)? {
+            Received::Nothing => Err(self.late(Phase::Service)),
+            Received::Request(r) if r.r#type == CriuReqType::Notify as i32 => {
+                if r.notify_success == Some(true) {
+                    return Ok(r);
+                }
+                Err(Error::new(Phase::Service, format!("stage {}", stage.name()), "the client's callback failed"))
+            }
+            other => Err(Self::interrupted(Phase::Service, &other).err().unwrap_or_else(|| self.late(Phase::Service))),
+        }
+    }
+}
+
+impl Operator for RpcOperator<'_> {
+    fn stage(&mut self, stage: Stage, pid: Option<i32>, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        self.ask(stage, pid, fd).map(drop)
+    }
+
+    fn external_sockets(&mut self) -> Result<Vec<u32>> {
+        let answer = self.ask(Stage::QueryExtFiles, None, None)?;
+        let opts = answer.and_then(|a| a.opts).unwrap_or_default();
+        Ok(opts.unix_sk_ino.iter().map(|s| s.inode).collect())
     }
 
     fn is_awaited(&self, stage: Stage) -> bool {

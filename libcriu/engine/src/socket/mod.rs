@@ -2,5 +2,6 @@
 
 mod diag;
 pub(crate) mod inet;
+pub(crate) mod netlink;
 mod options;
 pub(crate) mod unix;

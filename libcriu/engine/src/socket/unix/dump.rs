@@ -1,6 +1,6 @@
 //! Unix sockets: entries from netlink, socket options and the files they are bound to; queues by peeking.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 
 use criu_images::messages::{
@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, sockopt::socket_domain};
 
 use super::name::{Name, SocketFile, directory, shown};
 use super::queue::{Message, Queue, look};
-use super::{DGRAM, SCM_RIGHTS, SEQPACKET, SERVICE, STREAM, state};
+use super::{DGRAM, EXTERNAL, PEER_EXTERNAL, SCM_RIGHTS, SEQPACKET, SERVICE, STREAM, state};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{Collected, DumpKind, FileId, InFlight, Seen, Unsaved};
 use crate::mem::pages::PagesIds;
@@ -129,12 +129,20 @@ impl DumpKind for UnixSockets {
         }
     }
 
+    fn has_peers_outside(&self, common: &Collected) -> bool {
+        let inside: HashSet<u32> = self.sockets.iter().map(|s| s.ino).collect();
+        let outside = |s: &&Socket| s.told.peer.is_some_and(|p| p != 0 && !inside.contains(&p));
+        self.sockets.iter().filter(outside).any(|s| self.outside(s, common).is_err())
+    }
+
     fn resolve(&mut self, common: &mut Collected, blockers: &mut Vec<Blocker>) -> Result<()> {
         let by_ino: HashMap<u32, usize> = self.sockets.iter().enumerate().map(|(at, s)| (s.ino, at)).collect();
         // The listening socket at which each client waits to be accepted.
         let waiting: HashMap<u32, u32> =
             self.sockets.iter().flat_map(|l| l.told.waiting.iter().map(|&client| (client, l.ino))).collect();
         let mut peers: HashMap<FileId, u32> = HashMap::new();
+        let mut outside: HashMap<u32, UnixSkEntry> = HashMap::new();
+        let mut left_alone: HashSet<FileId> = HashSet::new();
         for socket in &self.sockets {
             let mut refuse = |cause: String, hint: &str| {
                 blockers.push(Blocker::new(socket.pid, &*socket.object, cause).hint(hint));
@@ -181,17 +189,27 @@ impl DumpKind for UnixSockets {
                 Some(there) if there.told.peer == Some(socket.ino) => {}
                 Some(_) if u32::from(socket.told.kind) == DGRAM => {}
                 Some(_) => refuse(format!("its peer (ino {peer}) is connected elsewhere"), "close it before the dump"),
-                None => refuse(
-                    format!("its peer (ino {peer}) is outside the tree"),
-                    "dump the peer's process as well, or close it before the dump",
-                ),
+                None => match self.outside(socket, common) {
+                    Ok(Some(entry)) => drop(outside.entry(peer).or_insert(entry)),
+                    Ok(None) => drop(left_alone.insert(socket.id)),
+                    Err(hint) => refuse(format!("its peer (ino {peer}) is outside the tree"), &hint),
+                },
             }
         }
         for usk in common.entries.iter_mut().filter_map(|e| e.usk.as_mut()) {
             if let Some(&listening) = peers.get(&usk.id) {
                 usk.peer = listening;
                 usk.state = state::ESTABLISHED;
+            } else if left_alone.contains(&usk.id) {
+                (usk.peer, usk.uflags) = (0, PEER_EXTERNAL);
+                usk.peer_gone = (usk.r#type == DGRAM).then_some(true);
             }
+        }
+        for (_, mut usk) in outside {
+            usk.id = common.new_id();
+            let entry =
+                FileEntry { r#type: FdTypes::Unixsk as i32, id: usk.id, usk: Some(usk), ..FileEntry::default() };
+            common.entries.push(Box::new(entry));
         }
         Ok(())
     }
@@ -207,6 +225,41 @@ impl DumpKind for UnixSockets {
             image.raw(&packet.bytes).map_err(saving)?;
         }
         image.finish().map_err(saving)
+    }
+}
+
+impl UnixSockets {
+    /// What becomes of a peer outside the tree: an entry to connect to, or nothing; the error is what would help.
+    fn outside(&self, socket: &Socket, common: &Collected) -> Result<Option<UnixSkEntry>, String> {
+        let ino = socket.told.peer.unwrap_or(0);
+        let listed = [ino, socket.ino].iter().any(|i| common.external_sockets.contains(i));
+        let peer = self.diag.as_ref().and_then(|d| d.get(&ino));
+        let name = peer.and_then(|p| p.name.as_deref()).unwrap_or(&[]);
+        let reachable = matches!(Name::parse(name), Ok(Name::Abstract(_)))
+            || matches!(Name::parse(name), Ok(Name::Path(path)) if path.starts_with(b"/"));
+        if u32::from(socket.told.kind) == DGRAM && reachable {
+            if !listed && !common.opts.ext_unix_sk() {
+                return Err(format!("allow it to be connected to {} again with --ext-unix-sk", shown(name)));
+            }
+            return Ok(Some(UnixSkEntry {
+                ino,
+                r#type: DGRAM,
+                state: state::LISTEN,
+                uflags: EXTERNAL,
+                name: name.to_vec(),
+                ns_id: Some(Namespace::Net as u32 + 1),
+                ..UnixSkEntry::default()
+            }));
+        }
+        if listed {
+            log::warn!(
+                "pid {} {}: its peer is outside the tree and stays there; a restore without --inherit-fd brings it back closed",
+                socket.pid,
+                socket.object
+            );
+            return Ok(None);
+        }
+        Err(format!("dump the peer's process as well, close it before the dump, or let it go with --ext-unix-sk={ino}"))
     }
 }
 

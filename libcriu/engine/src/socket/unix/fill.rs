@@ -25,6 +25,8 @@ pub(super) struct Filling<'a> {
     /// Ends whose own sockets are gone.
     pub others: &'a HashMap<FileId, OwnedFd>,
     pub queues: &'a HashMap<FileId, Vec<Saved>>,
+    /// Names of sockets outside the tree, by their inodes.
+    pub outside: &'a HashMap<u32, Vec<u8>>,
 }
 
 /// Who sends, and to whom when that is not its peer.
@@ -59,6 +61,9 @@ impl<'a> Filling<'a> {
                 if !is_pair {
                     super::make::connect(usk, self.fd(usk)?, peer, self.fd(peer)?)?;
                 }
+            } else if let Some(name) = self.outside.get(&usk.peer).filter(|_| usk.peer != 0) {
+                let hint = format!("{} has to be there", super::name::shown(name));
+                unix::connect(self.fd(usk)?, name).map_err(|e| failed(usk, "connect", e).hint(hint))?;
             } else if is_widowed(usk) && !usk.name.is_empty() {
                 connect_to_nobody(self.fd(usk)?).map_err(|e| failed(usk, "connect", e))?;
             }

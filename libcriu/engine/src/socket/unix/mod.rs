@@ -5,7 +5,10 @@
 //! Queues are read by MSG_PEEK with SO_PEEK_OFF, which is set for the few microseconds the reading takes. Files that sockets
 //! are bound to are made anew by the coordinator, in place of those the dumped tasks have left.
 //!
-//! Limits, refused by name: peers outside the tree, data sent on a connection that waits to be accepted. A datagram of no
+//! Peers outside the tree are allowed by `ext_unix_sk`, by its list of inodes or by the callback: a datagram socket is
+//! connected again to the name of its peer; others come back with their peer gone, unless `inherit_fd` gives one.
+//!
+//! Limits, refused by name: other peers outside the tree, data sent on a connection that waits to be accepted. A datagram of no
 //! bytes that somebody has peeked at before the dump cannot be seen. The peer's credentials (SO_PEERCRED) are those of the
 //! process that restores the pair.
 
@@ -30,6 +33,10 @@ pub(crate) const KIND: FileKind = FileKind {
     restore: || Box::<restore::UnixSockets>::default(),
 };
 
+/// `unix_sk_entry.uflags`: a socket outside the tree that one of the tree is connected to, by its name.
+pub(super) const EXTERNAL: u32 = 1;
+/// `unix_sk_entry.uflags`: one of the tree whose peer is outside and stays there.
+pub(super) const PEER_EXTERNAL: u32 = 4;
 /// `unix_sk_entry.uflags`: the caller's own connection to the engine.
 pub(super) const SERVICE: u32 = 2;
 

@@ -69,7 +69,8 @@ impl RestoreKind for UnixSockets {
     fn complete(&mut self, _plan: &Plan, members: &[FileEntry], opened: &HashMap<FileId, OwnedFd>) -> Result<()> {
         let group = group(members)?;
         let own: Vec<&UnixSkEntry> = group.into_iter().filter(|s| !self.inherited.contains(&s.id)).collect();
-        Filling { group: &own, opened, others: &self.others, queues: &self.sockets.queues }.fill()?;
+        let Sockets { queues, outside, .. } = &self.sockets;
+        Filling { group: &own, opened, others: &self.others, queues, outside }.fill()?;
         for usk in own {
             let fd = opened.get(&usk.id).ok_or_else(|| Error::new(Phase::Files, named(usk), "was not opened"))?;
             self.others.remove(&usk.id);

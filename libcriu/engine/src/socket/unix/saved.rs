@@ -6,7 +6,7 @@ use criu_images::messages::{FdTypes, FileEntry, SkPacketEntry, UnixSkEntry};
 use criu_images::{ImageDir, Kind};
 
 use super::name::Name;
-use super::{DGRAM, MAX_QUEUE_BYTES, SCM_RIGHTS, SEQPACKET, SERVICE, STREAM, named, state};
+use super::{DGRAM, EXTERNAL, MAX_QUEUE_BYTES, PEER_EXTERNAL, SCM_RIGHTS, SEQPACKET, SERVICE, STREAM, named, state};
 use crate::error::{Error, Phase, Result};
 use crate::file::{FileId, Plan, body};
 use crate::sys::unix::Credentials;
@@ -34,6 +34,8 @@ pub(super) struct Sockets {
     with_files: HashSet<u32>,
     pub queues: HashMap<FileId, Vec<Saved>>,
     needs: HashMap<FileId, Vec<FileId>>,
+    /// Names of sockets outside the tree, by their inodes.
+    pub outside: HashMap<u32, Vec<u8>>,
 }
 
 impl Sockets {
@@ -84,10 +86,16 @@ impl Sockets {
         if usk.uflags == SERVICE {
             return Ok(());
         }
-        if usk.uflags != 0 {
-            return Err(format!("external sockets (flags {:#x}) cannot be restored yet", usk.uflags));
-        }
         let name = Name::parse(&usk.name)?;
+        match usk.uflags {
+            EXTERNAL if usk.r#type != DGRAM || name == Name::None => {
+                return Err("a socket outside the tree that cannot be connected to".into());
+            }
+            EXTERNAL => return Ok(()),
+            PEER_EXTERNAL if usk.peer != 0 => return Err("its peer is outside the tree, and has an inode".into()),
+            0 | PEER_EXTERNAL => {}
+            other => return Err(format!("sockets with the flags {other:#x} have to be inherited")),
+        }
         let absolute = |path: &Option<String>| path.as_ref().is_none_or(|p| p.starts_with('/') && !p.contains('\0'));
         if !absolute(&usk.name_dir) || !absolute(&usk.file_path) {
             return Err("the place of its file is no absolute path".into());
@@ -117,7 +125,9 @@ impl Sockets {
         }
         match self.peer(entries, usk) {
             None => Err(format!("its peer (ino {}) is not in files.img", usk.peer)),
-            Some(peer) if peer.r#type != usk.r#type || peer.uflags != 0 => Err("its peer is of another type".into()),
+            Some(peer) if peer.r#type != usk.r#type || peer.uflags & !EXTERNAL != 0 => {
+                Err("its peer is of another type".into())
+            }
             Some(peer) if peer.peer == usk.ino || usk.r#type == DGRAM || peer.state == state::LISTEN => Ok(()),
             Some(_) => Err("its peer is connected elsewhere".into()),
         }
@@ -166,8 +176,9 @@ impl Sockets {
         let mut sets = Sets::new(sockets.len());
         let at: HashMap<u32, usize> = sockets.iter().enumerate().map(|(at, s)| (s.ino, at)).collect();
         let mut names: HashMap<(u32, &[u8]), usize> = HashMap::new();
-        for (i, usk) in sockets.iter().enumerate().filter(|(_, s)| s.uflags == 0) {
-            if let Some(&peer) = at.get(&usk.peer).filter(|_| usk.peer != 0) {
+        for (i, usk) in sockets.iter().enumerate().filter(|(_, s)| s.uflags & (EXTERNAL | SERVICE) == 0) {
+            let inside = |p: &&usize| usk.peer != 0 && sockets.get(**p).is_some_and(|s| s.uflags != EXTERNAL);
+            if let Some(&peer) = at.get(&usk.peer).filter(inside) {
                 sets.join(i, peer);
             }
             if !usk.name.is_empty() {
@@ -186,6 +197,10 @@ impl Sockets {
         }
         for (i, usk) in sockets.iter().enumerate() {
             let Some(&(group, size)) = lowest.get(&sets.find(i)) else { continue };
+            if usk.uflags == EXTERNAL {
+                self.outside.insert(usk.ino, usk.name.clone());
+                continue;
+            }
             let has_path = usk.name.first().is_some_and(|&b| b != 0);
             if size > 1 || has_path {
                 self.groups.insert(usk.id, group);

@@ -1,5 +1,6 @@
 mod messages;
 mod names;
+mod outside;
 
 use std::os::fd::AsFd;
 
