@@ -17,6 +17,7 @@ const fn row(option: &'static str, is_used: fn(&CriuOpts) -> bool) -> Row {
 }
 
 const ROWS: &[Row] = &[
+    row("network-lock", |o| o.network_lock.is_some_and(|n| CriuNetworkLockMethod::try_from(n).is_err())),
     row("evasive-devices", CriuOpts::evasive_devices),
     row("page-server", |o| o.ps.is_some()),
     row("root", |o| o.root.is_some()),
