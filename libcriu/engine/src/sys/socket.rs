@@ -71,6 +71,19 @@ pub(crate) fn option_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, room: usiz
     Ok(value)
 }
 
+/// An option that answers a question: `asked` holds it, and room for the answer.
+///
+/// # Errors
+/// Those of getsockopt(2).
+pub(crate) fn exchange_option(fd: BorrowedFd<'_>, level: i32, name: i32, asked: Vec<u8>) -> io::Result<Vec<u8>> {
+    let mut value = asked;
+    let mut len = value.len() as libc::socklen_t;
+    // SAFETY: the kernel reads and writes at most `len` bytes of `value`.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &mut len) })?;
+    value.truncate(len as usize);
+    Ok(value)
+}
+
 /// An option of any level from bytes.
 ///
 /// # Errors

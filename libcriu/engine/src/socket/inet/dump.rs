@@ -8,6 +8,7 @@ use rustix::net::{AddressFamily, sockopt::socket_domain};
 
 use super::address::{Addresses, unspecified};
 use super::hold::{Connections, Datagrams, Held};
+use super::memberships::Groups;
 use super::more_options::{SocketKind, Usual};
 use super::{DGRAM, TCP, UDP, UDP_LITE, facts, queue, state, stream};
 use crate::error::Result;
@@ -24,6 +25,7 @@ pub(crate) struct InetSockets {
     namespace: Option<Vec<u8>>,
     told: Told,
     connections: Connections,
+    groups: Groups,
 }
 
 /// A system call on the socket that failed, as an error of the dump.
@@ -68,6 +70,7 @@ impl DumpKind for InetSockets {
         };
         self.options(seen, kind, &mut isk)?;
         if kind.kind == DGRAM {
+            isk.groups = self.groups.of(fd, kind.family).map_err(os(seen, "getsockopt MCAST_MSFILTER"))?;
             if let Some(why) = queue::refusal(fd, &isk).map_err(os(seen, "poll"))? {
                 return Err(Unsaved::because(why).hint("have them read before the dump"));
             }

@@ -10,7 +10,7 @@ use rustix::net::{Shutdown, bind, connect, listen, shutdown};
 
 use super::address::Addresses;
 use super::more_options::SocketKind;
-use super::{facts, more_options, queue, state, stream};
+use super::{facts, memberships, more_options, queue, state, stream};
 use crate::socket::options;
 use crate::sys::socket::{set_int_option, set_option, set_option_bytes};
 
@@ -87,6 +87,9 @@ impl Making<'_> {
         self.set_late(fd)?;
         if isk.state == state::LISTEN {
             listen(fd, isk.backlog as i32).map_err(|e| call("listen")(e.into()))?;
+        }
+        for group in &isk.groups {
+            memberships::join(fd, group).map_err(|(call, source)| Failed { call, source })?;
         }
         queue::fill(fd, isk, &addresses).map_err(call("receiving a datagram again"))?;
         self.shut_down_as_before(fd)?;

@@ -13,13 +13,14 @@
 //!
 //! Limits, refused by name: sockets of another network namespace, other protocols (raw, ICMP, MPTCP ...), filters of eBPF,
 //! connections with MD5 or AO keys, with urgent data or an upper layer protocol, corked datagrams. Not to be seen from outside,
-//! and so not kept: memberships of multicast groups, a device given to IP_MULTICAST_IF, programs attached for SO_REUSEPORT.
+//! and so not kept: a device given to IP_MULTICAST_IF, programs attached for SO_REUSEPORT.
 
 mod address;
 mod dump;
 mod facts;
 mod hold;
 mod making;
+mod memberships;
 mod more_options;
 mod queue;
 mod restore;

@@ -12,7 +12,7 @@ use criu_soccr::{Connection, Paused, State};
 use super::address::Addresses;
 use super::making::{Failed, Making, Shape};
 use super::more_options::SocketKind;
-use super::{DGRAM, INET, INET6, STREAM, TCP, UDP, UDP_LITE, facts, more_options, queue, state, stream};
+use super::{DGRAM, INET, INET6, STREAM, TCP, UDP, UDP_LITE, facts, memberships, more_options, queue, state, stream};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
 use crate::netlock::{Flow, LockId, Method, NetworkLock, release_persistent};
@@ -205,6 +205,7 @@ fn check(isk: &InetSkEntry) -> Result<(), String> {
     }
     Addresses::of(isk, 0)?;
     more_options::check(&isk.more_opts)?;
+    isk.groups.iter().try_for_each(memberships::check)?;
     if i32::try_from(isk.backlog).is_err() {
         return Err(format!("a backlog of {}", isk.backlog));
     }

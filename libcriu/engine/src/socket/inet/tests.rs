@@ -214,6 +214,52 @@ fn datagrams_that_were_not_read() {
     );
 }
 
+/// IP_ADD_MEMBERSHIP, IP_ADD_SOURCE_MEMBERSHIP and IPV6_JOIN_GROUP on the loopback device.
+#[test]
+fn multicast_groups() {
+    fix();
+    const GROUPS: [&str; 2] = ["239.7.7.7", "239.7.7.8"];
+    fn members(of: &str) -> Vec<(Vec<u32>, usize)> {
+        let mut groups = super::memberships::Groups::default();
+        let (fd, family) = if of == "v4" { (10, super::INET) } else { (11, super::INET6) };
+        groups.of(borrow(fd), family).unwrap().into_iter().map(|g| (g.group, g.filter.len())).collect()
+    }
+    fn check() {
+        let word = |text: &str| vec![u32::from_ne_bytes(text.parse::<Ipv4Addr>().unwrap().octets())];
+        let mut four = members("v4");
+        four.sort_unstable_by_key(|g| g.1);
+        assert_eq!(four, [(word(GROUPS[0]), 8), (word(GROUPS[1]), 136)]);
+        let six = members("v6");
+        assert_eq!((six.len(), six[0].0.len()), (1, 4), "{six:?}");
+        // A packet to the group is heard.
+        sendto(borrow(10), b"all", SendFlags::empty(), &SocketAddr::new(GROUPS[0].parse().unwrap(), local(10).port()))
+            .unwrap();
+        assert!(ready(10, PollFlags::IN).contains(PollFlags::IN));
+        assert_eq!(recv(borrow(10), &mut [0u8; 8], RecvFlags::empty()).unwrap().0, 3);
+    }
+    round_trip(
+        || {
+            let octets = |text: &str| text.parse::<Ipv4Addr>().unwrap().octets();
+            let (four, six) = (socket(V4, UDP), socket(V6, UDP));
+            bind(&four, &SocketAddr::from(([0; 4], 0))).unwrap();
+            // Members and senders use the loopback device.
+            let lo = [127, 0, 0, 1];
+            set_option_bytes(four.as_fd(), libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &lo).unwrap();
+            let join = [octets(GROUPS[0]), lo].concat();
+            set_option_bytes(four.as_fd(), libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &join).unwrap();
+            let join = [octets(GROUPS[1]), lo, [10, 1, 2, 3]].concat();
+            set_option_bytes(four.as_fd(), libc::IPPROTO_IP, libc::IP_ADD_SOURCE_MEMBERSHIP, &join).unwrap();
+            put(four, 10);
+            let mut join = "ff02::7:7".parse::<std::net::Ipv6Addr>().unwrap().octets().to_vec();
+            let index = std::fs::read_to_string("/sys/class/net/lo/ifindex").unwrap();
+            join.extend(index.trim().parse::<u32>().unwrap().to_ne_bytes());
+            set_option_bytes(six.as_fd(), libc::IPPROTO_IPV6, 20, &join).unwrap();
+            put(six, 11);
+        },
+        check,
+    );
+}
+
 const INTS: &[(i32, i32, i32, i32)] = &[
     // Descriptor, level, name, value.
     (20, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
