@@ -190,7 +190,7 @@ fn what_cannot_be_saved_is_named() {
     let mut found: Vec<String> = found.iter().map(|b| b.to_string()).collect();
     found.sort_by_key(|t| t.split("fd ").nth(1).map(str::to_owned));
     let expected = [
-        ("a message in the queue of fd 11 (unix socket ino", "a lock is held through it"),
+        ("a message in the queue of fd 11 (unix socket ino", "lock is held through"),
         ("fd 12 (unix socket ino", "outside the tree"),
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
