@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -112,6 +113,16 @@ static void *idle(void *a) {
   return a;
 }
 
+// Connected pairs, and what they were accepted from, in this order of descriptors: listener, client, server, client ...
+static void connections(long n) {
+  struct sockaddr_in a = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
+  socklen_t len = sizeof a;
+  int l = socket(AF_INET, SOCK_STREAM, 0), c;
+  if (bind(l, (void *)&a, len) || listen(l, 16) || getsockname(l, (void *)&a, &len)) die("listen");
+  for (long i = 0; i < n; i++)
+    if ((c = socket(AF_INET, SOCK_STREAM, 0)) < 0 || connect(c, (void *)&a, len) || accept(l, 0, 0) < 0 || write(c, "x", 1) != 1) die("connect");
+}
+
 static void measure(const char *kind, const char *dir, double *dump, double *restore) {
   static pid_t all[1 << 16];
   int k = 0, s[2];
@@ -153,14 +164,14 @@ static void measure(const char *kind, const char *dir, double *dump, double *res
     struct stat st;
     all[k++] = pid;
     stop_and_look(all, k);
-    long fds = !strcmp(kind, "pairs") ? 2 * n : n;
+    long fds = !strcmp(kind, "pairs") ? 2 * n : !strcmp(kind, "tcp") ? 2 * n + 1 : n;
     for (long i = 0; i < fds; i++) {
       int fd = syscall(SYS_pidfd_getfd, held, 3 + i, 0);
       if (fd < 0) die("pidfd_getfd");
       fstat(fd, &st);
       snprintf(p, sizeof p, "fdinfo/%ld", 3 + i);
       slurp(pid, p);
-      if (!strcmp(kind, "pairs")) recv(fd, b, sizeof b, MSG_PEEK | MSG_DONTWAIT);
+      if (!strcmp(kind, "pairs") || !strcmp(kind, "tcp")) recv(fd, b, sizeof b, MSG_PEEK | MSG_DONTWAIT);
       else {
         snprintf(p, sizeof p, "/proc/self/fd/%d", fd);
         if (readlink(p, b, sizeof b) < 0) die("readlink");
@@ -204,6 +215,9 @@ static void measure(const char *kind, const char *dir, double *dump, double *res
       snprintf(path, sizeof path, "%s/file-%ld", dir, i);
       if (open(path, O_RDWR | O_CREAT, 0600) < 0) die(path);
     }
+    *restore = now_us() - start;
+  } else if (!strcmp(kind, "tcp")) {
+    connections(n);
     *restore = now_us() - start;
   } else {
     for (long i = 0; i < n; i++)

@@ -2,6 +2,7 @@
 // clock every few microseconds until the file `stop` is there, and writes the longest gap it saw, in microseconds, to `gap`.
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,6 +38,16 @@ static void die(const char *what) {
   exit(1);
 }
 
+// Connected pairs, and what they were accepted from, in this order of descriptors: listener, client, server, client ...
+static void connections(long n) {
+  struct sockaddr_in a = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
+  socklen_t len = sizeof a;
+  int l = socket(AF_INET, SOCK_STREAM, 0), c;
+  if (bind(l, (void *)&a, len) || listen(l, 16) || getsockname(l, (void *)&a, &len)) die("listen");
+  for (long i = 0; i < n; i++)
+    if ((c = socket(AF_INET, SOCK_STREAM, 0)) < 0 || connect(c, (void *)&a, len) || accept(l, 0, 0) < 0 || write(c, "x", 1) != 1) die("connect");
+}
+
 static void build(const char *kind, long n) {
   struct rlimit most = {1 << 20, 1 << 20};
   setrlimit(RLIMIT_NOFILE, &most);
@@ -67,6 +78,8 @@ static void build(const char *kind, long n) {
       p[i * 4096] = 1;
       if (mprotect(p + i * 4096, 4096, PROT_READ)) die("mprotect");
     }
+  } else if (!strcmp(kind, "tcp")) {
+    connections(n);
   } else if (!strcmp(kind, "pairs")) {
     int s[2];
     for (long i = 0; i < n; i++)

@@ -25,7 +25,7 @@ pub struct Row {
     pub repeats: usize,
 }
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 9] = [
     Row { name: "small process", kind: "small", count: 1, repeats: 15 },
     Row { name: "256 MiB", kind: "memory", count: 256, repeats: 5 },
     Row { name: "1 GiB", kind: "memory", count: 1024, repeats: 3 },
@@ -34,6 +34,7 @@ const ROWS: [Row; 8] = [
     Row { name: "201 processes", kind: "processes", count: 201, repeats: 5 },
     Row { name: "20000 VMAs", kind: "vmas", count: 20000, repeats: 5 },
     Row { name: "500 unix pairs", kind: "pairs", count: 500, repeats: 5 },
+    Row { name: "1000 TCP ends", kind: "tcp", count: 500, repeats: 5 },
 ];
 
 pub fn run(workspace: &Workspace, names: &[String]) -> Result<(), String> {

@@ -93,7 +93,8 @@ impl Room {
         let engine =
             Engine { layout: &self.layout, route: Route::Api, patience: Duration::from_secs(120), terminal: false };
         let mut words: Vec<String> = rest.iter().map(|w| w.to_string()).collect();
-        words.extend(["-v1".to_string(), "--time".into()]);
+        // Only the row that has connections needs the last one.
+        words.extend(["-v1".to_string(), "--time".into(), "--tcp-established".into()]);
         let answer = engine.call(action, &folder.join("images"), &words)?;
         accepted(action, &answer)?;
         number(&answer.output, "time_us")
