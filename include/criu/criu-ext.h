@@ -54,7 +54,7 @@ struct criu_error {
   const char *object;
   // Why.
   const char *cause;
-  // The option or step that would help.
+  // The option or step that would help; an error of an operation always has one.
   const char *hint;
   // All of it in one line.
   const char *message;

@@ -49,7 +49,7 @@ pub struct criu_error {
     pub object: *const c_char,
     /// Why.
     pub cause: *const c_char,
-    /// The option or step that would help.
+    /// The option or step that would help; an error of an operation always has one.
     pub hint: *const c_char,
     /// All of it in one line.
     pub message: *const c_char,
