@@ -11,6 +11,7 @@ static int l = -1, c = -1, s = -1;
 static struct sockaddr_in6 six = {AF_INET6, 0, 0, IN6ADDR_LOOPBACK_INIT};
 static struct sockaddr_in four = {AF_INET, 0, {0}};
 static char out[BIG], in[BIG];
+static void set(int fd, int level, int name, int v) { CHECK(setsockopt(fd, level, name, &v, sizeof v) == 0); }
 static int client(void) {
   int fd = socket(is("v6") ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
   CHECK(fd >= 0 && (is("v6") ? connect(fd, (void *)&six, sizeof six) : connect(fd, (void *)&four, sizeof four)) == 0);
@@ -22,6 +23,8 @@ static void server(void) {
   int wide = is("v6") || is("mapped");
   if (is("mapped")) six.sin6_addr = in6addr_any;
   l = socket(wide ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
+  // Here the server's end stays in TIME_WAIT, on the listener's port.
+  if (is("closing")) set(l, SOL_SOCKET, SO_REUSEADDR, 1);
   CHECK((wide ? bind(l, (void *)&six, sizeof six) : bind(l, (void *)&four, sizeof four)) == 0 && listen(l, 128) == 0);
   CHECK(getsockname(l, wide ? (void *)&six : (void *)&four, &n) == 0);
   if (wide) four.sin_port = six.sin6_port;
@@ -76,7 +79,6 @@ static void bury(int fd) {
   CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
   close(fd);
 }
-static void set(int fd, int level, int name, int v) { CHECK(setsockopt(fd, level, name, &v, sizeof v) == 0); }
 static int option(int fd, int level, int name) {
   int v = -1;
   socklen_t n = sizeof v;
