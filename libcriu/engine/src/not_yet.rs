@@ -31,7 +31,8 @@ const ROWS: &[Row] = &[
     row("force-irmap", CriuOpts::force_irmap),
     row("irmap-scan-path", |o| !o.irmap_scan_paths.is_empty()),
     row("ghost-fiemap", CriuOpts::ghost_fiemap),
-    row("external", |o| !o.external.is_empty()),
+    // Of files and terminals it is there.
+    row("external", |o| o.external.iter().any(|key| !["file[", "tty["].iter().any(|kind| key.starts_with(kind)))),
     row("veth-pair", |o| !o.veths.is_empty()),
     row("ext-mount-map", |o| !o.ext_mnt.is_empty() || o.auto_ext_mnt()),
     row("enable-external-sharing", CriuOpts::ext_sharing),

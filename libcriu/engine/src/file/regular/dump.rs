@@ -93,6 +93,13 @@ fn check_proc(task: i32, rest: &str) -> Result<(), Unsaved> {
 
 /// The entry of whatever `seen`'s path leads to; makes it a ghost when the name is gone.
 pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Result<RegFileEntry, Unsaved> {
+    let key = format!("file[{:x}:{:x}]", seen.info.mnt_id, seen.stat.st_ino);
+    if seen.fd >= 0 && common.opts.external.contains(&key) {
+        // Whoever restores it gives it by this name.
+        let (flags, pos, mode) = (seen.info.flags, seen.info.pos, Some(seen.stat.st_mode));
+        let entry = RegFileEntry { id, flags, pos, fown: seen.fown, mode, ..RegFileEntry::default() };
+        return Ok(RegFileEntry { name: format!("/{key}"), ext: Some(true), ..entry });
+    }
     let name = match place(&seen.link, &seen.stat) {
         Place::Here(name) => name,
         Place::Gone(name) => {

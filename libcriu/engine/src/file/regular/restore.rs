@@ -41,6 +41,10 @@ impl RestoreKind for Regular {
                     format!("{} is no absolute path", reg.name),
                 ));
             }
+            if reg.ext() && !plan.inherit.contains_key(reg.name.trim_start_matches('/')) {
+                let hint = format!("give it with --inherit-fd fd[N]:{}", reg.name.trim_start_matches('/'));
+                return Err(Error::new(Phase::Check, reg.name.clone(), "an external file").hint(hint));
+            }
             if let Some(Remap::Procfs(_)) = plan.ghosts.remap(entry.id) {
                 let cause = "a file of a /proc directory whose task is gone: cannot be restored yet";
                 return Err(Error::new(Phase::Check, reg.name.clone(), cause));

@@ -254,6 +254,39 @@ fn proc_files_by_path_as_far_as_they_lead_there_again() {
 }
 
 #[test]
+fn external_files_are_given_by_whoever_restores() {
+    let _scratch = Scratch::new();
+    use criu_images::messages::InheritFd;
+    let images = tempfile::tempdir().unwrap();
+    let file = read_write("outside", OFlags::empty());
+    let info =
+        std::fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&file))).unwrap();
+    let mount: u32 = info.lines().find_map(|l| l.strip_prefix("mnt_id:")?.trim().parse().ok()).unwrap();
+    let key = format!("file[{mount:x}:{:x}]", rustix::fs::fstat(&file).unwrap().st_ino);
+    let external = vec![key.clone()];
+    let opts = CriuOpts { external, ..CriuOpts::default() };
+    let setup = || {
+        put(read_write("outside", OFlags::empty()), 10);
+        std::fs::remove_file(path("outside")).unwrap();
+    };
+    crate::file::tests::dump(&options(images.path(), opts), setup, &[|| {}]);
+    let dir = ImageDir::new(File::open(images.path()).unwrap().into());
+    let without = crate::file::RestoreFiles::load(&dir, &options(images.path(), CriuOpts::default()), &[]).unwrap_err();
+    assert!(without.to_string().contains(&format!("--inherit-fd fd[N]:{key}")), "{without}");
+    let stand_in = tempfile::tempfile().unwrap();
+    stand_in.write_all_at(b"stand-in", 0).unwrap();
+    let inherit_fd = vec![InheritFd { key, fd: std::os::fd::AsRawFd::as_raw_fd(&stand_in) }];
+    restore(
+        &options(images.path(), CriuOpts { inherit_fd, ..CriuOpts::default() }),
+        &[|| {
+            let mut buf = [0; 8];
+            rustix::io::pread(borrow(10), &mut buf, 0).unwrap();
+            assert_eq!(&buf, b"stand-in");
+        }],
+    );
+}
+
+#[test]
 fn files_and_pipes_given_by_whoever_restores() {
     let _scratch = Scratch::new();
     use criu_images::messages::{FileEntry, InheritFd};

@@ -20,6 +20,11 @@ impl Control {
         Self::parse(&String::from_utf8_lossy(&text)).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
     }
 
+    /// The session among those of these tasks that has this terminal.
+    pub fn of_any(mut pids: impl Iterator<Item = i32>, rdev: u32) -> Option<Self> {
+        pids.find_map(|pid| Self::of(pid).ok().filter(|c| c.rdev == rdev))
+    }
+
     fn parse(stat: &str) -> Option<Self> {
         // After the name, which may hold anything: state, ppid, pgrp, session, tty_nr, tpgid.
         let mut words = stat.rsplit_once(')')?.1.split_whitespace().skip(3);

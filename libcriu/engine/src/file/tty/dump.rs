@@ -13,7 +13,7 @@ use rustix::io::ioctl_fionread;
 
 use super::buffer::{Ends, Waiting};
 use super::control::{Control, outsider};
-use super::{DEV_TTY, PTMX, PTS_MAJOR, image_rdev, to_entry};
+use super::{DEV_TTY, PTMX, PTS_MAJOR, image_rdev, key, to_entry};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::FileId;
 use crate::file::collect::{Collected, image_path, saving};
@@ -60,6 +60,8 @@ struct Pty {
     settings: Termios,
     /// The slave was open once, and is not any more.
     is_closed: bool,
+    /// Named by `external`.
+    is_external: bool,
     waiting: Waiting,
 }
 
@@ -106,6 +108,15 @@ impl DumpKind for Ttys {
             }
         };
         let tty_info_id = self.take_in(seen, end, rdev)?;
+        if end == End::Slave
+            && let Some(info) = self.infos.get_mut(tty_info_id as usize)
+            && common.opts.external.contains(&key(info))
+        {
+            info.r#type = TtyType::ExtTty as i32;
+            if let Some(pty) = self.ptys.get_mut(&rdev) {
+                pty.is_external = true;
+            }
+        }
         let regf_id = common.new_id();
         let reg = RegFileEntry {
             id: regf_id,
@@ -131,7 +142,14 @@ impl DumpKind for Ttys {
             controls.extend(common.tasks.keys().filter_map(|&pid| Some((pid, Control::of(pid).ok()?))));
         }
         for (&rdev, pty) in &mut self.ptys {
-            if pty.master.is_some() {
+            if pty.is_external {
+                let control = Control::of_any(common.tasks.keys().copied(), rdev);
+                for &info in pty.infos.values() {
+                    let info = &mut self.infos[info as usize];
+                    info.sid = control.map_or(0, |c| c.sid) as u32;
+                    info.pgrp = control.map_or(0, |c| c.pgrp.max(0)) as u32;
+                }
+            } else if pty.master.is_some() {
                 let control = controls.iter().map(|c| c.1).find(|c| c.rdev == rdev);
                 pty.check_pair(rdev, control, common, blockers)?;
                 for &info in pty.infos.values() {
@@ -347,8 +365,12 @@ impl Pty {
         Ok(())
     }
 
-    /// A terminal whose master is outside: only as the one of the shell that the job was started from.
+    /// A terminal whose master is outside: only as the one of the shell that the job was started from, or of whoever
+    /// restores it.
     fn check_inherited(&self, rdev: u32, common: &Collected, blockers: &mut Vec<Blocker>) {
+        if self.is_external {
+            return;
+        }
         for h in &self.holders {
             let (cause, hint) = if h.control.rdev != rdev {
                 (

@@ -6,6 +6,9 @@
 //! the job was started from (`shell_job`): its descriptors come back on the terminal that the restore was started from,
 //! `inherit_fd` with the key `tty[RDEV:DEV]`, or the engine's standard input; the settings the job had made are made again.
 //!
+//! One that `external` names comes back on the descriptor that `inherit_fd` gives for the same key, also as the controlling
+//! terminal of a session in the tree.
+//!
 //! What waits in a terminal can only be seen by taking it out (`buffer`): the dump does that last, and puts it back at once.
 //!
 //! Limits, refused by name: consoles and serial lines; another line discipline; stopped output (^S); a change of state in
@@ -20,7 +23,7 @@ mod restore;
 #[cfg(test)]
 mod tests;
 
-use criu_images::messages::{FdTypes, TermiosEntry};
+use criu_images::messages::{FdTypes, TermiosEntry, TtyInfoEntry};
 
 use super::kind::FileKind;
 use crate::sys::tty::{CONTROL_CHARACTERS, Termios};
@@ -35,6 +38,11 @@ const DEV_TTY: (u32, u32) = (5, 0);
 /// A device number as the terminal images have it: that of the C library, cut to 32 bits.
 const fn image_rdev((major, minor): (u32, u32)) -> u32 {
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
+}
+
+/// As `inherit_fd` and `external` name it.
+fn key(info: &TtyInfoEntry) -> String {
+    format!("tty[{:x}:{:x}]", info.rdev, info.dev.unwrap_or(0))
 }
 
 pub(crate) const KIND: FileKind = FileKind {

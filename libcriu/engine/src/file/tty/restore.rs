@@ -8,7 +8,7 @@ use criu_images::{ImageDir, Kind};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::pair::{Opening, Pair, open_hung};
-use super::{PTMX, from_entry, image_rdev};
+use super::{PTMX, from_entry, image_rdev, key};
 use crate::error::{Error, Phase, Result};
 use crate::file::FileId;
 use crate::file::kind::{RestoreKind, body};
@@ -148,8 +148,18 @@ impl Ttys {
         if info.rdev == image_rdev(PTMX) {
             return Ok(());
         }
-        if !matches!(info.r#type(), TtyType::Pty | TtyType::Ctty) {
+        let is_external = info.r#type() == TtyType::ExtTty;
+        if !is_external && !matches!(info.r#type(), TtyType::Pty | TtyType::Ctty) {
             return wrong("a console or serial line cannot be restored yet", "");
+        }
+        if is_external {
+            let inherited = plan.inherited(&key(&info))?;
+            let hint = format!("give one with --inherit-fd fd[N]:{}", key(&info));
+            let Some(terminal) = inherited else { return wrong("an external terminal", &hint) };
+            if info.sid != 0 {
+                self.controls.insert(info.sid as i32, (info.pgrp as i32, terminal));
+            }
+            return Ok(());
         }
         let is_dev_tty = info.r#type() == TtyType::Ctty;
         if info.termios.is_none() {
@@ -200,11 +210,6 @@ fn opening(plan: &Plan, tty: &TtyFileEntry) -> Opening {
 
 fn name(entry: &FileEntry) -> String {
     format!("file {} (terminal)", entry.id)
-}
-
-/// As `inherit_fd` names it.
-fn key(info: &TtyInfoEntry) -> String {
-    format!("tty[{:x}:{:x}]", info.rdev, info.dev.unwrap_or(0))
 }
 
 /// A description of the job's own, so that its flags are not the shell's; where the path of the terminal cannot be opened

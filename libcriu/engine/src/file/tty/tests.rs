@@ -211,3 +211,42 @@ fn lines_and_what_is_typed_of_the_next_one_wait() {
         assert_eq!(text(slave), "inished\n");
     }
 }
+
+#[test]
+fn an_external_terminal_is_given_by_whoever_restores() {
+    use criu_images::ImageDir;
+    use criu_images::messages::InheritFd;
+    use std::os::fd::AsRawFd;
+    let images = tempfile::tempdir().unwrap();
+    let (master, slave) = pair(|_| {});
+    let stat = rustix::fs::fstat(&slave).unwrap();
+    let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    let key = format!("tty[{:x}:{:x}]", major << 8 | minor, rustix::fs::minor(stat.st_dev));
+    let of_process = format!("/proc/{}/fd/{}", std::process::id(), slave.as_raw_fd());
+    let external = vec![key.clone()];
+    let options_of = |opts| crate::file::tests::options(images.path(), opts);
+    let options = options_of(CriuOpts { external, ..CriuOpts::default() });
+    let target = crate::file::tests::target(
+        || put(open(&of_process, OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK, Mode::empty()).unwrap(), 10),
+        || {},
+    );
+    let (mut files, blockers) = target.collect(&options);
+    assert_eq!(blockers, []);
+    let dir = ImageDir::new(options.images_dir.try_clone().unwrap());
+    files.save(&dir, &mut Default::default(), &mut crate::file::tests::Nobody).unwrap();
+    drop(files);
+    target.check();
+    let without = crate::file::RestoreFiles::load(&dir, &options_of(CriuOpts::default()), &[]).unwrap_err();
+    assert!(without.to_string().contains(&format!("--inherit-fd fd[N]:{key}")), "{without}");
+    let other = pair(|_| {});
+    let inherit_fd = vec![InheritFd { key, fd: other.1.as_raw_fd() }];
+    crate::file::tests::restore(
+        &options_of(CriuOpts { inherit_fd, ..CriuOpts::default() }),
+        &[|| {
+            assert!(fcntl_getfl(borrow(10)).unwrap().contains(OFlags::NONBLOCK));
+            write(borrow(10), b"here").unwrap();
+        }],
+    );
+    assert_eq!(text(&other.0), "here");
+    drop(master);
+}
