@@ -21,7 +21,7 @@ use crate::trial::accepted;
 use crate::verdict::{Outcome, Stop, Summary, failed};
 
 /// Folders whose kinds the engine restores so far, and the options they need.
-const FOLDERS: [(&str, &[&str]); 11] = [
+const FOLDERS: &[(&str, &[&str])] = &[
     ("files", &[]),
     ("threads", &[]),
     ("tree", &[]),

@@ -54,7 +54,7 @@ impl DumpKind for Pidfds {
             let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)?.trim().parse::<i32>().ok());
             let is_zombie = status.lines().any(|l| l.starts_with("State:") && l.contains('Z'));
             let in_tree = |pid: Option<i32>| pid.is_some_and(|pid| common.tasks.contains_key(&pid));
-            let cause = if !in_tree(field("Tgid:")) && !(is_zombie && in_tree(field("PPid:"))) {
+            let cause = if !(in_tree(field("Tgid:")) || is_zombie && in_tree(field("PPid:"))) {
                 format!("it is of process {}, which is outside the tree", p.target)
             } else if field("Tgid:") != Some(p.target) {
                 format!("it is of thread {}; this cannot be saved", p.target)
