@@ -1,6 +1,8 @@
 /* Two tasks of a restored tree share a pipe. When the one that writes dies, the other reads the end of it, even while the
  * engine still waits for the last callback: the engine keeps nothing of what it made for them. */
 #define _GNU_SOURCE
+#include <sys/prctl.h>
+
 #include "victim.h"
 
 static int marks;
@@ -69,6 +71,8 @@ int main(void)
 	pid_t pid;
 
 	bounded(90);
+	/* The other task of the tree is to be gone, not a zombie of somebody else's, when its pid is taken again. */
+	EXPECT(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
 	marks = open("pipe-end-marks", O_RDWR | O_CREAT | O_TRUNC, 0644);
 	/* A file that has another size at the restore is refused. */
 	EXPECT(marks >= 0 && ftruncate(marks, 64) == 0);
@@ -82,10 +86,13 @@ int main(void)
 	criu_local_set_pid(opts, pid);
 	WORKS(opts, criu_local_dump(opts), == 0);
 	EXPECT(waitpid(pid, NULL, 0) == pid);
+	EXPECT(waitpid(writer, NULL, 0) == writer);
 	criu_local_set_stage_cb(opts, on_stage, &seen);
 	EXPECT_INT(WORKS(opts, criu_local_restore_child(opts), > 0), pid);
 	EXPECT(seen);
 	EXPECT(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+	kill(writer, SIGKILL);
+	EXPECT(waitpid(writer, NULL, 0) == writer);
 	criu_local_free_opts(opts);
 	return 0;
 }

@@ -61,7 +61,7 @@ fn steps(case: &Case, layout: &Layout, folder: &Path) -> Outcome {
 
 fn leave_running(subject: &Running, engine: &Engine) -> Outcome {
     let images = subject.images(1)?;
-    let before = subject.snapshot();
+    let before = subject.at_rest();
     let options = [subject.subject.dump_options.clone(), vec!["--leave-running".into()]].concat();
     accepted("dump", &engine.dump(subject.pid, &images, &options)?)?;
     same("left running", &before, subject)?;
@@ -76,7 +76,7 @@ fn leave_running(subject: &Running, engine: &Engine) -> Outcome {
 
 fn refused(subject: &Running, engine: &Engine) -> Outcome {
     let images = subject.images(1)?;
-    let before = subject.snapshot();
+    let before = subject.at_rest();
     let answer = engine.dump(subject.pid, &images, &subject.subject.dump_options)?;
     if answer.ok {
         return Err(failed("the dump succeeded; it had to be refused"));
@@ -197,6 +197,20 @@ impl<'a> Running<'a> {
         Snapshot::take(self.pid, &self.layout.tool("filters"))
     }
 
+    /// How it looks at rest: it has told of being ready before it waits, and has another signal mask by then.
+    fn at_rest(&self) -> Snapshot {
+        let mut last = self.snapshot();
+        for _ in 0..if self.subject.is_c() { 50 } else { 0 } {
+            sleep(Duration::from_millis(10));
+            let next = self.snapshot();
+            if descendants::state(self.pid) != Some('R') && next == last {
+                break;
+            }
+            last = next;
+        }
+        last
+    }
+
     /// A fresh images directory.
     pub fn images(&self, round: u32) -> Outcome<PathBuf> {
         let images = self.folder.with_extension(format!("images-{round}"));
@@ -207,7 +221,7 @@ impl<'a> Running<'a> {
     /// Dumped and killed, proven gone, restored, and the same from outside.
     fn round(&self, engine: &Engine, number: u32) -> Outcome {
         let images = self.images(number)?;
-        let before = self.snapshot();
+        let before = self.at_rest();
         accepted("dump", &engine.dump(self.pid, &images, &self.subject.dump_options)?)?;
         let status = wait_for(self.pid, Duration::from_secs(5)).map_err(|s| within("after the dump", s))?;
         if status.terminating_signal() != Some(9) {
@@ -300,7 +314,7 @@ fn same(when: &str, before: &Snapshot, running: &Running) -> Outcome {
     if !running.subject.is_c() {
         return Ok(());
     }
-    let end = Instant::now() + Duration::from_millis(500);
+    let end = Instant::now() + Duration::from_secs(3);
     let mut rows = before.differences(&running.snapshot(), &running.subject.ignore);
     while !rows.is_empty() && Instant::now() < end {
         sleep(Duration::from_millis(20));
