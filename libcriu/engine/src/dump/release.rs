@@ -46,13 +46,15 @@ impl Stopped {
         first.map(|()| u32::try_from(self.since.elapsed().as_micros()).unwrap_or(u32::MAX))
     }
 
-    fn kill(&mut self) -> Result<u32> {
+    /// Their connections vanish without a word, as soon as no task can run any more: an engine that dies before they do
+    /// is noticed by their peers.
+    fn kill(&mut self, files: &mut DumpFiles) -> Result<u32> {
         // All at once: no task sees another die.
         for task in &self.seized {
             // A task that is dead already does not matter here; `kill` reports what else is wrong.
             let _ = pidfd_send_signal(task.pidfd(), Signal::KILL);
         }
-        let mut first = Ok(());
+        let mut first = files.released(true);
         for task in self.seized.drain(..) {
             first = first.and(task.kill().map_err(failed));
         }
@@ -83,10 +85,7 @@ impl Committed {
             (true, _) => Resume::Stopped,
             (false, true) => Resume::AsBefore,
             (false, false) => {
-                let killed = stopped.kill();
-                // Their connections vanish without a word.
-                files.released(true)?;
-                stats.frozen_us = killed?;
+                stats.frozen_us = stopped.kill(&mut files)?;
                 return Ok(DumpOutcome { tasks, stats });
             }
         };
