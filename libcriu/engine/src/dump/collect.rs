@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use criu_compel::SeizedTask;
@@ -49,7 +50,18 @@ pub(super) struct Living {
     pub pending: SignalQueueEntry,
     pub cwd: FileId,
     pub root: FileId,
+    /// The living ones.
     pub threads: Vec<CollectedThread>,
+    /// The main thread, when it has exited while others go on.
+    pub dead_leader: Option<DeadLeader>,
+}
+
+/// What is left of a main thread.
+#[derive(Debug)]
+pub(super) struct DeadLeader {
+    pub status: Status,
+    /// As waitpid gives it.
+    pub exit_code: u32,
 }
 
 #[derive(Debug)]
@@ -158,7 +170,7 @@ impl Collector<'_> {
         let living = match seized {
             None => None,
             Some(seized) => {
-                item.threads = seized.threads().iter().map(|t| t.tid).collect();
+                item.threads.extend(seized.threads().iter().map(|t| t.tid).filter(|t| *t != pid));
                 self.living(pid, &dir, &stat, seized)?
             }
         };
@@ -173,15 +185,15 @@ impl Collector<'_> {
         seized: SeizedTask,
     ) -> Result<Option<Living>> {
         let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, "task", call, e).pid(pid);
-        if seized.leader_is_dead() {
-            let cause = "its main thread has exited while others go on; this cannot be saved yet";
-            self.blockers.push(Blocker::new(pid, format!("thread {pid}"), cause));
-            // With the main thread went what /proc shows of the process.
-            return Ok(None);
-        }
+        let dead_leader = match seized.leader_is_dead() {
+            true => Some(self.dead_leader(pid, stat)?),
+            false => None,
+        };
+        // A thread by which the process can be looked at.
+        let alive = seized.threads().first().map_or(pid, |t| t.tid);
         self.check_label(pid, dir);
         self.namespaces.check_process(dir, pid, self.blockers).map_err(failed("reading /proc/PID/ns"))?;
-        let (ids, first) = self.ids.of(pid).map_err(failed("kcmp"))?;
+        let (ids, first) = self.ids.of(alive).map_err(failed("kcmp"))?;
         for (_, object, how) in
             [(first.vm, "address space", "CLONE_VM"), (first.sighand, "signal actions", "CLONE_SIGHAND")]
                 .iter()
@@ -190,7 +202,9 @@ impl Collector<'_> {
             let cause = format!("it is shared with another process ({how}); this cannot be saved");
             self.blockers.push(Blocker::new(pid, *object, cause));
         }
-        let task = DumpTask { pid, vpid: pid, pidfd: seized.pidfd() };
+        let pidfd = if alive == pid { None } else { Some(thread_pidfd(alive).map_err(failed("pidfd_open"))?) };
+        let pidfd = pidfd.as_ref().map_or(seized.pidfd(), AsFd::as_fd);
+        let task = DumpTask { pid: alive, vpid: pid, pidfd };
         let mm = self.mm.collect(&task, dir, stat, &mut self.files, self.blockers)?;
         for id in &mm.segments {
             self.ipc.attach(*id, pid);
@@ -206,10 +220,10 @@ impl Collector<'_> {
                 self.blockers.push(Blocker::new(pid, format!("POSIX timer {} (clock {})", t.id, t.clock), cause));
             }
         }
-        let pending = signals::queue(seized.threads().first().map_or(pid, |t| t.tid), true).map_err(compel(pid))?;
+        let pending = signals::queue(alive, true).map_err(compel(pid))?;
         let mut threads = Vec::with_capacity(seized.threads().len());
         for t in seized.threads() {
-            threads.push(self.thread(pid, dir, t.tid, &t.regs)?);
+            threads.push(self.thread(pid, alive, dir, t.tid, &t.regs)?);
         }
         Ok(Some(Living {
             ids,
@@ -221,19 +235,38 @@ impl Collector<'_> {
             cwd,
             root,
             threads,
+            dead_leader,
             seized,
         }))
     }
 
-    fn thread(&mut self, pid: i32, process: &ProcDir, tid: i32, regs: &criu_compel::Regs) -> Result<CollectedThread> {
+    fn dead_leader(&mut self, pid: i32, stat: &crate::proc::Stat) -> Result<DeadLeader> {
+        let failed = |e| Error::os(Phase::Collect, format!("thread {pid}"), "reading /proc/PID/status", e).pid(pid);
+        let status = ProcDir::open(pid).and_then(|d| d.status()).map_err(failed)?;
+        if stat.exit_code & 0x7f != 0 {
+            let cause = "the main thread was killed while others go on; this cannot be saved";
+            self.blockers.push(Blocker::new(pid, format!("thread {pid}"), cause));
+        }
+        Ok(DeadLeader { status, exit_code: stat.exit_code })
+    }
+
+    /// `first` is the process's first living thread.
+    fn thread(
+        &mut self,
+        pid: i32,
+        first: i32,
+        process: &ProcDir,
+        tid: i32,
+        regs: &criu_compel::Regs,
+    ) -> Result<CollectedThread> {
         let object = || format!("thread {tid}");
         let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, object(), call, e).pid(pid);
         let dir = process.thread(tid).map_err(failed("opening /proc/PID/task"))?;
         let status = dir.status().map_err(failed("reading status"))?;
-        if tid != pid {
+        if tid != first {
             self.namespaces.check_thread(&dir, pid, self.blockers).map_err(failed("reading ns"))?;
             for (kobj, what) in [(Kobj::Files, "table of descriptors"), (Kobj::Fs, "working directory")] {
-                if kcmp(pid, tid, kobj).map_err(failed("kcmp"))?.is_ne() {
+                if kcmp(first, tid, kobj).map_err(failed("kcmp"))?.is_ne() {
                     let cause = format!("it has a {what} of its own (unshare)");
                     self.blockers.push(Blocker::new(pid, object(), cause));
                 }
@@ -304,6 +337,13 @@ impl Collector<'_> {
         }
         Ok(())
     }
+}
+
+/// A pidfd of a thread that is no leader (Linux 6.9).
+fn thread_pidfd(tid: i32) -> io::Result<OwnedFd> {
+    const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
+    let pid = rustix::process::Pid::from_raw(tid).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::from_bits_retain(PIDFD_THREAD))?)
 }
 
 /// State of a thread that no image has a place for.

@@ -17,6 +17,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct FrozenTask {
     pub pid: i32,
+    /// Of its first living thread.
     pub dir: ProcDir,
     pub stat: Stat,
     pub state: TaskState,
@@ -189,8 +190,15 @@ impl Walk {
 
     fn add(&mut self, pid: i32, seized: Option<SeizedTask>) -> Result<()> {
         let failed = |e| Error::os(Phase::Freeze, "task", "reading /proc/PID/stat", e).pid(pid);
-        let dir = ProcDir::open(pid).map_err(failed)?;
-        let stat = dir.stat().map_err(failed)?;
+        let mut dir = ProcDir::open(pid).map_err(failed)?;
+        let mut stat = dir.stat().map_err(failed)?;
+        // With a dead main thread went what /proc/PID shows of the process: another thread has it.
+        if let Some(thread) = seized.as_ref().filter(|s| s.leader_is_dead()).and_then(|s| s.threads().first()) {
+            let leader = stat;
+            dir = ProcDir::open(thread.tid).map_err(failed)?;
+            stat = dir.stat().map_err(failed)?;
+            (stat.comm, stat.flags, stat.exit_code) = (leader.comm, leader.flags, leader.exit_code);
+        }
         let state = match &seized {
             None => TaskState::Zombie(stat.exit_code),
             Some(s) => s.stopped_by().map_or(TaskState::Alive, TaskState::Stopped),

@@ -77,11 +77,31 @@ impl Collected {
             };
             tasks.push(InformedTask { task, told });
         }
+        orphans(&tasks, &mut blockers);
         if !blockers.is_empty() {
             return Err(Error::refused(Phase::Infect, blockers));
         }
         operator.progress(Phase::Infect, total, total);
         Ok(Informed { tasks, files: self.files, ipc: self.ipc, since: self.since, freezing: self.freezing })
+    }
+}
+
+/// When the main thread of a restored process exits, its children get the signal that they asked for at their parent's death.
+fn orphans(tasks: &[InformedTask], blockers: &mut Vec<Blocker>) {
+    let is_dead = |pid: i32| {
+        let parent = tasks.iter().find(|t| t.task.item.pid == pid);
+        parent.and_then(|t| t.task.living.as_ref()).is_some_and(|l| l.dead_leader.is_some())
+    };
+    for t in tasks {
+        let asks = t.told.as_ref().is_some_and(|t| t.threads.iter().any(|f| f.pdeath_signal != 0));
+        if asks && is_dead(t.task.item.ppid) {
+            let cause = "it asked for a signal at its parent's death, and the main thread of that has exited already";
+            blockers.push(Blocker::new(
+                t.task.item.pid,
+                "parent death signal",
+                format!("{cause}; this cannot be saved"),
+            ));
+        }
     }
 }
 
@@ -93,9 +113,11 @@ fn pages_of(task: &CollectedTask, living: &Living) -> Result<Vec<Run>> {
 /// With `runs`, its pages to keep, a snapshot is taken if that pays.
 fn ask(pid: i32, living: Living, runs: Option<Vec<Run>>) -> Result<(Living, Told)> {
     let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
-    let Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads } = living;
+    let Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, dead_leader } = living;
+    // The copy would have to be made by a thread that is no leader.
+    let runs = runs.filter(|_| dead_leader.is_none());
     let (told, seized) = infected(seized, pid, &timers, &mm.vmas, runs).map_err(failed)?;
-    Ok((Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads }, told))
+    Ok((Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, dead_leader }, told))
 }
 
 fn infected(

@@ -25,7 +25,7 @@ use crate::progress::Operator;
 use crate::pstree::TaskIds;
 use crate::stats::DumpStats;
 use crate::sys::apart::front_lives;
-use crate::task::seccomp::Filters;
+use crate::task::seccomp::{Filters, ThreadSeccomp};
 use crate::task::{core, regs};
 
 fn image(e: criu_images::ImageError) -> Error {
@@ -122,8 +122,11 @@ impl Saver {
 
     fn cores(&mut self, task: &CollectedTask, living: &Living, told: &Told) -> Result<()> {
         let pid = task.item.pid;
-        let chains: Vec<_> = living.threads.iter().map(|t| t.seccomp.clone()).collect();
-        let placed = self.filters.add_task(&chains);
+        // A dead main thread has no filters; so those of the others stand on each of them.
+        let dead = usize::from(living.dead_leader.is_some());
+        let chains = vec![ThreadSeccomp::default(); dead].into_iter();
+        let chains: Vec<_> = chains.chain(living.threads.iter().map(|t| t.seccomp.clone())).collect();
+        let placed = self.filters.add_task(&chains).split_off(dead);
         let threads = living.threads.iter().zip(living.seized.threads());
         for (at, (thread, seized)) in threads.enumerate() {
             let fpregs = told.xstate.get(at).and_then(|x| regs::fpregs(x)).ok_or_else(|| {
@@ -135,7 +138,7 @@ impl Saver {
             })?;
             let is_leader = thread.tid == pid;
             let mut core = core::thread(core::Thread {
-                pid,
+                tid: thread.tid,
                 regs: &seized.regs,
                 fpregs,
                 sigmask: seized.sigmask,
@@ -151,18 +154,21 @@ impl Saver {
             .map_err(|e| {
                 Error::os(Phase::Save, format!("thread {}", thread.tid), "reading its rseq area", e).pid(pid)
             })?;
+            let process = core::Process {
+                state: task.item.state,
+                comm: &task.comm,
+                flags: task.flags,
+                identity: &living.identity,
+                limits: &living.limits,
+                pending: &living.pending,
+                timers: &living.timers,
+                facts: &told.process,
+            };
             if is_leader {
-                let process = core::Process {
-                    state: task.item.state,
-                    comm: &task.comm,
-                    flags: task.flags,
-                    identity: &living.identity,
-                    limits: &living.limits,
-                    pending: &living.pending,
-                    timers: &living.timers,
-                    facts: &told.process,
-                };
                 core.tc = Some(core::process(&process, seized.sigmask));
+            } else if let Some(dead) = living.dead_leader.as_ref().filter(|_| at == 0) {
+                let leader = core::dead_leader(&core, &process, &dead.status, dead.exit_code);
+                self.images.write_one(Kind::Core, pid as u64, &leader).map_err(image)?;
             }
             self.images.write_one(Kind::Core, thread.tid as u64, &core).map_err(image)?;
         }
@@ -189,7 +195,7 @@ impl Saver {
         } else {
             self.stats.copied_frozen += u32::from(self.stands_still && snapshot::is_worthwhile(&runs));
             let mem = task.dir.open_at("mem", OFlags::RDONLY).map_err(failed("opening /proc/PID/mem"))?;
-            let source = Source::Task { pid, mem: mem.as_fd(), kin: self.kin };
+            let source = Source::Task { pid: task.dir.id(), mem: mem.as_fd(), kin: self.kin };
             dump_pages(&self.images, pages_id, source, &runs, go_on)
                 .map_err(|e| if e.pid == 0 { e.pid(pid) } else { e })?;
         }

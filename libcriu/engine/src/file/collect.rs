@@ -105,7 +105,7 @@ impl DumpFiles {
 
     /// Collects a descriptor table: once for tasks that share one. Only reads.
     pub fn collect_fds(&mut self, task: &DumpTask<'_>, files_id: u32, blockers: &mut Vec<Blocker>) -> Result<()> {
-        self.common.tasks.insert(task.pid, task.vpid);
+        self.common.tasks.extend([(task.pid, task.vpid), (task.vpid, task.vpid)]);
         let proc = open_proc(task)?;
         let fd_dir = open_below(task, &proc, "fd")?;
         let info_dir = open_below(task, &proc, "fdinfo")?;

@@ -48,6 +48,8 @@ pub(crate) struct Alive {
     pub ids: TaskKobjIdsEntry,
     /// The leader first.
     pub threads: Vec<Thread>,
+    /// The status with which the leader exits at the end of the restore, as it had while others went on.
+    pub leader_exit: Option<i32>,
     pub mm: MmEntry,
     pub layout: Layout,
     pub pages: PageSet,

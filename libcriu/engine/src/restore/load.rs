@@ -125,7 +125,12 @@ fn alive(images: &ImageDir, e: &PstreeEntry, tc: &TaskCoreEntry, leader: Thread)
     let pages = PageSet::load(images, Kind::Pagemap, id, &layout)?;
     let fs: FsEntry = images.read_one(Kind::Fs, id).map_err(image)?;
     let stopped = (tc.task_state == STATE_STOPPED).then(|| tc.stop_signo.unwrap_or(libc::SIGSTOP as u32) as i32);
-    Ok(Alive { stopped, ids, threads, mm, layout, pages, fs })
+    let leader_exit = tc.leader_exit_code.map(|status| status as i32);
+    if leader_exit.is_some_and(|status| status & !0xff00 != 0) || leader_exit.is_some() && threads.len() < 2 {
+        let cause = format!("a main thread cannot have exited with the status {leader_exit:x?}");
+        return Err(corrupt(Kind::Core.file_name(id), cause));
+    }
+    Ok(Alive { stopped, ids, threads, leader_exit, mm, layout, pages, fs })
 }
 
 /// One core image: the task's part, in a leader's, and the thread's, unless it is a dead task's.

@@ -2,15 +2,20 @@
 //! go, all tasks are let live without the coordinator: the commit point.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::checkpoint::{Alive, Task};
 use super::world::World;
 use super::{failure, region};
 use crate::error::{Error, Phase, Result};
+use crate::proc::ProcDir;
 use crate::sys::control::SharedControl;
 use crate::sys::tracee::Tracee;
 use crate::task::{regs, signals};
 use criu_pie::abi::restorer::GO_FINISH;
+
+/// How long a main thread may take to exit.
+const EXITS_WITHIN: Duration = Duration::from_secs(5);
 
 /// All threads of all living tasks, traced and running in the restorer.
 #[derive(Debug)]
@@ -85,7 +90,7 @@ impl Traced {
     }
 
     /// Stops every thread, gives it its final state, and removes the restorer from every task.
-    pub fn stop(self, world: &World) -> Result<Ready> {
+    pub fn stop(mut self, world: &World) -> Result<Ready> {
         let all = || self.tasks.iter().flat_map(|(i, threads, _)| threads.iter().map(move |t| (pid(world, *i), *t)));
         for (pid, t) in all() {
             t.interrupt().map_err(failed(pid, t.tid, "ptrace PTRACE_INTERRUPT"))?;
@@ -93,9 +98,13 @@ impl Traced {
         for (pid, t) in all() {
             t.wait_stopped().map_err(failed(pid, t.tid, "waitpid"))?;
         }
-        for (index, threads, _) in &self.tasks {
+        for (index, threads, _) in &mut self.tasks {
             let task = &world.checked.checkpoint.tasks[*index];
             let Some(alive) = task.alive() else { continue };
+            if let Some(status) = alive.leader_exit {
+                // From here on there are the others only.
+                end_leader(world, *index, threads.remove(0), status)?;
+            }
             remove_restorer(world, *index, task, threads)?;
             if let (Some(leader), Some(_)) = (threads.first(), alive.stopped) {
                 // The other threads join in when they are let go.
@@ -179,17 +188,35 @@ fn remove_restorer(world: &World, index: usize, task: &Task, threads: &[Tracee])
     leader.to_event_stop().map_err(failed(task.pid, leader.tid, "ptrace PTRACE_INTERRUPT"))
 }
 
+/// Lets the main thread exit, as it had in the process that was dumped.
+fn end_leader(world: &World, index: usize, leader: Tracee, status: i32) -> Result<()> {
+    let pid = pid(world, index);
+    let start = world.control.slots()[index].region.load(Ordering::SeqCst);
+    let instruction = start + region::syscall_offset();
+    leader.exit_at(instruction, status >> 8 & 0xff).map_err(failed(pid, leader.tid, "remote exit"))?;
+    let until = Instant::now() + EXITS_WITHIN;
+    let is_dead = || ProcDir::open(pid).and_then(|d| d.stat()).map(|s| s.state == b'Z');
+    while !is_dead().map_err(failed(pid, leader.tid, "reading /proc/PID/stat"))? {
+        if Instant::now() > until {
+            return Err(Error::new(Phase::Resume, format!("thread {pid}"), "it does not exit").pid(pid));
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    }
+    Ok(())
+}
+
 fn give_state(task: &Task, alive: &Alive, threads: &[Tracee]) -> Result<()> {
     let Some(leader) = threads.first() else { return Ok(()) };
     // All threads of a task have the same components.
     let len = leader.xstate().map_err(failed(task.pid, leader.tid, "ptrace PTRACE_GETREGSET"))?.len();
-    for (i, (t, image)) in threads.iter().zip(&alive.threads).enumerate() {
+    let dead = usize::from(alive.leader_exit.is_some());
+    for (i, (t, image)) in threads.iter().zip(&alive.threads[dead..]).enumerate() {
         let state = regs::restore::xstate(&image.info.fpregs, len)
             .map_err(|why| Error::new(Phase::Resume, format!("thread {}", t.tid), why).pid(task.pid))?;
         t.set_xstate(&state).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SETREGSET"))?;
         let regs = regs::restore::registers(&image.info);
         t.set_registers(&regs).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SETREGS"))?;
-        let mask = signals::restore::mask(&task.core, &image.core, i == 0);
+        let mask = signals::restore::mask(&task.core, &image.core, i + dead == 0);
         t.set_signal_mask(mask).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SETSIGMASK"))?;
     }
     Ok(())

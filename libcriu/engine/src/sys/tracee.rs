@@ -170,6 +170,26 @@ impl Tracee {
         Ok(self.registers()?.rax as i64)
     }
 
+    /// Makes the stopped thread exit by the `syscall` instruction at `instruction`, and lets it go when it is past its last
+    /// instruction.
+    ///
+    /// # References
+    /// ptrace(2), PTRACE_O_TRACEEXIT.
+    pub fn exit_at(self, instruction: u64, status: i32) -> io::Result<()> {
+        let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACEEXIT | SUSPEND_SECCOMP;
+        // Without the right to suspend filters there are none.
+        request(libc::PTRACE_SETOPTIONS, self.tid, 0, options as usize)
+            .or_else(|_| request(libc::PTRACE_SETOPTIONS, self.tid, 0, (options & !SUSPEND_SECCOMP) as usize))?;
+        let mut regs = self.registers()?;
+        (regs.rip, regs.rax, regs.rdi, regs.orig_rax) = (instruction, libc::SYS_exit as u64, status as u64, u64::MAX);
+        self.set_registers(&regs)?;
+        request(libc::PTRACE_CONT, self.tid, 0, 0)?;
+        while self.wait()? >> 16 != libc::PTRACE_EVENT_EXIT {
+            request(libc::PTRACE_CONT, self.tid, 0, 0)?;
+        }
+        self.detach()
+    }
+
     pub fn registers(self) -> io::Result<user_regs_struct> {
         // SAFETY: all zeroes is a valid register set.
         let mut regs: user_regs_struct = unsafe { std::mem::zeroed() };

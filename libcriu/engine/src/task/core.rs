@@ -18,7 +18,7 @@ const CGROUP_SET: u32 = 1;
 /// What is known of one thread.
 #[derive(Debug)]
 pub struct Thread<'a> {
-    pub pid: i32,
+    pub tid: i32,
     pub regs: &'a criu_compel::Regs,
     pub fpregs: UserX86FpregsEntry,
     pub sigmask: u64,
@@ -54,7 +54,7 @@ pub struct Process<'a> {
 pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
     let mut gpregs = regs::gpregs(t.regs);
     if let Some(area) = &t.rseq {
-        gpregs.ip = rseq::resume_at(t.pid, area, gpregs.ip)?;
+        gpregs.ip = rseq::resume_at(t.tid, area, gpregs.ip)?;
     }
     let stack = t.facts.altstack;
     let (mode, filter) = t.seccomp;
@@ -122,6 +122,32 @@ pub fn process(p: &Process<'_>, sigmask: u64) -> TaskCoreEntry {
         mdwe: p.facts.mdwe.filter(|m| *m != 0),
         ..TaskCoreEntry::default()
     }
+}
+
+/// The image of a main thread that has exited while others go on; `of` is that of one of the others, whose registers it has
+/// for a place that they never get to.
+pub fn dead_leader(of: &CoreEntry, p: &Process<'_>, status: &Status, exit_code: u32) -> CoreEntry {
+    let mut core = of.clone();
+    core.tc = Some(TaskCoreEntry { leader_exit_code: Some(exit_code), ..process(p, 0) });
+    if let Some(info) = &mut core.thread_info {
+        info.clear_tid_addr = 0;
+    }
+    let creds = creds::entry(status, core.thread_core.as_ref().and_then(|t| t.creds.as_ref()).map_or(0, |c| c.secbits));
+    core.thread_core = core.thread_core.map(|t| ThreadCoreEntry {
+        futex_rla: 0,
+        futex_rla_len: 0,
+        blk_sigset: None,
+        sas: None,
+        pdeath_sig: None,
+        signals_p: None,
+        creds: Some(creds),
+        seccomp_mode: None,
+        seccomp_filter: None,
+        comm: Some(status.name.clone()),
+        rseq_entry: None,
+        ..t
+    });
+    core
 }
 
 /// The image of a zombie.
