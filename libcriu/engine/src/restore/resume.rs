@@ -103,7 +103,8 @@ impl Traced {
             let Some(alive) = task.alive() else { continue };
             if let Some(status) = alive.leader_exit {
                 // From here on there are the others only.
-                end_leader(world, *index, threads.remove(0), status)?;
+                let mask = alive.threads.first().map_or(0, |t| signals::restore::mask(&task.core, &t.core, true));
+                end_leader(world, *index, threads.remove(0), status, mask)?;
             }
             remove_restorer(world, *index, task, threads)?;
             if let (Some(leader), Some(_)) = (threads.first(), alive.stopped) {
@@ -189,11 +190,11 @@ fn remove_restorer(world: &World, index: usize, task: &Task, threads: &[Tracee])
 }
 
 /// Lets the main thread exit, as it had in the process that was dumped.
-fn end_leader(world: &World, index: usize, leader: Tracee, status: i32) -> Result<()> {
+fn end_leader(world: &World, index: usize, leader: Tracee, status: i32, mask: u64) -> Result<()> {
     let pid = pid(world, index);
     let start = world.control.slots()[index].region.load(Ordering::SeqCst);
     let instruction = start + region::syscall_offset();
-    leader.exit_at(instruction, status >> 8 & 0xff).map_err(failed(pid, leader.tid, "remote exit"))?;
+    leader.exit_at(instruction, status >> 8 & 0xff, mask).map_err(failed(pid, leader.tid, "remote exit"))?;
     let until = Instant::now() + EXITS_WITHIN;
     let is_dead = || ProcDir::open(pid).and_then(|d| d.stat()).map(|s| s.state == b'Z');
     while !is_dead().map_err(failed(pid, leader.tid, "reading /proc/PID/stat"))? {

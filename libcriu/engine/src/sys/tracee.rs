@@ -171,11 +171,11 @@ impl Tracee {
     }
 
     /// Makes the stopped thread exit by the `syscall` instruction at `instruction`, and lets it go when it is past its last
-    /// instruction.
+    /// instruction, with the signal mask `mask`.
     ///
     /// # References
     /// ptrace(2), PTRACE_O_TRACEEXIT.
-    pub fn exit_at(self, instruction: u64, status: i32) -> io::Result<()> {
+    pub fn exit_at(self, instruction: u64, status: i32, mask: u64) -> io::Result<()> {
         let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACEEXIT | SUSPEND_SECCOMP;
         // Without the right to suspend filters there are none.
         request(libc::PTRACE_SETOPTIONS, self.tid, 0, options as usize)
@@ -187,6 +187,8 @@ impl Tracee {
         while self.wait()? >> 16 != libc::PTRACE_EVENT_EXIT {
             request(libc::PTRACE_CONT, self.tid, 0, 0)?;
         }
+        // Not before: it must not take a signal that waits for the process.
+        self.set_signal_mask(mask)?;
         self.detach()
     }
 

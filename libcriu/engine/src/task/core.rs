@@ -128,7 +128,7 @@ pub fn process(p: &Process<'_>, sigmask: u64) -> TaskCoreEntry {
 /// for a place that they never get to.
 pub fn dead_leader(of: &CoreEntry, p: &Process<'_>, status: &Status, exit_code: u32) -> CoreEntry {
     let mut core = of.clone();
-    core.tc = Some(TaskCoreEntry { leader_exit_code: Some(exit_code), ..process(p, 0) });
+    core.tc = Some(TaskCoreEntry { leader_exit_code: Some(exit_code), ..process(p, status.sig_blocked) });
     if let Some(info) = &mut core.thread_info {
         info.clear_tid_addr = 0;
     }
