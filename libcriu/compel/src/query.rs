@@ -51,6 +51,9 @@ pub struct ProcessFacts {
     pub memory_merge: Option<bool>,
     /// MEMBARRIER_CMD_GET_REGISTRATIONS.
     pub membarrier: Option<u32>,
+    /// Memory protection keys that are allocated: bit n for the key n. Key 0, which always is, is left out, as is the one that the
+    /// kernel keeps for areas that can only be executed.
+    pub protection_keys: u16,
 }
 
 /// sigaltstack of a thread; that it is running on it at the moment is not a flag here.
@@ -98,6 +101,9 @@ const PR_GET_MEMORY_MERGE: u64 = 68;
 const ARCH_GET_CPUID: u64 = 0x1011;
 const MEMBARRIER_CMD_GET_REGISTRATIONS: u64 = 1 << 9;
 const SS_ONSTACK: u32 = 1;
+const PROTECTION_KEYS: u64 = 16;
+/// In the kernel's half, so nothing of the task can be there. pkey_mprotect looks at the key first.
+const NOWHERE: u64 = 0xffff_8000_0000_0000;
 
 fn call(nr: i64, args: &[u64]) -> Call {
     let mut all = [0; 6];
@@ -176,6 +182,8 @@ impl Infected {
         calls.push(prctl(PR_GET_MDWE, 0));
         calls.push(prctl(PR_GET_MEMORY_MERGE, 0));
         calls.push(call(libc::SYS_membarrier, &[MEMBARRIER_CMD_GET_REGISTRATIONS, 0, 0]));
+        let keys = calls.len();
+        calls.extend((1..PROTECTION_KEYS).map(|key| call(libc::SYS_pkey_mprotect, &[NOWHERE, 4096, 0, key])));
         self.memory().write(scratch, &[0; PROCESS_BYTES])?;
         self.syscalls(&mut calls)?;
         let mut got = [0; PROCESS_BYTES];
@@ -200,6 +208,11 @@ impl Infected {
             mdwe: known(calls[must].ret),
             memory_merge: known(calls[must + 1].ret).map(|v| v != 0),
             membarrier: known(calls[must + 2].ret),
+            // An allocated key finds no memory, any other is invalid.
+            protection_keys: (1..)
+                .zip(&calls[keys..])
+                .filter(|(_, done)| done.ret == -i64::from(libc::ENOMEM))
+                .fold(0, |keys, (key, _)| keys | 1 << key),
         })
     }
 

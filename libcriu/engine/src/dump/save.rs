@@ -180,7 +180,12 @@ impl Saver {
         let begin = Instant::now();
         let failed = |call: &'static str| move |e: std::io::Error| Error::os(Phase::Save, "memory", call, e).pid(pid);
         let p = &told.process;
-        let facts = Facts { brk: p.brk, dumpable: p.dumpable, thp_disabled: p.thp_disable != 0 };
+        let facts = Facts {
+            brk: p.brk,
+            dumpable: p.dumpable,
+            thp_disabled: p.thp_disable != 0,
+            protection_keys: p.protection_keys,
+        };
         self.images.write_one(Kind::Mm, pid as u64, &living.mm.entry(facts)).map_err(image)?;
         let runs = match told.runs.take() {
             Some(runs) => runs,

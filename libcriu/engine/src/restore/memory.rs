@@ -15,7 +15,7 @@ use crate::mem::pages::restore::{Placed, Run};
 use crate::mem::vma::placement::{Space, own_mappings};
 use crate::mem::vma::restore::{Area, Backing};
 use crate::mem::vma::{ADVICE, PAGE_BYTES};
-use crate::sys::mapping::{Mapped, Source, unmap_inherited};
+use crate::sys::mapping::{Mapped, Source, allocate_key, free_key, unmap_inherited};
 
 const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
@@ -118,9 +118,15 @@ impl Memory {
 
     /// After the children were forked: protections, advice, locks, guards.
     pub fn settle(&mut self, alive: &Alive) -> Result<()> {
+        let keys = Keys::allocate(alive)?;
         for (area, place) in alive.layout.areas.iter().zip(&mut self.placed) {
             for (_, advice) in ADVICE.iter().filter(|(_, a)| area.advice >> a & 1 == 1) {
                 place.mapped.advise(*advice).map_err(failed(area, "madvise"))?;
+            }
+            if area.protection_key != 0 {
+                let protected = place.mapped.protect_by_key(area.prot, area.protection_key);
+                protected.map_err(failed(area, "pkey_mprotect"))?;
+                place.prot = area.prot;
             }
             if place.prot != area.prot {
                 place.mapped.protect(area.prot).map_err(failed(area, "mprotect"))?;
@@ -133,7 +139,7 @@ impl Memory {
         for guard in &alive.layout.guards {
             self.guard(alive, guard.start, guard.end)?;
         }
-        Ok(())
+        keys.keep()
     }
 
     /// A guard region may reach over several areas.
@@ -148,6 +154,41 @@ impl Memory {
             let at = start - area.start + place.mapped.start();
             place.mapped.advise_part(at, stop - start, MADV_GUARD_INSTALL).map_err(failed(area, "madvise"))?;
             start = stop;
+        }
+        Ok(())
+    }
+}
+
+/// Memory protection keys while areas get theirs: an area can have one that its process has given back since.
+struct Keys {
+    surplus: Vec<u32>,
+}
+
+impl Keys {
+    /// The kernel hands them out in order, so all up to the last that is wanted are taken.
+    fn allocate(alive: &Alive) -> Result<Keys> {
+        let allocated = alive.mm.protection_keys();
+        let used = alive.layout.areas.iter().fold(0, |keys, a| keys | 1_u32 << a.protection_key) & !1;
+        let wanted = allocated & 0xfffe | used;
+        let mut surplus = Vec::new();
+        for key in 1..(32 - wanted.leading_zeros()).max(1) {
+            let error = |cause: String| Error::new(Phase::Memory, format!("memory protection key {key}"), cause);
+            match allocate_key() {
+                Ok(got) if got == key => {}
+                Ok(got) => return Err(error(format!("the kernel gave the key {got}"))),
+                Err(e) => return Err(error(format!("pkey_alloc: {e}")).hint("it takes a CPU with protection keys")),
+            }
+            if allocated >> key & 1 == 0 {
+                surplus.push(key);
+            }
+        }
+        Ok(Keys { surplus })
+    }
+
+    fn keep(self) -> Result<()> {
+        for key in self.surplus {
+            let object = || format!("memory protection key {key}");
+            free_key(key).map_err(|e| Error::os(Phase::Memory, object(), "pkey_free", e))?;
         }
         Ok(())
     }

@@ -148,6 +148,15 @@ impl Mapped {
         check(unsafe { libc::mprotect(self.start as *mut libc::c_void, self.len as usize, prot) }.into()).map(drop)
     }
 
+    /// As `protect`, with a memory protection key that is allocated.
+    ///
+    /// # References
+    /// pkey_mprotect(2) (Linux 4.9).
+    pub fn protect_by_key(&self, prot: i32, key: u32) -> io::Result<()> {
+        // SAFETY: the mapping is this process's own and no Rust reference points into it.
+        check(unsafe { libc::syscall(libc::SYS_pkey_mprotect, self.start, self.len, prot, key) }).map(drop)
+    }
+
     /// # References
     /// madvise(2). `advice` must not be one that discards what others hold.
     pub fn advise(&self, advice: i32) -> io::Result<()> {
@@ -195,6 +204,27 @@ impl Mapped {
 fn advise(address: u64, len: u64, advice: i32) -> io::Result<()> {
     // SAFETY: callers pass ranges of a `Mapped`, to which no Rust reference points.
     check(unsafe { libc::madvise(address as *mut libc::c_void, len as usize, advice) }.into()).map(drop)
+}
+
+/// Allocates the next protection key, with every access allowed to this thread.
+///
+/// # Errors
+/// ENOSPC: there are no more, or the CPU has none.
+///
+/// # References
+/// pkey_alloc(2) (Linux 4.9).
+pub fn allocate_key() -> io::Result<u32> {
+    // SAFETY: integers only.
+    check(unsafe { libc::syscall(libc::SYS_pkey_alloc, 0, 0) }).map(|key| key as u32)
+}
+
+/// Gives a protection key back.
+///
+/// # References
+/// pkey_free(2).
+pub fn free_key(key: u32) -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::syscall(libc::SYS_pkey_free, key) }).map(drop)
 }
 
 /// Unmaps a range that belongs to the restored layout of the parent and is not wanted in this task.

@@ -47,6 +47,8 @@ pub struct Facts {
     pub brk: u64,
     pub dumpable: i32,
     pub thp_disabled: bool,
+    /// Bit n: the key n is allocated.
+    pub protection_keys: u16,
 }
 
 impl Collector {
@@ -178,10 +180,30 @@ impl Collected {
             mm_env_end: s.env_end,
             exe_file_id: self.exe,
             mm_saved_auxv: self.auxv.clone(),
-            vmas: self.vmas.clone(),
+            vmas: self.vmas.iter().map(|v| without_kernels_key(v, facts.protection_keys)).collect(),
             dumpable: Some(facts.dumpable),
             aios: Vec::new(),
             thp_disabled: Some(facts.thp_disabled),
+            protection_keys: (facts.protection_keys != 0).then_some(facts.protection_keys.into()),
         }
+    }
+}
+
+/// The kernel gives an area that can only be executed a key of its own choice, and will do so again.
+fn without_kernels_key(v: &VmaEntry, allocated: u16) -> VmaEntry {
+    let is_kernels = |key: u32| v.prot == libc::PROT_EXEC as u32 && allocated >> (key & 15) & 1 == 0;
+    VmaEntry { protection_key: v.protection_key.filter(|key| !is_kernels(*key)), ..*v }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_areas() {
+        let area = |prot, key| VmaEntry { prot, protection_key: Some(key), ..VmaEntry::default() };
+        assert_eq!(without_kernels_key(&area(4, 3), 1 << 2).protection_key, None);
+        assert_eq!(without_kernels_key(&area(4, 3), 1 << 3).protection_key, Some(3));
+        assert_eq!(without_kernels_key(&area(1, 3), 0).protection_key, Some(3));
     }
 }

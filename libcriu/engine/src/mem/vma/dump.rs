@@ -54,10 +54,6 @@ pub fn classify(area: &Area, shmem_dev: (u32, u32)) -> Classified {
     if let Some((_, why)) = REFUSED_FLAGS.iter().find(|(flag, _)| area.has(flag)) {
         return Err((why, ""));
     }
-    let execute_only = area.prot == libc::PROT_EXEC as u32;
-    if area.protection_key != 0 && !execute_only {
-        return Err(("memory protection keys cannot be saved", ""));
-    }
     if area.inode == 0 && !area.shared {
         return Ok(AreaKind::PrivateAnonymous);
     }
@@ -153,6 +149,7 @@ fn attributes(area: &Area, v: &mut VmaEntry) {
             v.flags |= bit;
         }
     }
+    v.protection_key = (area.protection_key != 0).then_some(area.protection_key);
     if area.has(b"lf") {
         v.lock_on_fault = Some(true);
     }

@@ -43,6 +43,8 @@ pub struct Area {
     pub advice: u64,
     pub locked: bool,
     pub lock_on_fault: bool,
+    /// 0 is the one that all memory has at first.
+    pub protection_key: u32,
 }
 
 impl Area {
@@ -89,6 +91,9 @@ pub struct Layout {
     /// Areas of kinds that are not restored, by start and name.
     pub unsupported: Vec<(u64, &'static str)>,
 }
+
+/// How many protection keys there are.
+const PROTECTION_KEYS: u32 = 16;
 
 const UNSUPPORTED: &[(u32, &str)] = &[
     (status::SOCKET, "the ring of a packet socket"),
@@ -199,6 +204,9 @@ fn area(v: &VmaEntry, range: &Range<u64>) -> Result<Area, String> {
     if v.prot as i32 & !allowed_prot != 0 {
         return bad(&format!("protection {:#x} is unknown", v.prot));
     }
+    if v.protection_key() >= PROTECTION_KEYS {
+        return bad(&format!("there is no protection key {}", v.protection_key()));
+    }
     let advice = v.madv.unwrap_or(0);
     let known_advice = super::ADVICE.iter().fold(0, |bits, (_, a)| bits | 1_u64 << a);
     if advice & !known_advice != 0 {
@@ -231,6 +239,7 @@ fn area(v: &VmaEntry, range: &Range<u64>) -> Result<Area, String> {
         advice,
         locked: flags & libc::MAP_LOCKED != 0,
         lock_on_fault: v.lock_on_fault(),
+        protection_key: v.protection_key(),
     })
 }
 
