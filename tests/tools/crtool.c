@@ -24,6 +24,7 @@ static void set_switch(criu_opts *o, const char *name) {
   else if (!strcmp(name, "--ext-unix-sk")) criu_local_set_ext_unix_sk(o, true);
   else if (!strcmp(name, "--file-locks")) criu_local_set_file_locks(o, true);
   else if (!strcmp(name, "--link-remap")) criu_local_set_link_remap(o, true);
+  else if (!strcmp(name, "--tcp-close")) criu_local_set_tcp_close(o, true);
   else if (!strcmp(name, "--tcp-established")) criu_local_set_tcp_established(o, true);
   else {
     fprintf(stderr, "crtool: unknown option %s\n", name);

@@ -141,7 +141,7 @@ fn own(path: &Path, perms: &FilePermsEntry) -> io::Result<()> {
     Ok(())
 }
 
-/// Binds to a name of which nobody will find the file.
+/// Binds to a name whose file is removed at once, as it was for the socket that is restored.
 pub(super) fn bind_unseen(name: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
     if name.first().is_none_or(|&b| b == 0) {
         return unix::bind(fd, name);
@@ -149,7 +149,12 @@ pub(super) fn bind_unseen(name: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;
     let root = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    apart(|| bind_below(name, root.as_fd(), fd))
+    apart(|| {
+        bind_below(name, root.as_fd(), fd)?;
+        // A sender's name has its final zero with it.
+        let path = name.split(|&b| b == 0).next().unwrap_or_default();
+        Ok(unlinkat(CWD, OsStr::from_bytes(path), AtFlags::empty())?)
+    })
 }
 
 /// Binds in a directory beside `place` and moves the file there: nothing but a move within one directory's file system
