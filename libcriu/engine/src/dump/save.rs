@@ -66,8 +66,11 @@ impl Informed {
         let mut stopped =
             Stopped { since, seized: tasks.into_iter().filter_map(|t| t.task.living).map(|l| l.seized).collect() };
         if !saver.deferred.is_empty() {
+            // Connections of tasks that go on have to be free before.
+            let connections = files.released(false);
             files.close();
             saver.stats.frozen_us = stopped.release(Resume::AsBefore)?;
+            connections?;
             saver.deferred_pages(operator)?;
         }
         if let Some(shelter) = shelter {
