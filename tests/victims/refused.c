@@ -1,5 +1,5 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet timens
+// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet timens mlockall
 // Refused.mptcp: internet socket & protocol
 // Refused.pidfd: pidfd & outside
 // Refused.traced: traced | ptrace
@@ -21,6 +21,7 @@
 // Refused.secretmem: secret
 // Refused.netlink: netlink
 // Refused.packet: packet
+// Refused.mlockall: MCL_FUTURE & munlockall
 #include "victim.h"
 #include <linux/bpf.h>
 #include <linux/io_uring.h>
@@ -132,6 +133,7 @@ static void victim(void) {
   } else if (is("secretmem")) {
     need((fd = syscall(SYS_memfd_secret, 0)) >= 0, "memfd_secret");
   } else if (is("netlink")) fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
+  else if (is("mlockall")) need(mlockall(MCL_FUTURE) == 0, "mlockall");
   else if (is("packet")) need((fd = socket(AF_PACKET, SOCK_RAW, 0)) >= 0, "socket(AF_PACKET)");
   ready_and_wait();
   if (fd >= 0) CHECK(fcntl(fd, F_GETFL) >= 0);

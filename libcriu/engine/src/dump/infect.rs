@@ -32,6 +32,8 @@ pub(super) struct Told {
     /// Bytes of each thread's extended state.
     pub xstate: Vec<Vec<u8>>,
     has_ldt: bool,
+    /// What it maps from now on is locked (mlockall with MCL_FUTURE).
+    locks_future: bool,
     /// Pages to keep, when they have been looked for already.
     pub runs: Option<Vec<Run>>,
     /// Where they are read from when the task runs on.
@@ -129,7 +131,10 @@ fn infected(
 ) -> criu_compel::Result<(Told, SeizedTask)> {
     let xstate = (0..seized.threads().len()).map(|at| seized.xstate(at)).collect::<criu_compel::Result<_>>()?;
     let ids: Vec<i32> = timers.iter().map(|t| t.id as i32).collect();
+    let locked = locked_kb(pid);
     let mut infected = seized.infect()?;
+    // The parasite's area is a new mapping like any other.
+    let locks_future = locked_kb(pid) > locked;
     let (process, threads) = infected.query(&ids)?;
     let has_ldt = has_ldt(&mut infected)?;
     let snapshot = match runs.as_deref().filter(|r| snapshot::is_worthwhile(r)) {
@@ -137,7 +142,14 @@ fn infected(
         None => None,
     };
     // The copy, if there is one, is ended when the task runs again.
-    Ok((Told { process, threads, xstate, has_ldt, runs, snapshot }, infected.cure()?))
+    Ok((Told { process, threads, xstate, has_ldt, locks_future, runs, snapshot }, infected.cure()?))
+}
+
+/// Locked memory in KiB; 0 when it cannot be read.
+fn locked_kb(pid: i32) -> u64 {
+    let status = crate::proc::ProcDir::open(pid).and_then(|dir| dir.text("status")).unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmLck:"));
+    line.and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
 /// Does the process have a local descriptor table?
@@ -154,6 +166,10 @@ fn unsupported(pid: i32, told: &Told, is_strict: impl Fn(i32) -> bool, blockers:
     if told.has_ldt {
         let cause = "it has a local descriptor table (modify_ldt); this cannot be saved";
         blockers.push(Blocker::new(pid, "memory", cause));
+    }
+    if told.locks_future {
+        let cause = "what it maps from now on is locked (mlockall with MCL_FUTURE); this cannot be saved yet";
+        blockers.push(Blocker::new(pid, "memory", cause).hint("call munlockall before the dump"));
     }
     if told.process.memory_merge == Some(true) {
         blockers.push(Blocker::new(

@@ -5,8 +5,9 @@
 //! the same of it.
 //!
 //! Events that are in the queue at the dump are lost, as with CRIU, and the log says how many bytes: nothing puts an
-//! event into a queue. What the restore itself does to watched files is taken out of the queues before the tasks go on.
-//! Watch descriptors have their numbers again.
+//! event into a queue. What has come into a queue while its watches were made is taken out
+//! again; what tasks of the same restore do to watched files after that, such as opening them, their watcher sees. Watch
+//! descriptors have their numbers again.
 //!
 //! Limits, refused by name: an inode whose name is gone; groups for permission events (the dump itself would wait for the
 //! stopped listener); marks of mount namespaces; watch descriptors beyond `MAX_WD`.
