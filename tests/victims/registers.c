@@ -1,6 +1,5 @@
 // What: register state held in a loop that never leaves user space: general, flags, x87, SSE, AVX, AVX-512, MXCSR, PKRU.
 // Variants: general x87 sse mxcsr avx avx512 pkru
-// Refused.pkru: protection key
 #include "victim.h"
 #include <immintrin.h>
 static volatile int stop;
