@@ -110,6 +110,14 @@ pub(crate) fn target(setup: impl FnOnce(), check: impl FnOnce()) -> Target {
     if rustix::io::read(&ready, &mut byte).unwrap() == 0 {
         panic!("the setup failed: {:?}", child.finish());
     }
+    // It is closing that descriptor just now: nothing may change while descriptors are looked at.
+    let told = format!("/proc/{}/fd/902", child.pid);
+    for _ in 0..2000 {
+        if std::fs::symlink_metadata(&told).is_err() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
     Target { child, go }
 }
 
