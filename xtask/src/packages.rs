@@ -1,5 +1,6 @@
 //! What tests and demo need from the system, installed by apt-get when it is missing.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use criu_tests::build::find_command;
@@ -23,6 +24,9 @@ pub const TESTS: &[Need] = &[
     ("node", "nodejs"),
     ("java", "default-jre-headless"),
     ("javac", "default-jdk-headless"),
+    ("redis-server", "redis-server"),
+    ("memcached", "memcached"),
+    ("nginx", "nginx-light"),
 ];
 
 /// Headers that no command stands for.
@@ -48,9 +52,37 @@ pub fn install(needs: &[Need]) {
     if let Err(e) = apt(&["-qq", "update"]) {
         println!("  {e}");
     }
+    let idle = NoServices::begin();
     for package in wanted {
         if let Err(e) = apt(&["-qq", "-y", "--no-install-recommends", "install", package]) {
             println!("  {package} could not be installed: {e}");
+        }
+    }
+    drop(idle);
+}
+
+/// Packages of servers do not start them while this lives. A machine's own rule stays.
+struct NoServices {
+    made: bool,
+}
+
+const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl NoServices {
+    fn begin() -> NoServices {
+        let there = std::path::Path::new(SERVICE_POLICY).exists();
+        let rule = || {
+            std::fs::write(SERVICE_POLICY, "#!/bin/sh\nexit 101\n")?;
+            std::fs::set_permissions(SERVICE_POLICY, std::fs::Permissions::from_mode(0o755))
+        };
+        NoServices { made: !there && rule().is_ok() }
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.made {
+            let _ = std::fs::remove_file(SERVICE_POLICY);
         }
     }
 }
