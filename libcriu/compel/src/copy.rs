@@ -58,9 +58,7 @@ impl Infected {
         }
         made
     }
-}
 
-impl Infected {
     /// Takes an ended copy out of the table of processes.
     fn forget(&mut self, copy: i32) -> Result<()> {
         let flags = (libc::__WALL | libc::WNOHANG) as u64;

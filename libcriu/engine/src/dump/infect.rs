@@ -12,7 +12,7 @@ use crate::file::DumpFiles;
 use crate::ipc::DumpIpc;
 use crate::mem::pages::{Run, private_runs};
 use crate::options::Options;
-use crate::proc::PosixTimer;
+use crate::proc::{PosixTimer, ProcDir};
 use crate::progress::Operator;
 use crate::task::seccomp::mode;
 
@@ -70,7 +70,7 @@ impl Collected {
                 None => None,
                 Some(living) => {
                     let runs = if snapshots { Some(pages_of(&task, &living)?) } else { None };
-                    let (living, told) = ask(task.item.pid, living, runs)?;
+                    let (living, told) = ask(task.item.pid, &task.dir, living, runs)?;
                     let strict = |tid| living.threads.iter().any(|t| t.tid == tid && t.seccomp.mode == mode::STRICT);
                     unsupported(task.item.pid, &told, strict, &mut blockers);
                     task.living = Some(living);
@@ -113,28 +113,29 @@ fn pages_of(task: &CollectedTask, living: &Living) -> Result<Vec<Run>> {
 }
 
 /// With `runs`, its pages to keep, a snapshot is taken if that pays.
-fn ask(pid: i32, living: Living, runs: Option<Vec<Run>>) -> Result<(Living, Told)> {
+fn ask(pid: i32, dir: &ProcDir, living: Living, runs: Option<Vec<Run>>) -> Result<(Living, Told)> {
     let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
     let Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, dead_leader } = living;
     // The copy would have to be made by a thread that is no leader.
     let runs = runs.filter(|_| dead_leader.is_none());
-    let (told, seized) = infected(seized, pid, &timers, &mm.vmas, runs).map_err(failed)?;
+    let (told, seized) = infected(seized, pid, dir, &timers, &mm.vmas, runs).map_err(failed)?;
     Ok((Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, dead_leader }, told))
 }
 
 fn infected(
     seized: SeizedTask,
     pid: i32,
+    dir: &ProcDir,
     timers: &[PosixTimer],
     vmas: &[VmaEntry],
     runs: Option<Vec<Run>>,
 ) -> criu_compel::Result<(Told, SeizedTask)> {
     let xstate = (0..seized.threads().len()).map(|at| seized.xstate(at)).collect::<criu_compel::Result<_>>()?;
     let ids: Vec<i32> = timers.iter().map(|t| t.id as i32).collect();
-    let locked = locked_kb(pid);
+    let locked = locked_kb(dir);
     let mut infected = seized.infect()?;
     // The parasite's area is a new mapping like any other.
-    let locks_future = locked_kb(pid) > locked;
+    let locks_future = locked_kb(dir) > locked;
     let (process, threads) = infected.query(&ids)?;
     let has_ldt = has_ldt(&mut infected)?;
     let snapshot = match runs.as_deref().filter(|r| snapshot::is_worthwhile(r)) {
@@ -146,8 +147,8 @@ fn infected(
 }
 
 /// Locked memory in KiB; 0 when it cannot be read.
-fn locked_kb(pid: i32) -> u64 {
-    let status = crate::proc::ProcDir::open(pid).and_then(|dir| dir.text("status")).unwrap_or_default();
+fn locked_kb(dir: &ProcDir) -> u64 {
+    let status = dir.text("status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmLck:"));
     line.and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
