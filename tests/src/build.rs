@@ -28,7 +28,8 @@ pub fn command_line(subject: &Subject, layout: &Layout) -> Vec<String> {
         Some("py") => vec![python(), source],
         Some("sh") => vec!["/bin/sh".into(), source],
         Some("js") => vec!["node".into(), source],
-        Some("java") => vec!["java".into(), "-cp".into(), built, subject.stem()],
+        // A JVM that starts removes the performance data of those it finds dead, a dumped one's too, which has the file mapped.
+        Some("java") => vec!["java".into(), "-XX:+PerfDisableSharedMem".into(), "-cp".into(), built, subject.stem()],
         _ => vec![built],
     }
 }

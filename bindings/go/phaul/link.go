@@ -197,7 +197,12 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, opts *rpc.CriuOpts) (
 		case "stop-iter":
 			err = s.StopIter()
 		case "file":
-			err = s.receiveFile(reader, m)
+			content := &io.LimitedReader{R: reader, N: m.Size}
+			if err = s.receiveFile(content, m); err != nil && content.N > 0 {
+				// The other side reads the answer when it has written everything.
+				_, drained := io.Copy(io.Discard, content)
+				err = errors.Join(err, drained)
+			}
 		case "restore":
 			return s.restore(ctx, conn, reader, opts)
 		default:

@@ -67,16 +67,14 @@ pub fn session_blockers(items: &[Item], shell_job: bool, exists: impl Fn(i32) ->
             if in_tree(id) || shell_job && is_roots(id) {
                 continue;
             }
-            let object = format!("{what} {id}");
-            if id == 0 {
-                blockers.push(Blocker::new(i.pid, object, "its leader is outside the pid namespace"));
-            } else if exists(id) || id == root.sid {
-                let outside = Blocker::new(i.pid, object, "its leader is outside the tree");
-                blockers.push(if is_roots(id) { outside.hint("allow it with --shell-job") } else { outside });
-            } else {
+            let outside = match id {
+                0 => "its leader is outside the pid namespace",
+                _ if exists(id) || id == root.sid => "its leader is outside the tree",
                 // A leader that is gone can be stood in for.
-                continue;
-            }
+                _ => continue,
+            };
+            let outside = Blocker::new(i.pid, format!("{what} {id}"), outside);
+            blockers.push(if is_roots(id) { outside.hint("allow it with --shell-job") } else { outside });
             // One complaint about a task is enough: the second has the same remedy.
             break;
         }
@@ -105,6 +103,11 @@ mod tests {
         assert_eq!(b.len(), 2);
         assert_eq!(b[0].hint, "allow it with --shell-job");
         assert!(refused(&job, true).is_empty());
+        // The same seen from a pid namespace below the leader's.
+        let entered = [item(10, 1, 0, 0), item(11, 10, 0, 0)];
+        assert!(refused(&entered, false).iter().all(|b| b.hint == "allow it with --shell-job"));
+        assert!(refused(&entered, true).is_empty());
+        assert_eq!(refused(&[item(10, 1, 10, 10), item(11, 10, 0, 0)], true).len(), 1);
         // A child that went into a session outside: --shell-job is about the root's alone.
         let stranger = [item(10, 1, 10, 10), item(11, 10, 99, 99)];
         assert_eq!(refused(&stranger, true).len(), 1);

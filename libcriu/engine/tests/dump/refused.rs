@@ -115,7 +115,8 @@ fn cancelled_at_every_point_and_refused_by_callbacks() {
         assert_eq!(e.object, stage.name());
     }
     let mut cancelled = 0;
-    for looks in 0..20 {
+    // How often it looks depends on how long it has to wait for the target.
+    for looks in 0..1000 {
         let c = Checkpoint::new();
         let mut options = kill(&c);
         options.msg.leave_running = Some(true);
@@ -126,7 +127,7 @@ fn cancelled_at_every_point_and_refused_by_callbacks() {
         assert!(!c.names().contains(&"inventory.img".to_owned()));
         cancelled += 1;
     }
-    assert!((4..20).contains(&cancelled), "{cancelled} looks");
+    assert!((4..1000).contains(&cancelled), "{cancelled} looks");
     assert!(v.checks_itself());
 }
 
