@@ -1,6 +1,6 @@
 // What: netlink sockets: a port and groups of one's own, options, connected to another socket; it asks the kernel and is
 // answered, and hears of events.
-// Variants: route connected fresh
+// Variants: route connected fresh audit
 #include "victim.h"
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -13,6 +13,20 @@ static int made(int protocol, unsigned port, unsigned groups) {
 }
 static void victim(void) {
   unsigned port = 0x50000000u + getpid();
+  if (is("audit")) {
+    // As programs hold it that only send their records.
+    struct sockaddr_nl own;
+    socklen_t len = sizeof own;
+    int audit = made(NETLINK_AUDIT, port, 0);
+    ready_and_wait();
+    CHECK(getsockname(audit, (void *)&own, &len) == 0 && own.nl_pid == port);
+    // Answered by the kernel: with the records' status, or that this is not allowed here.
+    struct nlmsghdr status = {sizeof status, 1000, NLM_F_REQUEST, 1, 0};
+    char answer[1024];
+    if (send(audit, &status, sizeof status, 0) == -1) CHECK(errno == ECONNREFUSED);
+    else CHECK(recv(audit, answer, sizeof answer, 0) >= (ssize_t)sizeof status);
+    return;
+  }
   struct sockaddr_nl a;
   socklen_t n = sizeof a;
   int fd = made(is("connected") ? NETLINK_USERSOCK : NETLINK_ROUTE, is("fresh") ? 0 : port, is("route") ? RTMGRP_LINK | RTMGRP_NEIGH : 0);

@@ -215,8 +215,9 @@ impl Collector<'_> {
         let cwd = self.files.collect_link(&task, Link::Cwd, self.blockers)?.unwrap_or(0);
         let root = self.files.collect_link(&task, Link::Root, self.blockers)?.unwrap_or(0);
         let timers = posix_timers(dir).map_err(failed("reading /proc/PID/timers"))?;
+        let tids: Vec<i32> = seized.threads().iter().map(|t| t.tid).collect();
         for t in &timers {
-            if let Some(cause) = timers::unsupported_clock(t, seized.threads().len()) {
+            if let Some(cause) = timers::unsupported_clock(t, pid, &tids) {
                 self.blockers.push(Blocker::new(pid, format!("POSIX timer {} (clock {})", t.id, t.clock), cause));
             }
         }

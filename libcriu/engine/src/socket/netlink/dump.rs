@@ -8,7 +8,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, getpeername, getsockname, socket_with};
 
-use super::{LIST_MEMBERSHIPS, PROTOCOLS, SOL_NETLINK, SWITCHES, state};
+use super::{LIST_MEMBERSHIPS, PROTOCOLS, SOL_NETLINK, SWITCHES, audit, state};
 use crate::error::Result;
 use crate::file::{Collected, DumpKind, FileId, Seen, Unsaved};
 use crate::namespace::Namespace;
@@ -39,6 +39,12 @@ impl DumpKind for NetlinkSockets {
             let cause =
                 format!("a netlink socket of protocol {protocol}, for which the kernel may keep more than it tells");
             return Err(Unsaved::because(cause).hint("close it before the dump"));
+        }
+        if protocol == libc::NETLINK_AUDIT {
+            let daemon = audit::daemon().map_err(|e| Unsaved::os(seen, "asking for the audit daemon", e))?;
+            if daemon == Some(seen.task.vpid) {
+                return Err(Unsaved::because("the audit daemon's socket: the kernel would not know a restored one"));
+            }
         }
         nothing_waits(seen)?;
         let opts = match options::read(fd).map_err(asked)? {

@@ -1,8 +1,10 @@
 //! Netlink sockets: bound or not, with their groups, connected to a port, with the options of SOL_NETLINK.
 //!
 //! Limits, refused by name: messages or errors that wait to be read; protocols for which the kernel keeps something under a
-//! socket's port that nobody can ask for (netfilter queues and tables, audit, connector and others).
+//! socket's port that nobody can ask for (netfilter queues and tables, connector and others); the
+//! audit daemon's own.
 
+mod audit;
 mod dump;
 mod restore;
 #[cfg(test)]
@@ -36,12 +38,13 @@ mod state {
 const MAX_GROUP_WORDS: usize = 64;
 
 /// Protocols that keep nothing for a socket but its port and groups, by their names.
-const PROTOCOLS: [(i32, &str); 8] = [
+const PROTOCOLS: [(i32, &str); 9] = [
     (libc::NETLINK_ROUTE, "route"),
     (libc::NETLINK_USERSOCK, "usersock"),
     (libc::NETLINK_SOCK_DIAG, "sock_diag"),
     (libc::NETLINK_XFRM, "xfrm"),
     (libc::NETLINK_SELINUX, "selinux"),
+    (libc::NETLINK_AUDIT, "audit"),
     (libc::NETLINK_FIB_LOOKUP, "fib_lookup"),
     (libc::NETLINK_KOBJECT_UEVENT, "kobject_uevent"),
     (libc::NETLINK_GENERIC, "generic"),
