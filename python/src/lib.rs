@@ -4,6 +4,7 @@
 // One error a minute is a lot: its size does not matter, its fields do.
 #![allow(clippy::result_large_err)]
 
+mod build;
 mod callbacks;
 mod error;
 mod image;

@@ -70,6 +70,18 @@ def test_damaged_images_say_file_and_offset(golden, tmp_path):
         images.loads(b"")
 
 
+def test_fields_in_no_order():
+    ids = bytes(byte for n in range(1, 9) for byte in (n << 3, n))
+    body = bytes([104, 5, 72, 1]) + ids + bytes([80, 2, 88, 3, 96, 4, 72, 6])  # secbits first, cap_inh scattered
+    magic = struct.pack("<II", images.magic.IMG_COMMON_MAGIC, images.magic.by_name["CREDS"])
+    (entry,) = images.loads(magic + struct.pack("<I", len(body)) + body)["entries"]
+    assert list(entry)[:3] == ["uid", "gid", "euid"] and list(entry)[-1] == "secbits"
+    assert entry["cap_inh"] == [1, 6] and entry["secbits"] == 5
+    twice = body + bytes([8, 1])
+    with pytest.raises(images.ImageError, match="uid is given twice"):
+        images.loads(magic + struct.pack("<I", len(twice)) + twice)
+
+
 def test_objects_that_are_no_images(golden):
     image = images.loads(next(golden.glob("files/pstree.img")).read_bytes())
     for change, said in [

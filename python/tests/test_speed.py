@@ -2,9 +2,14 @@
 
 import base64
 import json
+import os
 import struct
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import protobuf_decoder
 import pure_decoder
 
 from pycriu import _native, images
@@ -41,9 +46,24 @@ def image_set(golden):
         yield data[:8] + data[8:] * times, (message, message)
 
 
-def test_decoding_is_twenty_times_as_fast(golden, tmp_path):
-    """`crit decode` against decoding and json.dump: the same bytes. Objects cost Python's own time to make, on either
-    side, so that images.loads gains less."""
+def test_loads_is_twenty_times_as_fast_as_protobuf_in_python(golden, tmp_path):
+    """What `pip install protobuf` falls back to where it has no compiled part, and pycriu's way to dicts above it."""
+    arguments = []
+    for i, (data, messages) in enumerate(image_set(golden)):
+        image = tmp_path / f"{i}.img"
+        image.write_bytes(data)
+        arguments += [str(image), *(message.lstrip(".") for message in messages)]
+    program = Path(protobuf_decoder.__file__)
+    environment = dict(os.environ, PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION="python")
+    done = subprocess.run([sys.executable, program, *arguments], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    size, slow, fast = (sum(column) for column in zip(*(map(float, line.split()) for line in done.stdout.splitlines())))
+    print(f"{size / 1e6:.1f} MB to objects: protobuf in Python {slow:.2f} s, images.loads {fast:.3f} s, {slow / fast:.0f} times")
+    assert slow / fast >= 20, f"{slow / fast:.1f} times"
+
+
+def test_crit_decode_is_twenty_times_as_fast_as_the_tightest_python(golden, tmp_path):
+    """Against a decoder that does nothing but this: `crit decode`, the same bytes as its objects and json.dump give; and
+    images.loads. Objects cost Python's own time to make, on either side, so that this gains less."""
     size = slow = fast = slow_objects = fast_objects = 0
     for i, (data, messages) in enumerate(image_set(golden)):
         image, text, plain = (tmp_path / f"{i}.{name}" for name in ("img", "json", "plain"))
@@ -65,7 +85,7 @@ def test_decoding_is_twenty_times_as_fast(golden, tmp_path):
     print(f"{size / 1e6:.1f} MB: to JSON {slow:.2f} s and {fast:.3f} s, {slow / fast:.0f} times; "
           f"to objects {slow_objects:.2f} s and {fast_objects:.3f} s, {slow_objects / fast_objects:.0f} times")
     assert slow / fast >= 20, f"{slow / fast:.1f} times"
-    assert slow_objects / fast_objects >= 4, f"{slow_objects / fast_objects:.1f} times"
+    assert slow_objects / fast_objects >= 6, f"{slow_objects / fast_objects:.1f} times"
 
 
 def test_payloads_are_copied_not_searched():

@@ -86,6 +86,7 @@ impl Message {
     }
 
     /// The field of this number.
+    #[inline]
     pub fn field(&'static self, number: u32) -> Option<&'static Field> {
         if number < 128 {
             let at = *self.index.get(number as usize)?;
@@ -105,6 +106,7 @@ impl Type {
     }
 
     /// The wire type of one value.
+    #[inline]
     pub fn wire(self) -> u8 {
         match self {
             Type::String | Type::Bytes | Type::Message(_) => 2,

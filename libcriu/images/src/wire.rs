@@ -38,6 +38,7 @@ impl<'a> Cursor<'a> {
         Cursor { bytes, at: 0, base }
     }
 
+    #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
     }
@@ -48,6 +49,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// What has not been read yet.
+    #[inline(always)]
     pub fn rest(&self) -> &'a [u8] {
         &self.bytes[self.at..]
     }
@@ -56,6 +58,7 @@ impl<'a> Cursor<'a> {
         Fault { offset: self.offset(), reason: reason.into() }
     }
 
+    #[inline]
     pub fn take(&mut self, len: u64) -> Result<&'a [u8]> {
         let left = self.rest();
         match usize::try_from(len).ok().and_then(|n| left.get(..n)) {
@@ -68,6 +71,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next `len` bytes as a cursor of their own.
+    #[inline]
     pub fn part(&mut self, len: u64) -> Result<Cursor<'a>> {
         let base = self.offset();
         Ok(Cursor::new(self.take(len)?, base))
@@ -83,12 +87,16 @@ impl<'a> Cursor<'a> {
         Ok(u64::from(low) | u64::from(self.u32()?) << 32)
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn varint(&mut self) -> Result<u64> {
-        match self.bytes.get(self.at) {
-            Some(&b) if b < 0x80 => {
+        match *self.rest() {
+            [a, ..] if a < 0x80 => {
                 self.at += 1;
-                Ok(u64::from(b))
+                Ok(u64::from(a))
+            }
+            [a, b, ..] if b < 0x80 => {
+                self.at += 2;
+                Ok(u64::from(a & 0x7f) | u64::from(b) << 7)
             }
             _ => self.long_varint(),
         }
@@ -112,7 +120,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The number and wire type of the next field.
-    #[inline]
+    #[inline(always)]
     pub fn tag(&mut self) -> Result<(u32, u8)> {
         let start = *self;
         let tag = self.varint()?;
@@ -122,10 +130,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn raw(&mut self, wire: u8) -> Result<Raw<'a>> {
+        if wire == 0 { Ok(Raw::Varint(self.varint()?)) } else { self.long_raw(wire) }
+    }
+
+    fn long_raw(&mut self, wire: u8) -> Result<Raw<'a>> {
         Ok(match wire {
-            0 => Raw::Varint(self.varint()?),
             1 => Raw::Fixed64(self.u64()?),
             2 => {
                 let len = self.varint()?;
@@ -171,10 +182,7 @@ pub(crate) fn survey(message: &'static Message, body: Cursor<'_>) -> Result<bool
         cursor.raw(wire)?;
         let known = message.field(number);
         if let Some(field) = known {
-            let packed = field.label == Label::Repeated && wire == 2 && field.kind.wire() != 2;
-            if wire != field.kind.wire() && !packed {
-                return Err(start.fault(format!("{}.{} has wire type {wire}", message.name, field.name)));
-            }
+            fits(message, field, wire, &start)?;
             if number == last && field.label != Label::Repeated {
                 return Err(twice(message, field, &start));
             }
@@ -192,7 +200,17 @@ pub(crate) fn survey(message: &'static Message, body: Cursor<'_>) -> Result<bool
     Ok(in_order)
 }
 
-fn twice(message: &Message, field: &Field, at: &Cursor<'_>) -> Fault {
+/// Is this the wire type of the field, or that of its values packed together?
+#[inline]
+pub(crate) fn fits(message: &Message, field: &Field, wire: u8, at: &Cursor<'_>) -> Result<()> {
+    let packed = field.label == Label::Repeated && wire == 2;
+    if wire != field.kind.wire() && !packed {
+        return Err(at.fault(format!("{}.{} has wire type {wire}", message.name, field.name)));
+    }
+    Ok(())
+}
+
+pub(crate) fn twice(message: &Message, field: &Field, at: &Cursor<'_>) -> Fault {
     at.fault(format!("{}.{} is given twice", message.name, field.name))
 }
 
@@ -215,7 +233,7 @@ fn check_unordered(message: &'static Message, body: Cursor<'_>) -> Result<u32> {
     Ok(required)
 }
 
-fn missing(message: &'static Message, body: Cursor<'_>) -> String {
+pub(crate) fn missing(message: &'static Message, body: Cursor<'_>) -> String {
     let has = |wanted: u32| {
         let mut cursor = body;
         while let Ok((number, wire)) = cursor.tag() {

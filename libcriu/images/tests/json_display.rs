@@ -1,7 +1,7 @@
 //! Display options and payloads that no golden image has: JSON to image to JSON, and the bytes in between.
 
 use criu_images::Kind;
-use criu_images::json::{Form, decode_to_string, encode};
+use criu_images::json::{Form, Tree, decode_to_string, encode, print};
 
 /// Encodes, checks that both forms lead back to the same bytes, and hands back the image.
 fn image(json: &str) -> Vec<u8> {
@@ -125,6 +125,21 @@ fn fields_in_no_order_and_packed_lists_are_read() {
         decode_to_string("x.img", &image, Form::Compact).unwrap(),
         r#"{"magic": "PSTREE", "entries": [{"pid": 1, "ppid": 2, "pgid": 3, "sid": 4, "threads": [7, 8, 9]}]}"#
     );
+    // secbits (13) before the capabilities (9 to 12), one of which is scattered.
+    let magic = [&0x5456_4319u32.to_le_bytes()[..], &Kind::Creds.magic().to_le_bytes()].concat();
+    let ids: Vec<u8> = (1..=8).flat_map(|n| [n << 3, n]).collect();
+    let body = [&[104, 5, 72, 1][..], &ids, &[80, 2, 88, 3, 96, 4, 72, 6]].concat();
+    let image = [&magic[..], &[body.len() as u8, 0, 0, 0], &body].concat();
+    let text = decode_to_string("x.img", &image, Form::Compact).unwrap();
+    assert!(
+        text.contains(r#""cap_inh": [1, 6], "cap_prm": [2], "cap_eff": [3], "cap_bnd": [4], "secbits": 5}"#),
+        "{text}"
+    );
+    // As a tree and as text alike.
+    let tree = Tree::of("x.img", &image, Form::Compact, true).unwrap();
+    let mut printed = Vec::new();
+    print(&tree, Form::Compact, &mut printed).unwrap();
+    assert_eq!(String::from_utf8(printed).unwrap(), text);
 }
 
 #[test]

@@ -7,16 +7,28 @@ pub(super) const LINE_BYTES: usize = 57;
 
 /// Appends one line without its newline. At most `LINE_BYTES` bytes make one.
 pub(super) fn encode_line(bytes: &[u8], out: &mut Vec<u8>) {
-    for group in bytes.chunks(3) {
-        let word = group.iter().fold(0u32, |w, &b| w << 8 | u32::from(b)) << (8 * (3 - group.len()));
-        for i in 0..4 {
-            if i <= group.len() {
-                out.push(ALPHABET[(word >> (18 - 6 * i) & 63) as usize]);
-            } else {
-                out.push(b'=');
-            }
-        }
+    let groups = bytes.chunks_exact(3);
+    let rest = groups.remainder();
+    for group in groups {
+        out.extend_from_slice(&digits(u32::from_be_bytes([0, group[0], group[1], group[2]])));
     }
+    match *rest {
+        [a] => {
+            out.extend_from_slice(&digits(u32::from_be_bytes([0, a, 0, 0]))[..2]);
+            out.extend_from_slice(b"==");
+        }
+        [a, b] => {
+            out.extend_from_slice(&digits(u32::from_be_bytes([0, a, b, 0]))[..3]);
+            out.push(b'=');
+        }
+        _ => {}
+    }
+}
+
+/// The four digits of 24 bits.
+#[inline]
+fn digits(word: u32) -> [u8; 4] {
+    [18, 12, 6, 0].map(|shift| ALPHABET[(word >> shift & 63) as usize])
 }
 
 const fn values() -> [u8; 256] {

@@ -97,7 +97,7 @@ fn print_image(file: &str, mut image: Cursor<'_>, p: &mut impl Sink) -> Walk {
     p.open(b'{');
     p.next(true)?;
     p.key("magic");
-    p.label(kind.name());
+    p.name(kind.name());
     p.next(false)?;
     p.key("entries");
     p.open(b'[');
@@ -198,8 +198,14 @@ fn print_fields(
     if depth > MAX_DEPTH {
         return Err(body.fault(format!("messages are nested deeper than {MAX_DEPTH}")).into());
     }
-    if wire::survey(message, body)? {
-        return print_run(p, message, body, hex, depth, empty);
+    // A sink that can take back what it was given saves the look ahead.
+    if p.can_start_over() || wire::survey(message, body)? {
+        if print_run(p, message, body, hex, depth, empty)? {
+            return Ok(());
+        }
+        p.start_over();
+        *empty = true;
+        wire::survey(message, body)?;
     }
     // In no order: one field after another, by number.
     let mut next = 1;
@@ -210,7 +216,8 @@ fn print_fields(
     Ok(())
 }
 
-/// Prints the fields of a message that has them in ascending order.
+/// Prints the fields of a message that has them in ascending order, and checks them as [`wire::survey`] does. Ends with
+/// `false` where a field comes too late.
 fn print_run(
     p: &mut impl Sink,
     message: &'static Message,
@@ -218,24 +225,37 @@ fn print_run(
     hex: bool,
     depth: usize,
     empty: &mut bool,
-) -> Walk {
+) -> Walk<bool> {
+    let (whole, mut last, mut required) = (body, 0, 0);
     while !body.is_empty() {
         let start = body;
         let (number, wire) = body.tag()?;
-        let raw = body.raw(wire)?;
+        if number < last {
+            return Ok(false);
+        }
         match message.field(number) {
             Some(field) if field.label == Label::Repeated => {
-                body = print_list(p, field, start, number, hex, depth, empty)?
+                body = print_list(p, message, field, start, false, hex, depth, empty)?
             }
             Some(field) => {
+                wire::fits(message, field, wire, &start)?;
+                if number == last {
+                    return Err(wire::twice(message, field, &start).into());
+                }
+                required += u32::from(field.label == Label::Required);
+                let raw = body.raw(wire)?;
                 p.next(std::mem::take(empty))?;
                 p.key(field.name);
                 print_value(p, field, raw, &start, hex, depth)?;
             }
             None => body = print_unknown(p, start, number, empty)?,
         }
+        last = number;
     }
-    Ok(())
+    if required != message.required {
+        return Err(whole.fault(wire::missing(message, whole)).into());
+    }
+    Ok(true)
 }
 
 /// Prints the field of this number where its values are scattered over the message.
@@ -250,7 +270,7 @@ fn print_only(
 ) -> Walk {
     match message.field(number) {
         Some(field) if field.label == Label::Repeated => {
-            print_list(p, field, body, number, hex, depth, empty).map(drop)
+            print_list(p, message, field, body, true, hex, depth, empty).map(drop)
         }
         Some(field) => {
             let mut cursor = body;
@@ -282,31 +302,24 @@ fn least_number(mut body: Cursor<'_>, from: u32) -> wire::Result<Option<u32>> {
     Ok(least)
 }
 
-/// Prints a list from the values of `number` in what follows, up to a greater number; answers where that is.
+/// Prints a list from the values of `field` in what follows: up to the first other field, or wherever they are
+/// `scattered`. Answers where it stopped.
+#[allow(clippy::too_many_arguments)]
 fn print_list<'a>(
     p: &mut impl Sink,
+    message: &'static Message,
     field: &'static Field,
     mut from: Cursor<'a>,
-    number: u32,
+    scattered: bool,
     hex: bool,
     depth: usize,
     empty: &mut bool,
 ) -> Walk<Cursor<'a>> {
     if matches!(field.show, Show::Ip) && p.pretty() {
-        return print_address(p, field, from, number, empty);
+        return print_address(p, message, field, from, scattered, empty);
     }
     let mut first = true;
-    while !from.is_empty() {
-        let start = from;
-        let (n, wire) = from.tag()?;
-        if n > number {
-            from = start;
-            break;
-        }
-        let raw = from.raw(wire)?;
-        if n != number {
-            continue;
-        }
+    while let Some((start, raw)) = next_value(message, field, &mut from, scattered)? {
         let mut element = |value: Raw<'a>, at: &Cursor<'a>| {
             if first {
                 p.next(std::mem::take(empty))?;
@@ -333,24 +346,42 @@ fn print_list<'a>(
     Ok(from)
 }
 
+/// The next value of a repeated field, and where it stands.
+#[inline(always)]
+fn next_value<'a>(
+    message: &'static Message,
+    field: &'static Field,
+    from: &mut Cursor<'a>,
+    scattered: bool,
+) -> wire::Result<Option<(Cursor<'a>, Raw<'a>)>> {
+    while !from.is_empty() {
+        let start = *from;
+        let (number, wire) = from.tag()?;
+        if number == field.number {
+            wire::fits(message, field, wire, &start)?;
+            return Ok(Some((start, from.raw(wire)?)));
+        }
+        if !scattered {
+            *from = start;
+            break;
+        }
+        from.raw(wire)?;
+    }
+    Ok(None)
+}
+
 /// One word is an IPv4 address, four are an IPv6 one; any other count is printed as numbers.
 fn print_address<'a>(
     p: &mut impl Sink,
+    message: &'static Message,
     field: &'static Field,
     mut from: Cursor<'a>,
-    number: u32,
+    scattered: bool,
     empty: &mut bool,
 ) -> Walk<Cursor<'a>> {
     let mut words = Vec::new();
-    while !from.is_empty() {
-        let start = from;
-        let (n, wire) = from.tag()?;
-        if n > number {
-            from = start;
-            break;
-        }
-        match from.raw(wire)? {
-            _ if n != number => {}
+    while let Some((start, raw)) = next_value(message, field, &mut from, scattered)? {
+        match raw {
             Raw::Bytes(packed) => wire::each_packed(field, packed, |value, at| {
                 words.push(wire::scalar(field, value, at)? as u32);
                 Ok(())
@@ -411,6 +442,7 @@ fn ipv6(groups: [u16; 8]) -> String {
     }
 }
 
+#[inline]
 fn print_value(
     p: &mut impl Sink,
     field: &'static Field,
@@ -436,7 +468,7 @@ fn print_value(
     match field.kind {
         Type::Bool => p.bool(value != 0),
         Type::Enum(e) => match Enum::at(e).name(value as i32) {
-            Some(name) => p.label(name),
+            Some(name) => p.name(name),
             None => p.signed(value as i64),
         },
         kind if p.pretty() => print_number(p, field.show, kind, value, hex),
@@ -445,6 +477,7 @@ fn print_value(
     Ok(())
 }
 
+#[inline]
 fn print_plain(p: &mut impl Sink, kind: Type, value: u64) {
     match kind {
         Type::Int32 | Type::Int64 | Type::Sint32 | Type::Sint64 => p.signed(value as i64),
@@ -466,7 +499,7 @@ fn print_number(p: &mut impl Sink, show: Show, kind: Type, value: u64, hex: bool
         }
         Show::Flags(names) => print_flags(p, names, value),
         Show::Dict(names) => match names.iter().find(|n| n.1 == value) {
-            Some((name, _)) => p.label(name),
+            Some((name, _)) => p.name(name),
             None => print_plain(p, kind, value),
         },
         _ => print_plain(p, kind, value),

@@ -27,7 +27,7 @@ pub use decode::{count, decode, walk, walk_message};
 pub use encode::{Encoder, encode, encode_message};
 pub use parse::{Data, Value, parse};
 pub use print::print;
-pub use sink::{Sink, base64_text, size_text};
+pub use sink::{Sink, base64_into, base64_text, size_text};
 pub use tree::Tree;
 
 use crate::error::Result;

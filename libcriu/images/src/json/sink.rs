@@ -15,6 +15,14 @@ pub trait Sink {
         true
     }
 
+    /// Whether [`Sink::start_over`] works.
+    fn can_start_over(&self) -> bool {
+        false
+    }
+
+    /// Takes back all that was put into the innermost open object.
+    fn start_over(&mut self) {}
+
     /// Opens an object (`{`) or a list (`[`).
     fn open(&mut self, bracket: u8);
 
@@ -45,6 +53,11 @@ pub trait Sink {
     /// A name, flags, an address: printable ASCII that needs no escapes.
     fn label(&mut self, text: &str);
 
+    /// A label out of the schema.
+    fn name(&mut self, text: &'static str) {
+        self.label(text);
+    }
+
     /// A string; bytes that are not UTF-8 stand for lone low surrogates.
     ///
     /// # Errors
@@ -73,6 +86,9 @@ impl Sink for Nothing {
     fn pretty(&self) -> bool {
         false
     }
+    fn can_start_over(&self) -> bool {
+        true
+    }
     fn open(&mut self, _: u8) {}
     fn close(&mut self, _: u8, _: bool) {}
     fn next(&mut self, _: bool) -> io::Result<()> {
@@ -96,13 +112,19 @@ impl Sink for Nothing {
 
 /// Base64 in lines of 76 characters, each ended by a newline.
 pub fn base64_text(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    base64_into(bytes, &mut out);
+    out
+}
+
+/// Appends [`base64_text`].
+pub fn base64_into(bytes: &[u8], out: &mut Vec<u8>) {
     let lines = bytes.len().div_ceil(base64::LINE_BYTES);
-    let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4 + lines);
+    out.reserve(bytes.len().div_ceil(3) * 4 + lines);
     for line in bytes.chunks(base64::LINE_BYTES) {
-        base64::encode_line(line, &mut out);
+        base64::encode_line(line, out);
         out.push(b'\n');
     }
-    out
 }
 
 /// A size people can read: `512B`, `4KiB`, `1.5MiB`.
