@@ -1,6 +1,8 @@
 """What programs written for CRIU's pycriu rely on, and what the functions refuse."""
 
+import ast
 import copy
+import inspect
 import io
 import os
 import pickle
@@ -8,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +30,32 @@ def test_names():
     assert rpc.criu_req(type=rpc.DUMP).type == rpc.criu_req_type.Value("DUMP") == 1
     assert images.magic.by_name["CORE"] == 0x55053847
     assert images.magic.by_val[0x55053847] == "CORE"
+
+
+def test_stubs_say_what_there_is():
+    folder = Path(pycriu.__file__).parent
+    for stub, module in [("__init__.pyi", pycriu), ("aio.pyi", pycriu.aio), ("images/__init__.pyi", images)]:
+        tree = ast.parse((folder / stub).read_text())
+        told = {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+        for name, node in told.items():
+            there = getattr(module, name, None) or getattr(images._codec, name)
+            if isinstance(node, ast.ClassDef):
+                methods = [n.name for n in node.body if isinstance(n, ast.FunctionDef)]
+                assert [m for m in methods if not hasattr(there, m)] == [], name
+                continue
+            assert inspect.iscoroutinefunction(there) == isinstance(node, ast.AsyncFunctionDef), name
+            if module is not pycriu.aio:
+                stubbed = {a.arg for a in node.args.args + node.args.kwonlyargs}
+                named = {n for n, p in inspect.signature(there).parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+                assert stubbed == named, name
+        missing = [n for n in getattr(module, "__all__", []) if n not in told and n not in (folder / stub).read_text()]
+        assert missing == []
+    assert (folder / "py.typed").exists()
+
+
+def test_sources_are_read_by_python_3_8():
+    for source in Path(pycriu.__file__).parent.rglob("*.py"):
+        ast.parse(source.read_text(), str(source), feature_version=(3, 8))
 
 
 def test_messages_and_dicts(golden):

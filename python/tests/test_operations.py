@@ -100,7 +100,11 @@ def test_dump_and_restore(counter, tmp_path):
     saved = counter.count()
     assert stages and "post-dump" in stages
     assert lines and all(isinstance(level, int) for level, _ in lines)
-    assert all(done >= 0 for _, done, _ in told)
+    phases = {phase for phase, _, _ in told}
+    assert len(phases) >= 2 and all(0 <= done <= total for _, done, total in told), told
+    for phase in phases:
+        counts = [done for p, done, _ in told if p == phase]
+        assert counts == sorted(counts), (phase, counts)
     with (tmp_path / "images" / "pstree.img").open("rb") as f:
         assert images.load(f)["entries"][0]["pid"] == counter.pid
     assert pycriu.restore(tmp_path / "images", child=True) == counter.pid
