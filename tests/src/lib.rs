@@ -15,6 +15,7 @@ pub mod engine;
 pub mod golden;
 pub mod killed;
 pub mod layout;
+pub mod round_trip;
 pub mod snapshot;
 pub mod subject;
 pub mod suite;

@@ -10,6 +10,7 @@
 //! | `Options` | for dump and restore, as the command has them |
 //! | `Dump-options`, `Restore-options` | for one of the two |
 //! | `Modes` | some of `plain leave twice`; all by default |
+//! | `Dumps` | how many times in mode `leave` it is dumped before it checks itself; 1 by default |
 //! | `Copy` | `no`: after leave-running, the outside has changed too much to restore the copy |
 //! | `Refused` | a dump must fail, and one line of its error has all these words (`&` between words, `\|` between alternatives) |
 //! | `Refused.VARIANT` | the same, for one variant |
@@ -37,6 +38,7 @@ pub struct Subject {
     pub dump_options: Vec<String>,
     pub restore_options: Vec<String>,
     pub modes: Vec<String>,
+    pub dumps: u32,
     pub copy: bool,
     /// Alternatives of words that all have to be there.
     pub refused: Option<Vec<Vec<String>>>,
@@ -91,6 +93,10 @@ pub fn read(source: &Path) -> io::Result<Vec<Subject>> {
         Some(n) => n.parse().map_err(|_| bad("`Seconds` is no number"))?,
         None => 20,
     };
+    let dumps = match fact(&text, "Dumps") {
+        Some(n) => n.parse().map_err(|_| bad("`Dumps` is no number"))?,
+        None => 1,
+    };
     let subject = Subject {
         name: source.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         source: source.into(),
@@ -100,6 +106,7 @@ pub fn read(source: &Path) -> io::Result<Vec<Subject>> {
         dump_options: [both.clone(), words(&text, "Dump-options")].concat(),
         restore_options: [both, words(&text, "Restore-options")].concat(),
         modes,
+        dumps,
         copy: fact(&text, "Copy").as_deref() != Some("no"),
         refused: refusal(&text, "Refused"),
         go_file: fact(&text, "Go").as_deref() == Some("file"),

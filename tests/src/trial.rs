@@ -14,6 +14,7 @@ use crate::case::{Case, Mode};
 use crate::descendants::{self, adopt_orphans, describe, kill_all, reap_all, wait_for};
 use crate::engine::{Answer, Engine};
 use crate::layout::Layout;
+use crate::round_trip;
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 use crate::verdict::{Outcome, Stop, failed};
@@ -60,11 +61,19 @@ fn steps(case: &Case, layout: &Layout, folder: &Path) -> Outcome {
 }
 
 fn leave_running(subject: &Running, engine: &Engine) -> Outcome {
-    let images = subject.images(1)?;
-    let before = subject.at_rest();
     let options = [subject.subject.dump_options.clone(), vec!["--leave-running".into()]].concat();
-    accepted("dump", &engine.dump(subject.pid, &images, &options)?)?;
-    same("left running", &before, subject)?;
+    let mut images = subject.images(1)?;
+    for number in 1..=subject.subject.dumps {
+        if number > 1 {
+            fs::remove_dir_all(&images).map_err(failed)?;
+            images = subject.images(number)?;
+        }
+        let before = subject.at_rest();
+        let answer = engine.dump(subject.pid, &images, &options)?;
+        accepted("dump", &answer).map_err(|s| within(&format!("number {number}"), s))?;
+        same("left running", &before, subject)?;
+    }
+    round_trip::of(&images)?;
     subject.check().map_err(|s| within("the original", s))?;
     if !subject.subject.copy {
         return Ok(());
@@ -126,6 +135,7 @@ fn self_dump(case: &Case, engine: &Engine, folder: &Path) -> Outcome {
         }
         reap_all(Duration::from_secs(5))?;
     }
+    round_trip::of(&images)?;
     accepted("restore", &engine.restore(&images, &case.subject.restore_options)?)?;
     subject.result()?;
     subject.ended_well()
@@ -223,6 +233,7 @@ impl<'a> Running<'a> {
         let images = self.images(number)?;
         let before = self.at_rest();
         accepted("dump", &engine.dump(self.pid, &images, &self.subject.dump_options)?)?;
+        round_trip::of(&images)?;
         let status = wait_for(self.pid, Duration::from_secs(5)).map_err(|s| within("after the dump", s))?;
         if status.terminating_signal() != Some(9) {
             return Err(failed(format!("after the dump the subject ended by {}", describe(status))));

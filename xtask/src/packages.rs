@@ -27,6 +27,8 @@ pub const TESTS: &[Need] = &[
     ("redis-server", "redis-server"),
     ("memcached", "memcached"),
     ("nginx", "nginx-light"),
+    ("tmux", "tmux"),
+    ("psql", "postgresql"),
 ];
 
 /// Headers that no command stands for.
