@@ -48,6 +48,11 @@ const ESRCH: i32 = 3;
 const EEXIST: i32 = 17;
 const EBADRQC: i32 = 56;
 
+/// The names of the tests.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TESTS.iter().map(|t| t.0)
+}
+
 pub fn run(layout: &Layout, filters: &[String]) -> Summary {
     let jobs: Vec<Job> = TESTS
         .iter()

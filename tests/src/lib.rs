@@ -10,6 +10,7 @@ pub mod apart;
 pub mod bad_input;
 pub mod build;
 pub mod case;
+pub mod coverage;
 pub mod descendants;
 pub mod engine;
 pub mod golden;

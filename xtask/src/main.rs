@@ -27,6 +27,7 @@ cargo xtask COMMAND
                                    install what the tests need, run everything, print passed, failed and skipped
                                    SUITE: fmt clippy rust doc c subjects golden kill input go python package; NAME: part of a test's name;
                                    --staged: against the last staged build, without building anew
+  coverage                         write tests/coverage.md: what must survive, and the tests that prove it
   bench [NAME...]                  dump, restore and freeze times beside their floors
   install [--prefix P] [--destdir D]
                                    build and install library, headers, criu.pc, the command, manuals and completions
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "demo" => demo::run(&workspace),
         "test" => return test::run(&workspace, &args),
+        "coverage" => coverage(&workspace),
         "bench" => bench::run(&workspace, &args),
         "install" => install::run(&workspace, &args),
         "package" => package::command(&workspace, &args),
@@ -63,6 +65,15 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => complain(e),
     }
+}
+
+/// Writes the table and says what is open in it.
+fn coverage(workspace: &Workspace) -> Result<(), String> {
+    let text = criu_tests::coverage::table(&workspace.root)?;
+    text.lines().filter(|l| l.contains("| open |") || l.contains("| in part |")).for_each(|l| println!("{l}"));
+    println!("subjects in no row: {}", criu_tests::coverage::unnamed(&workspace.root)?.join(" "));
+    let file = workspace.root.join("tests/coverage.md");
+    std::fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))
 }
 
 fn complain(text: impl std::fmt::Display) -> ExitCode {
