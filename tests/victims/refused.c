@@ -1,5 +1,5 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet timens mlockall
+// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet timens mlockall mqueue mqueue_unlinked
 // Refused.mptcp: internet socket & protocol
 // Refused.pidfd: pidfd & outside
 // Refused.traced: traced | ptrace
@@ -21,6 +21,8 @@
 // Refused.secretmem: secret
 // Refused.netlink: netlink
 // Refused.packet: packet
+// Refused.mqueue: message queue & close it
+// Refused.mqueue_unlinked: message queue & close it
 // Refused.mlockall: MCL_FUTURE & munlockall
 #include "victim.h"
 #include <linux/bpf.h>
@@ -28,6 +30,7 @@
 #include <linux/netlink.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
+#include <mqueue.h>
 #include <netinet/in.h>
 #include <sys/file.h>
 #include <sys/ptrace.h>
@@ -134,7 +137,13 @@ static void victim(void) {
     need((fd = syscall(SYS_memfd_secret, 0)) >= 0, "memfd_secret");
   } else if (is("netlink")) fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
   else if (is("mlockall")) need(mlockall(MCL_FUTURE) == 0, "mlockall");
-  else if (is("packet")) need((fd = socket(AF_PACKET, SOCK_RAW, 0)) >= 0, "socket(AF_PACKET)");
+  else if (is("mqueue") || is("mqueue_unlinked")) {
+    char name[64];
+    snprintf(name, sizeof name, "/refused-%d", (int)getpid());
+    need((fd = mq_open(name, O_RDWR | O_CREAT, 0600, 0)) >= 0, "mq_open");
+    CHECK(mq_send(fd, "message", 7, 1) == 0);
+    if (is("mqueue_unlinked")) CHECK(mq_unlink(name) == 0);
+  } else if (is("packet")) need((fd = socket(AF_PACKET, SOCK_RAW, 0)) >= 0, "socket(AF_PACKET)");
   ready_and_wait();
   if (fd >= 0) CHECK(fcntl(fd, F_GETFL) >= 0);
   if (child) {
@@ -151,4 +160,7 @@ static void victim(void) {
     if (fd >= 0) CHECK(write(fd, "x", 1) == 1);
     CHECK(kill(outside, SIGKILL) == 0);
   }
+  char name[64];
+  snprintf(name, sizeof name, "/refused-%d", (int)getpid());
+  if (is("mqueue")) CHECK(mq_unlink(name) == 0);
 }

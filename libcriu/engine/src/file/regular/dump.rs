@@ -100,7 +100,11 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
         let entry = RegFileEntry { id, flags, pos, fown: seen.fown, mode, ..RegFileEntry::default() };
         return Ok(RegFileEntry { name: format!("/{key}"), ext: Some(true), ..entry });
     }
-    let name = match place(&seen.link, &seen.stat) {
+    let place = place(&seen.link, &seen.stat);
+    if !matches!(place, Place::Here(_)) && is_message_queue(seen)? {
+        return Err(Unsaved::because("a POSIX message queue cannot be saved").hint("close it before the dump"));
+    }
+    let name = match place {
         Place::Here(name) => name,
         Place::Gone(name) => {
             remap(common, seen, id, &name)?;
@@ -138,6 +142,13 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
         },
         ..RegFileEntry::default()
     })
+}
+
+/// What mq_open(3) opened: it looks like a file, and has no path that leads to it.
+fn is_message_queue(seen: &Seen<'_>) -> Result<bool, Unsaved> {
+    const MQUEUE_MAGIC: i64 = 0x1980_0202;
+    let system = rustix::fs::fstatfs(&seen.dup).map_err(|e| Unsaved::os(seen, "fstatfs", e))?;
+    Ok(system.f_type == MQUEUE_MAGIC)
 }
 
 /// Devices whose open descriptors have no state: opening the node again is all there is to it.
