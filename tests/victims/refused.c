@@ -1,5 +1,5 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet timens mlockall mqueue mqueue_unlinked
+// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet timens mlockall mqueue mqueue_unlinked sem_undo
 // Refused.mptcp: internet socket & protocol
 // Refused.pidfd: pidfd & outside
 // Refused.traced: traced | ptrace
@@ -23,6 +23,7 @@
 // Refused.packet: packet
 // Refused.mqueue: message queue & close it
 // Refused.mqueue_unlinked: message queue & close it
+// Refused.sem_undo: semaphore & SEM_UNDO
 // Refused.mlockall: MCL_FUTURE & munlockall
 #include "victim.h"
 #include <linux/bpf.h>
@@ -34,8 +35,9 @@
 #include <netinet/in.h>
 #include <sys/file.h>
 #include <sys/ptrace.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
-static int fd = -1;
+static int fd = -1, set = -1;
 static void need(int ok, const char *what) {
   if (!ok) SKIP("%s: %s", what, strerror(errno));
 }
@@ -163,4 +165,5 @@ static void victim(void) {
   char name[64];
   snprintf(name, sizeof name, "/refused-%d", (int)getpid());
   if (is("mqueue")) CHECK(mq_unlink(name) == 0);
+  if (is("sem_undo")) CHECK(semctl(set, 0, GETVAL) == 1 && semctl(set, 0, IPC_RMID) == 0);
 }

@@ -109,7 +109,8 @@ impl Frozen {
         }
         let (mut files, mut ipc) = (collector.files, collector.ipc);
         files.resolve(operator, &mut blockers)?;
-        ipc.resolve(&tasks.iter().map(|t| t.item.pid).collect(), &mut blockers)?;
+        let living = tasks.iter().filter(|t| t.living.is_some()).map(|t| (t.item.pid, t.item.threads.len())).collect();
+        ipc.resolve(&tasks.iter().map(|t| t.item.pid).collect(), &living, &mut blockers)?;
         let items: Vec<Item> = tasks.iter().map(|t: &CollectedTask| t.item.clone()).collect();
         sharing_blockers(&tasks, &mut blockers);
         let exists = |pid: i32| std::fs::metadata(format!("/proc/{pid}")).is_ok();

@@ -24,13 +24,19 @@ impl DumpIpc {
         self.attached.entry(id).or_insert((0, pid)).0 += 1;
     }
 
-    /// Looks at all objects of the namespace, once every task is known.
+    /// Looks at all objects of the namespace, once every task is known. `living` are the tasks, with the numbers of their
+    /// threads.
     ///
     /// # Errors
     /// Those of reading them.
-    pub fn resolve(&mut self, tree: &HashSet<i32>, blockers: &mut Vec<Blocker>) -> Result<()> {
+    pub fn resolve(
+        &mut self,
+        tree: &HashSet<i32>,
+        living: &HashMap<i32, usize>,
+        blockers: &mut Vec<Blocker>,
+    ) -> Result<()> {
         self.segments = shm::dump::resolve(&self.attached, tree, blockers)?;
-        self.sets = sem::dump::resolve(tree)?;
+        self.sets = sem::dump::resolve(tree, living, blockers)?;
         self.queues = msg::dump::resolve(tree)?;
         Ok(())
     }

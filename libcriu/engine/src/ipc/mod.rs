@@ -5,7 +5,7 @@
 //! takes what is still there and has been used by nobody else, and sets contents, owner and permissions.
 //!
 //! Limits: times and the pids of creator and last user are those of the engine's work. Adjustments at exit (SEM_UNDO) cannot be
-//! seen from outside and are lost. A segment of the tree that nobody has attached, and objects that were
+//! seen from outside: a process that may have some is refused, unless it has threads, of which it cannot be told. A segment of the tree that nobody has attached, and objects that were
 //! never used, are nobody's; they stay where they are.
 
 mod dump;

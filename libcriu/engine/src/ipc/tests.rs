@@ -1,6 +1,6 @@
 //! Objects made anew under their ids, and those that are in the way.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
@@ -149,13 +149,18 @@ fn semaphores_and_messages() {
     assert_eq!(msg_copy(queue.id, 2, 100).unwrap(), (7, b"three".to_vec()));
     assert_eq!(msg_copy(queue.id, 1, 100).unwrap(), (3, Vec::new()));
     // This process has used them, so they are its own.
-    assert!(sem::dump::resolve(&me).unwrap().iter().any(|(e, v)| e.desc == sems && v == &[4, 0, 9]));
+    assert!(
+        sem::dump::resolve(&me, &HashMap::new(), &mut Vec::new())
+            .unwrap()
+            .iter()
+            .any(|(e, v)| e.desc == sems && v == &[4, 0, 9])
+    );
     let queues = msg::dump::resolve(&me).unwrap();
     let saved = queues.iter().find(|(e, _)| e.desc == queue).unwrap();
     assert_eq!((saved.0.qbytes, saved.1.len()), (4096, 3));
     // Somebody else's are left alone.
     let others = HashSet::from([1]);
-    assert!(sem::dump::resolve(&others).unwrap().iter().all(|(e, _)| e.desc != sems));
+    assert!(sem::dump::resolve(&others, &HashMap::new(), &mut Vec::new()).unwrap().iter().all(|(e, _)| e.desc != sems));
     let e = RestoreIpc::provide(&images, SPACE, &BTreeSet::new(), &others).unwrap_err();
     assert!(e.cause.contains("others have used"), "{e}");
     drop(ipc);

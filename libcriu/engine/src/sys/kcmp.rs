@@ -10,6 +10,8 @@ pub enum Kobj {
     Files = 2,
     Fs = 3,
     Sighand = 4,
+    /// What semop(2) is to undo at the end of the process; alike for those that have nothing of the kind.
+    SysvUndo = 6,
 }
 
 /// Compares an object of two tasks: `Equal` when they share it, otherwise an order that is stable while both exist.

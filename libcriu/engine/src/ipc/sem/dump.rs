@@ -1,14 +1,17 @@
 //! Sets that only tasks of the tree have changed.
 
-use std::collections::HashSet;
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use criu_images::messages::IpcSemEntry;
 use criu_images::{ImageDir, Kind};
 
-use crate::error::{Error, Phase, Result};
+use crate::error::{Blocker, Error, Phase, Result};
 use crate::ipc::object::{Row, are_in, describe, list};
 use crate::sys::ipc::{Family, sem_pid, sem_values};
+use crate::sys::kcmp::{Kobj, kcmp};
+use crate::sys::spawn::run_apart;
 
 /// Those who last changed each semaphore.
 pub(super) fn users(row: &Row) -> io::Result<Vec<i32>> {
@@ -20,12 +23,20 @@ pub(in crate::ipc) fn is_gone(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EIDRM))
 }
 
-pub(crate) fn resolve(tree: &HashSet<i32>) -> Result<Vec<(IpcSemEntry, Vec<u16>)>> {
+pub(crate) fn resolve(
+    tree: &HashSet<i32>,
+    living: &HashMap<i32, usize>,
+    blockers: &mut Vec<Blocker>,
+) -> Result<Vec<(IpcSemEntry, Vec<u16>)>> {
     let rows =
         list(Family::Sem).map_err(|e| Error::os(Phase::Collect, Family::Sem.name(), "reading /proc/sysvipc/sem", e))?;
     let mut sets = Vec::new();
+    let mut used: HashMap<i32, String> = HashMap::new();
     for row in rows {
         let found = users(&row).and_then(|users| {
+            for pid in users.iter().filter(|pid| living.contains_key(pid)) {
+                used.entry(*pid).or_insert_with(|| describe(Family::Sem, &row.desc));
+            }
             if !are_in(tree, users) {
                 return Ok(None);
             }
@@ -38,7 +49,35 @@ pub(crate) fn resolve(tree: &HashSet<i32>) -> Result<Vec<(IpcSemEntry, Vec<u16>)
             Err(e) => return Err(Error::os(Phase::Collect, describe(Family::Sem, &row.desc), "semctl", e)),
         }
     }
+    refuse_undo(&used, living, blockers)?;
     Ok(sets)
+}
+
+/// Refuses tasks for which a change of a semaphore is to be undone when they end: the kernel does that when the dump kills them,
+/// and tells nobody what it would undo. Of a process with threads it always keeps a list, be it empty.
+fn refuse_undo(used: &HashMap<i32, String>, living: &HashMap<i32, usize>, blockers: &mut Vec<Blocker>) -> Result<()> {
+    let alone: Vec<i32> = used.keys().copied().filter(|pid| living[pid] == 1).collect();
+    if let Some((pid, set)) = used.iter().find(|(pid, _)| living[pid] > 1) {
+        log::warn!(
+            "{set}: whether thread group {pid} has adjustments to undo (SEM_UNDO) nothing tells; they would be lost"
+        );
+    }
+    if alone.is_empty() {
+        return Ok(());
+    }
+    // A new process has no list.
+    let lists = run_apart(|| {
+        let own = std::process::id() as i32;
+        let has_list = |pid: &i32| kcmp(own, *pid, Kobj::SysvUndo).is_ok_and(Ordering::is_ne);
+        alone.iter().map(|pid| u8::from(has_list(pid))).collect()
+    })
+    .map_err(|e| Error::os(Phase::Collect, Family::Sem.name(), "fork", e))?;
+    for (pid, _) in alone.iter().zip(lists).filter(|(_, has)| *has != 0) {
+        let cause = "the process may have changes of it to undo at its end (SEM_UNDO), of which nothing tells";
+        blockers
+            .push(Blocker::new(*pid, used[pid].as_str(), cause).hint("dump it when it holds no semaphore that way"));
+    }
+    Ok(())
 }
 
 pub(crate) fn save(images: &ImageDir, id: u64, sets: &[(IpcSemEntry, Vec<u16>)]) -> Result<()> {
