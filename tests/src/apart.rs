@@ -22,6 +22,8 @@ pub enum Surroundings {
     /// It is the first process of a pid namespace, with a /proc and /dev/pts to match, and alone in a network namespace:
     /// every other pid, every port and every number of a pseudo terminal is free.
     Namespaces,
+    /// As `Namespaces`, and nobody else's System V objects or shared memory are to be seen either.
+    Alone,
 }
 
 /// One test to run apart, by name.
@@ -76,6 +78,9 @@ fn clear(folder: &Path) {
     }
 }
 
+/// Before [`OWN_TERMINALS`]: a /dev/shm of its own.
+const OWN_MEMORY: &str = "mount -t tmpfs -o size=1g shm /dev/shm && ";
+
 /// Mounts a /dev/pts of its own and becomes the program given, `$0` with its arguments.
 const OWN_TERMINALS: &str = "mount -t devpts -o ptmxmode=666 devpts /dev/pts && exec \"$0\" \"$@\"";
 
@@ -95,10 +100,14 @@ fn in_process(job: &Job, layout: &Layout, folder: &Path) -> Outcome {
             unshare.args(["--mount", "sh", "-c", OWN_TERMINALS]).arg(&me);
             unshare
         }
-        Surroundings::Namespaces => {
+        Surroundings::Namespaces | Surroundings::Alone => {
+            let alone = job.surroundings == Surroundings::Alone;
             let mut unshare = Command::new("unshare");
-            unshare.args(["--pid", "--net", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]);
-            unshare.arg(format!("ip link set lo up; {OWN_TERMINALS}")).arg(&me);
+            unshare
+                .args(["--pid", "--net", "--fork", "--mount-proc", "--kill-child"])
+                .args(alone.then_some("--ipc"))
+                .args(["sh", "-c"]);
+            unshare.arg(format!("ip link set lo up; {}{OWN_TERMINALS}", if alone { OWN_MEMORY } else { "" })).arg(&me);
             unshare
         }
     };

@@ -97,9 +97,14 @@ pub struct Broken {
 /// Compiles every tool and subject on `jobs` threads. Subjects whose compiler is missing are left alone: their cases are skipped.
 pub fn all(subjects: &[Subject], layout: &Layout, jobs: usize) -> Vec<Broken> {
     let mut work: Vec<(String, PathBuf, PathBuf, Command)> = Vec::new();
-    for tool in ["launch", "crtool", "filters"] {
+    for tool in ["launch", "crtool", "filters", "inject", "unrest"] {
         let source = layout.root.join(format!("tests/tools/{tool}.c"));
-        let more: Vec<String> = if tool == "crtool" { vec!["criu".into()] } else { Vec::new() };
+        let more: &[&str] = match tool {
+            "crtool" => &["criu", "-pthread"],
+            "unrest" => &["-pthread"],
+            _ => &[],
+        };
+        let more: Vec<String> = more.iter().map(|s| s.to_string()).collect();
         let out = layout.tool(tool);
         let command = c_compiler(&source, &out, &more, layout);
         work.push((tool.into(), source, out, command));

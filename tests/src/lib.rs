@@ -20,5 +20,7 @@ pub mod round_trip;
 pub mod snapshot;
 pub mod subject;
 pub mod suite;
+pub mod torture;
+pub mod traces;
 pub mod trial;
 pub mod verdict;

@@ -208,7 +208,7 @@ impl<'a> Running<'a> {
     }
 
     /// How it looks at rest: it has told of being ready before it waits, and has another signal mask by then.
-    fn at_rest(&self) -> Snapshot {
+    pub fn at_rest(&self) -> Snapshot {
         let mut last = self.snapshot();
         for _ in 0..if self.subject.is_c() { 50 } else { 0 } {
             sleep(Duration::from_millis(10));

@@ -1,11 +1,13 @@
 // The C API behind the arguments of the `criu` command, so that one test can go either way.
 //   crtool dump|restore|pre-dump|check -t PID -D DIR -o LOG [-v4] [-d] [options...]
+// `--deadline-ms N` sets a deadline, `--cancel-us N` cancels the call so long after its start.
 // `--time` prints how long the call itself took, `time_us N`. The exit status is 0 when the call succeeded.
 #define _GNU_SOURCE
 #include <criu.h>
 #include <criu-ext.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +34,14 @@ static void set_switch(criu_opts *o, const char *name) {
   }
 }
 
+static long cancel_us = -1;
+static void *canceller(void *opts) {
+  struct timespec t = {cancel_us / 1000000, cancel_us % 1000000 * 1000};
+  nanosleep(&t, NULL);
+  criu_local_cancel(opts);
+  return NULL;
+}
+
 int main(int argc, char **argv) {
   if (argc < 2) return 2;
   criu_opts *o;
@@ -54,9 +64,13 @@ int main(int argc, char **argv) {
     else if (!strncmp(a, "-v", 2)) criu_local_set_log_level(o, atoi(a + 2));
     else if (!strcmp(a, "-d")) continue;
     else if (!strcmp(a, "--time")) timed = 1;
+    else if (!strcmp(a, "--deadline-ms")) criu_local_set_deadline(o, atol(argv[++i]));
+    else if (!strcmp(a, "--cancel-us")) cancel_us = atol(argv[++i]);
     else if (!strcmp(a, "--external")) criu_local_add_external(o, argv[++i]);
     else set_switch(o, a);
   }
+  pthread_t thread;
+  if (cancel_us >= 0 && pthread_create(&thread, NULL, canceller, o)) return 2;
   long long start = now_us();
   int ret;
   if (!strcmp(argv[1], "dump")) ret = criu_local_dump(o);

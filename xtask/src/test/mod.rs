@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use criu_tests::layout::Layout;
 use criu_tests::verdict::{Summary, Verdict, failed};
-use criu_tests::{bad_input, build, descendants, golden, killed, suite};
+use criu_tests::{bad_input, build, descendants, golden, killed, suite, torture};
 
 use crate::workspace::Workspace;
 use crate::{install, package, packages};
 
 /// A suite: its name on the command line and what it does.
-const SUITES: [(&str, &str); 12] = [
+const SUITES: [(&str, &str); 13] = [
     ("fmt", "formatting"),
     ("clippy", "lints"),
     ("rust", "Rust tests"),
@@ -26,6 +26,7 @@ const SUITES: [(&str, &str); 12] = [
     ("subjects", "programs that hold state, dumped and restored"),
     ("golden", "checkpoints made by CRIU 4.2"),
     ("kill", "an engine killed at random moments"),
+    ("torture", "an engine disturbed in every way there is, a sample"),
     ("input", "bad input"),
     ("go", "the Go module and programs that use it"),
     ("python", "pycriu and crit from their wheels"),
@@ -43,7 +44,7 @@ struct Progress {
 }
 
 /// The suites that need the staged installation.
-const STAGED: [&str; 6] = ["c", "subjects", "golden", "kill", "input", "go"];
+const STAGED: [&str; 7] = ["c", "subjects", "golden", "kill", "torture", "input", "go"];
 
 pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
     let start = Instant::now();
@@ -108,6 +109,7 @@ fn one(name: &str, workspace: &Workspace, layout: &Layout, filters: &[String]) -
         "go" => go::run(layout),
         "c" => programs::run(workspace, layout),
         "golden" => golden::run(layout, filters),
+        "torture" => torture::run(layout, filters),
         "kill" => killed::run(layout, filters),
         "input" => bad_input::run(layout, filters),
         _ => match suite::subjects(layout) {
@@ -115,6 +117,31 @@ fn one(name: &str, workspace: &Workspace, layout: &Layout, filters: &[String]) -
             Err(e) => single("subjects", Err(failed(e))),
         },
     }
+}
+
+/// `torture --rounds N`: the suite of that name at length.
+pub fn torture(workspace: &Workspace, args: &[String]) -> ExitCode {
+    let start = Instant::now();
+    let mut rounds = 2000;
+    let mut staged = false;
+    let mut filters = Vec::new();
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        match arg.as_str() {
+            "--staged" => staged = true,
+            "--rounds" => match rest.next().and_then(|n| n.parse().ok()) {
+                Some(n) => rounds = n,
+                None => return crate::complain("torture: --rounds needs a number"),
+            },
+            name => filters.push(name.to_string()),
+        }
+    }
+    let layout = Layout::new(&workspace.root, &workspace.target);
+    let mut summary = Summary::default();
+    if prepare(workspace, &layout, staged, &mut summary) {
+        summary.absorb(torture::at_length(&layout, &filters, rounds));
+    }
+    close(&summary, start)
 }
 
 /// Builds and installs what is tested (unless `staged`: what is there already), and the programs that test it.
