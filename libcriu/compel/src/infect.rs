@@ -84,10 +84,17 @@ pub(crate) struct Hold {
     pub home_bytes: usize,
     pub boot: u64,
     pub area: Option<Area>,
+    /// Both ends, as descriptors of the task, before the parasite looks after them.
+    sockets: [i32; 2],
     regs: Regs,
     sigmask: u64,
     xstate: Vec<u8>,
     affinity: Option<CpuMask>,
+}
+
+/// A call on whose success it depends how the task goes on: one that failed is made once more.
+fn twice<T, E>(mut call: impl FnMut() -> std::result::Result<T, E>) -> std::result::Result<T, E> {
+    call().or_else(|_| call())
 }
 
 impl SeizedTask {
@@ -146,6 +153,7 @@ impl Hold {
             home_bytes: home.code.len(),
             boot: home.boot,
             area: None,
+            sockets: [-1; 2],
             task,
             tid,
             memory,
@@ -173,9 +181,9 @@ impl Hold {
         self.finish_call("mprotect in the task")?;
         self.finish_call("socketpair in the task")?;
         let mut ends = [0; 8];
-        self.memory.read(area.control, &mut ends)?;
-        let engine_end = i32::from_le_bytes([ends[4], ends[5], ends[6], ends[7]]);
-        let socket = self.take_fd(engine_end)?;
+        twice(|| self.memory.read(area.control, &mut ends))?;
+        self.sockets = [0, 4].map(|at| i32::from_le_bytes([ends[at], ends[at + 1], ends[at + 2], ends[at + 3]]));
+        let socket = self.take_fd(self.sockets[1])?;
         ptrace::cont(self.tid, 0)?;
         Ok(socket)
     }
@@ -240,26 +248,32 @@ impl Hold {
 
     /// From any ptrace stop (outside of the parasite): unmaps what there is and puts everything back.
     fn put_back(&mut self) -> Result<()> {
+        for fd in std::mem::replace(&mut self.sockets, [-1; 2]).into_iter().filter(|fd| *fd >= 0) {
+            self.call_from_home(libc::SYS_close, [fd as u64, 0, 0, 0, 0, 0], "close in the task")?;
+        }
         if let Some(area) = self.area {
-            let args = [area.base, area.bytes, 0, 0, 0, 0];
-            ptrace::set_regs(self.tid, &arch::call_regs(&self.regs, self.boot, libc::SYS_munmap, args))?;
-            self.finish_call("munmap in the task")?;
+            self.call_from_home(libc::SYS_munmap, [area.base, area.bytes, 0, 0, 0, 0], "munmap in the task")?;
             self.area = None;
         }
         self.put_registers_back()
+    }
+
+    fn call_from_home(&self, nr: i64, args: [u64; 6], what: &'static str) -> Result<i64> {
+        ptrace::set_regs(self.tid, &arch::call_regs(&self.regs, self.boot, nr, args))?;
+        self.finish_call(what)
     }
 
     fn put_registers_back(&mut self) -> Result<()> {
         // From an event stop the kernel restarts an interrupted call as it would have without us.
         drive::to_event_stop(self.task.pid, self.tid)?;
         if let Some(mask) = &self.affinity
-            && let Err(e) = affinity::set_affinity(self.tid, mask)
+            && let Err(e) = twice(|| affinity::set_affinity(self.tid, mask))
         {
             log::warn!("thread {}: CPU affinity cannot be put back: {e}", self.tid);
         }
         ptrace::set_sigmask(self.tid, self.sigmask)?;
         ptrace::set_regs(self.tid, &self.regs)?;
-        self.memory.write(self.room.address, &self.room.old)
+        twice(|| self.memory.write(self.room.address, &self.room.old))
     }
 }
 

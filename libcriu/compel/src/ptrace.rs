@@ -48,11 +48,12 @@ impl SeizeOptions {
 fn request(tid: i32, request: libc::c_uint, call: &'static str, addr: usize, data: *mut c_void) -> Result<i64> {
     // SAFETY: every caller in this file passes as `data` a value, or a pointer to memory of the size that the request uses,
     // alive during the call.
-    let ret = unsafe { libc::ptrace(request, tid, addr, data) };
-    if ret == -1 {
-        return Err(Error::last(tid, call));
-    }
-    Ok(ret)
+    let ask = || match unsafe { libc::ptrace(request, tid, addr, data) } {
+        -1 => Err(Error::last(tid, call)),
+        ret => Ok(ret),
+    };
+    // A task halfway into or out of an infection is worth a second try. A request that failed has changed nothing.
+    ask().or_else(|e| if matches!(e.errno(), libc::ESRCH | libc::EINVAL) { Err(e) } else { ask() })
 }
 
 /// PTRACE_SEIZE: attaches without stopping (Linux 3.4).
@@ -356,6 +357,7 @@ impl Stop {
 pub fn try_wait(tid: i32, block: bool) -> Result<Option<Stop>> {
     let mut status = 0;
     let flags = libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    let mut tries = 0;
     loop {
         // SAFETY: `status` is an int for the kernel to fill.
         let got = unsafe { libc::waitpid(tid, &raw mut status, flags) };
@@ -369,6 +371,8 @@ pub fn try_wait(tid: i32, block: bool) -> Result<Option<Stop>> {
         match e.raw_os_error() {
             Some(libc::EINTR) => {}
             Some(libc::ECHILD) => return Err(Error::new(tid, Kind::Gone, "wait4")),
+            // It took nothing: a thread that is not waited for now would be lost on its way.
+            _ if tries < 2 => tries += 1,
             _ => return Err(Error::os(tid, "wait4", e)),
         }
     }

@@ -284,7 +284,7 @@ impl SeizedTask {
     /// [`Kind::Unresponsive`] when it does not die.
     pub fn kill(mut self) -> Result<()> {
         self.released = true;
-        self.signal(libc::SIGKILL)?;
+        self.signal(libc::SIGKILL).or_else(|_| self.signal(libc::SIGKILL))?;
         // The leader's end is reported when all others have been waited for.
         for thread in self.threads.iter().rev() {
             loop {

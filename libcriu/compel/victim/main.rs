@@ -31,6 +31,7 @@ fn main() {
         "busy" => threads::busy(arg(2).parse().unwrap_or(1)),
         "vfork" => threads::vfork(),
         "engine" => engine::run(arg(2).parse().unwrap_or(0)),
+        "poor" => engine::without_descriptors(arg(2).parse().unwrap_or(0)),
         other => Err(format!("unknown task {other}")),
     };
     match verdict {

@@ -30,6 +30,19 @@ fn one_thread_asleep() {
     assert_eq!(victim.verdict(), Ok(()));
 }
 
+/// Wherever it fails, it puts back what it has done.
+#[test]
+fn an_engine_without_descriptors() {
+    let (mut victim, _) = Victim::start(&["threads", "3"]);
+    std::thread::sleep(Duration::from_millis(100));
+    let looks = Looks::of(victim.pid());
+    let (engine, _) = Victim::start(&["poor", &victim.pid().to_string()]);
+    assert_eq!(engine.verdict(), Ok(()));
+    looks.wait_for(victim.pid());
+    victim.tell();
+    assert_eq!(victim.verdict(), Ok(()));
+}
+
 #[test]
 fn registers_of_a_running_thread() {
     let (victim, lines) = Victim::start(&["registers"]);

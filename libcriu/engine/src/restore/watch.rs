@@ -121,6 +121,7 @@ impl Watch {
             for pid in pids() {
                 if kill_process(pid, Signal::KILL).is_ok() {
                     let number = pid.as_raw_nonzero().get();
+                    reap_threads(number);
                     spawn::reap_if_dead(number);
                     // A sibling is dead when it is a zombie: its parent, the caller, collects it.
                     left |= !(world.root_is_sibling && number == self.root && is_zombie(number));
@@ -130,6 +131,15 @@ impl Watch {
                 return;
             }
             std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// A process is not dead for its parent before the tracer of its threads, this process, has waited for each.
+fn reap_threads(pid: i32) {
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        if let Some(tid) = thread.file_name().to_str().and_then(|n| n.parse().ok()).filter(|tid| *tid != pid) {
+            spawn::reap_if_dead(tid);
         }
     }
 }
