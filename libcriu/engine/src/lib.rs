@@ -5,6 +5,8 @@
 
 pub mod error;
 pub mod options;
+#[doc(hidden)]
+pub mod parsers;
 pub mod progress;
 
 pub use error::{Blocker, Error, Phase, Result};

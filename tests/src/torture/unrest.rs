@@ -79,6 +79,11 @@ pub fn run(unrest: Unrest, scene: &Scene, count: u64, seed: u64, made: &mut u64)
 fn one(unrest: Unrest, scene: &Scene, folder: &Path, moment: Duration) -> Outcome {
     let running = Running::start(scene.subject, scene.layout, folder)?;
     running.await_ready()?;
+    let end = Instant::now() + PATIENCE;
+    // It gives itself its name.
+    while spare(&running).is_none() && Instant::now() < end {
+        sleep(Duration::from_millis(1));
+    }
     let outside = Outside::look(&running.folder);
     let mut tries = 0;
     let images = loop {

@@ -48,7 +48,7 @@ impl FdInfo {
             .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "not the text of an fdinfo file"))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut info = FdInfo { mnt_id: -1, ..FdInfo::default() };
         let mut rest = text;
         let mut seen_flags = false;

@@ -94,3 +94,12 @@ impl Link {
         }
     }
 }
+
+/// For [`crate::parsers`].
+pub(crate) fn fdinfo_text(text: &str) {
+    if let Some(info) = fdinfo::FdInfo::parse(text) {
+        epoll::text(&info);
+        timerfd::text(&info);
+        info.locks().for_each(lock::text);
+    }
+}

@@ -18,3 +18,8 @@ pub(crate) mod shm;
 mod tests;
 
 pub(crate) use dump::DumpIpc;
+
+/// For [`crate::parsers`].
+pub(crate) fn table_text(text: &str) {
+    let _ = object::parse(text);
+}

@@ -67,7 +67,7 @@ pub(super) fn list(family: Family) -> io::Result<Vec<Row>> {
     }
 }
 
-fn parse(text: &str) -> Option<Vec<Row>> {
+pub(super) fn parse(text: &str) -> Option<Vec<Row>> {
     let mut lines = text.lines();
     let titles: Vec<&str> = lines.next()?.split_ascii_whitespace().collect();
     let row = |line: &str| {

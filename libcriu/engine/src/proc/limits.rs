@@ -15,7 +15,7 @@ pub fn limits(dir: &ProcDir) -> io::Result<Vec<(u64, u64)>> {
 /// The names have a column of this width and hold spaces themselves.
 const NAME_WIDTH: usize = 25;
 
-fn parse(text: &str) -> Option<Vec<(u64, u64)>> {
+pub(super) fn parse(text: &str) -> Option<Vec<(u64, u64)>> {
     let value = |v: &str| if v == "unlimited" { Some(libc::RLIM_INFINITY) } else { v.parse().ok() };
     text.lines()
         .skip(1)

@@ -143,3 +143,16 @@ impl ProcDir {
 fn malformed(file: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{file} is not as expected"))
 }
+
+/// For [`crate::parsers`].
+pub(crate) fn text(name: &str, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match name {
+        "status" => drop(Status::parse(bytes)),
+        "stat" => drop(Stat::parse(bytes)),
+        "smaps" => drop(smaps::parse(bytes)),
+        "limits" => drop(limits::parse(&text)),
+        "timers" => drop(timers::parse(&text)),
+        _ => {}
+    }
+}

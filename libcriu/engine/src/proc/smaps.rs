@@ -47,7 +47,7 @@ pub fn areas(dir: &ProcDir) -> io::Result<Vec<Area>> {
     parse(&dir.read("smaps")?).ok_or_else(|| malformed("smaps"))
 }
 
-fn parse(bytes: &[u8]) -> Option<Vec<Area>> {
+pub(super) fn parse(bytes: &[u8]) -> Option<Vec<Area>> {
     let mut areas: Vec<Area> = Vec::new();
     for line in bytes.split(|&b| b == b'\n') {
         match line.first() {

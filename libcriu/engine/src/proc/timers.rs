@@ -25,7 +25,7 @@ pub fn posix_timers(dir: &ProcDir) -> io::Result<Vec<PosixTimer>> {
     parse(&dir.text("timers")?).ok_or_else(|| malformed("timers"))
 }
 
-fn parse(text: &str) -> Option<Vec<PosixTimer>> {
+pub(super) fn parse(text: &str) -> Option<Vec<PosixTimer>> {
     const THREAD_ID: u32 = libc::SIGEV_THREAD_ID as u32;
     let mut timers: Vec<PosixTimer> = Vec::new();
     for line in text.lines() {

@@ -154,3 +154,8 @@ impl From<CriuResp> for Answer {
         Answer { response, then: None }
     }
 }
+
+/// For [`crate::parsers`].
+pub(crate) fn merge_options(defaults: &Settings, opts: criu_images::messages::CriuOpts) -> Result<()> {
+    settings::merge(defaults, opts).map(drop)
+}

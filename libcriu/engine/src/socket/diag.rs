@@ -53,7 +53,7 @@ pub(crate) fn unix_sockets() -> io::Result<HashMap<u32, UnixSocket>> {
     Ok(sockets)
 }
 
-fn parse(body: &[u8]) -> Option<(u32, UnixSocket)> {
+pub(super) fn parse(body: &[u8]) -> Option<(u32, UnixSocket)> {
     let mut socket = UnixSocket { kind: *body.get(1)?, state: *body.get(2)?, ..UnixSocket::default() };
     let ino = word(body, 4)?;
     let mut rest = body.get(16..)?;
@@ -170,7 +170,7 @@ impl InetSockets {
 }
 
 /// One internet socket.
-struct InetMessage {
+pub(super) struct InetMessage {
     state: u8,
     local: SocketAddr,
     ino: u32,
@@ -194,7 +194,7 @@ fn ask(protocol: u32, states: u32, mut each: impl FnMut(InetMessage)) -> io::Res
     Ok(())
 }
 
-fn parse_inet(body: &[u8]) -> Option<InetMessage> {
+pub(super) fn parse_inet(body: &[u8]) -> Option<InetMessage> {
     let (family, state) = (*body.first()?, *body.get(1)?);
     let port = u16::from_be_bytes(body.get(4..6)?.try_into().ok()?);
     let ip = if i32::from(family) == libc::AF_INET6 {

@@ -5,3 +5,8 @@ pub(crate) mod inet;
 pub(crate) mod netlink;
 mod options;
 pub(crate) mod unix;
+
+/// For [`crate::parsers`].
+pub(crate) fn diag_body(body: &[u8]) {
+    let _ = (diag::parse(body), diag::parse_inet(body));
+}

@@ -127,7 +127,7 @@ fn search(
 }
 
 /// `tfd: 5 events: 19 data: 8  pos:0 ino:1a sdev:10`
-fn parse(line: &str) -> Option<EventpollTfdEntry> {
+pub(super) fn parse(line: &str) -> Option<EventpollTfdEntry> {
     let mut words = line.split_whitespace();
     let mut entry = EventpollTfdEntry::default();
     while let Some(word) = words.next() {

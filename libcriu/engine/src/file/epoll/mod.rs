@@ -22,3 +22,8 @@ pub(crate) const KIND: FileKind = FileKind {
     dump: || Box::<dump::Epolls>::default(),
     restore: || Box::<restore::Epolls>::default(),
 };
+
+/// For [`crate::parsers`].
+pub(super) fn text(info: &super::fdinfo::FdInfo) {
+    let _ = info.text.lines().filter_map(dump::parse).count();
+}

@@ -13,7 +13,7 @@ use crate::file::{DumpTask, FileId};
 
 /// A lock as a line of fdinfo has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     kind: u32,
     name: &'a str,
     is_broken: bool,
@@ -27,7 +27,7 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// `1: POSIX  ADVISORY  WRITE 4213 08:01:77 10 29`
-    fn parse(text: &'a str) -> Option<Line<'a>> {
+    pub(super) fn parse(text: &'a str) -> Option<Line<'a>> {
         let mut words = text.split_whitespace().skip(1);
         let name = words.next()?;
         let kind = match name {

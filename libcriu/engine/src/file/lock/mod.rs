@@ -20,3 +20,8 @@ const POSIX: u32 = 1;
 const FLOCK: u32 = 2;
 const OFD: u32 = 4;
 const LEASE: u32 = 8;
+
+/// For [`crate::parsers`].
+pub(super) fn text(line: &str) {
+    let _ = dump::Line::parse(line);
+}

@@ -39,7 +39,7 @@ impl DumpKind for Timerfds {
     }
 }
 
-fn parse(info: &FdInfo) -> Option<TimerfdEntry> {
+pub(super) fn parse(info: &FdInfo) -> Option<TimerfdEntry> {
     let (vsec, vnsec) = pair(info.value("it_value")?)?;
     let (isec, insec) = pair(info.value("it_interval")?)?;
     Some(TimerfdEntry {

@@ -22,3 +22,8 @@ pub(super) const NSEC: u64 = 1_000_000_000;
 pub(super) fn is_settable(clockid: u32) -> bool {
     matches!(clockid, 0 | 8)
 }
+
+/// For [`crate::parsers`].
+pub(super) fn text(info: &super::fdinfo::FdInfo) {
+    let _ = dump::parse(info);
+}
