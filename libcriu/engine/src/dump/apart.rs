@@ -1,9 +1,13 @@
-//! Dumps of tasks under seccomp are done by a copy of the engine, while the process that was called waits for it.
+//! Dumps of tasks under seccomp, or with connections, are done by a copy of the engine, while the process that was called waits
+//! for it.
 //!
 //! A filter is suspended for as long as the thread is traced. When the tracer dies while a thread makes calls for it that
 //! the filter answers with death, nothing can save the task. So the tracer is a process that nobody knows of: whoever kills
 //! the engine kills the one that waits. Outside of an infection the copy dies along with it, as tasks are safe then;
 //! during an infection it goes on until they are cured, and ends afterwards.
+//!
+//! The same holds while connections are in repair mode, which their tasks must not get to see, and from the tasks' death until
+//! the connections have vanished and the network lock lasts.
 //!
 //! What is left is the death of both at once (the machine's, a cgroup's, an out-of-memory killer that finds the copy): then
 //! the limit stands that ARCHITECTURE.md names.

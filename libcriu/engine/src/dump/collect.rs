@@ -122,9 +122,14 @@ impl Frozen {
 
 impl Collected {
     /// Is a thread under seccomp?
-    pub fn is_confined(&self) -> bool {
+    fn is_confined(&self) -> bool {
         let mut threads = self.tasks.iter().filter_map(|t| t.living.as_ref()).flat_map(|l| &l.threads);
         threads.any(|t| t.seccomp.mode != seccomp::mode::NONE)
+    }
+
+    /// Must some steps of the dump not be left halfway, not even by a killed engine?
+    pub fn is_delicate(&self) -> bool {
+        self.is_confined() || self.files.are_delicate()
     }
 
     /// Is any task so large that a snapshot of it may pay?

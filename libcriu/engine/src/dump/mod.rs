@@ -37,7 +37,7 @@ pub fn dump(options: &Options, operator: &mut dyn Operator) -> Result<DumpOutcom
     operator.stage(Stage::PreDump, Some(options.pid), None)?;
     let collected = collect(options, operator)?;
     let snapshots = snapshot::are_wanted(options, operator) && collected.is_large();
-    if !collected.is_confined() && !snapshots {
+    if !collected.is_delicate() && !snapshots {
         return finish(collected, options, operator);
     }
     // Everything goes on while the copy starts anew.

@@ -7,6 +7,7 @@ use criu_images::Kind;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::DumpOutcome;
+use super::apart::Shelter;
 use crate::error::{Error, Phase, Result};
 use crate::file::DumpFiles;
 use crate::options::Options;
@@ -85,7 +86,11 @@ impl Committed {
             (true, _) => Resume::Stopped,
             (false, true) => Resume::AsBefore,
             (false, false) => {
-                stats.frozen_us = stopped.kill(&mut files)?;
+                let shelter = files.are_delicate().then(Shelter::enter);
+                let killed = stopped.kill(&mut files);
+                // It is done, whoever is left to hear of it.
+                let _ = shelter.map(Shelter::leave);
+                stats.frozen_us = killed?;
                 return Ok(DumpOutcome { tasks, stats });
             }
         };

@@ -59,7 +59,10 @@ impl Informed {
             operator.progress(Phase::Save, done as u64, total);
             saver.task(task, &mut || operator.check_cancelled(Phase::Save))?;
         }
-        files.save(&saver.images, &mut saver.pages, operator)?;
+        let sheltered = (shelter.is_none() && files.are_delicate()).then(Shelter::enter);
+        let saved = files.save(&saver.images, &mut saver.pages, operator);
+        sheltered.map_or(Ok(()), Shelter::leave)?;
+        saved?;
         ipc.save(&saver.images, Namespace::Ipc.engines_id().into())?;
         saver.whole_tree(&tasks)?;
         operator.check_cancelled(Phase::Commit)?;

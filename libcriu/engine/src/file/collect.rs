@@ -208,6 +208,11 @@ impl DumpFiles {
         Ok(())
     }
 
+    /// Must `save` and `released` get to their ends once they have begun?
+    pub fn are_delicate(&self) -> bool {
+        self.kinds.iter().any(|k| k.is_delicate())
+    }
+
     /// Everything is saved: no descriptor of the tasks is held any more.
     pub fn close(&mut self) {
         self.kinds.clear();

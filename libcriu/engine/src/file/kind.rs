@@ -88,6 +88,12 @@ pub(crate) trait DumpKind: std::fmt::Debug {
         Ok(())
     }
 
+    /// Would somebody notice if the engine died between the beginning and the end of [`DumpKind::hold`], or of
+    /// [`DumpKind::released`] after the tasks' death?
+    fn is_delicate(&self) -> bool {
+        false
+    }
+
     /// Before anything is written: what changes by itself while its task stands still is made to stand still, too, and
     /// saved.
     fn hold(&mut self, _common: &mut Collected, _images: &ImageDir) -> Result<()> {

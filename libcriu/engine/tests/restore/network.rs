@@ -13,7 +13,7 @@ use criu_engine::netlock::persistent;
 use criu_images::messages::CriuOpts;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, test_kill_process, waitpid};
 
-use crate::arena::{Quiet, fork, nothing_is_left, options, restore_in_worker, wait};
+use crate::arena::{Quiet, fork, nothing_is_left, options, others, restore_in_worker, wait};
 use crate::{CaseResult, Outcome};
 
 const STOP: &str = "/tmp/stop";
@@ -240,17 +240,19 @@ pub fn moved_ipv6() -> CaseResult {
     moved("fd09::1")
 }
 
+const MOMENTS: u32 = 60;
+
 /// Whenever the engine is killed, either the connection goes on at once, or the checkpoint is complete.
 pub fn killed_engine() -> CaseResult {
     let talk = Talk::start("10.9.0.1")?;
     let mut usual = Duration::ZERO;
     let (mut before, mut after) = (0, 0);
-    for round in 0..24 {
+    for round in 0..MOMENTS {
         let images = folder(round)?;
         let start = Instant::now();
         let worker = start_dump(talk.echo, &images)?;
         if round > 0 {
-            std::thread::sleep(usual * round / 20);
+            std::thread::sleep(usual * round / (MOMENTS * 4 / 5));
             kill(worker, Signal::KILL);
         }
         wait(worker);
@@ -258,19 +260,20 @@ pub fn killed_engine() -> CaseResult {
         if let Ok(why) = fs::read_to_string("/tmp/dump-error") {
             return Err(why);
         }
-        // Whoever is to die does so at once.
+        // What its copy has begun, it ends; whoever is to die does so at once.
+        let of_talk = |pid: &i32| [talk.echo, talk.peer].contains(pid);
+        until("the engine's end", || others().into_iter().filter(|p| !of_talk(p)).all(|p| !is_alive(p)))?;
         std::thread::sleep(Duration::from_millis(20));
         if is_alive(talk.echo) {
             before += 1;
         } else if persistent(None).map_err(|e| e.to_string())?.is_empty() {
-            // Dead tasks, and no lock yet: the one moment, some microseconds long, in which the peer hears of it.
-            return Ok(Outcome::Skipped("the engine was killed between its tasks' end and the lock".into()));
+            return Err(format!("round {round}: dead tasks, and no lock"));
         } else {
             after += 1;
             restore_in_worker(&images, false, Quiet::default())
                 .map_err(|e| format!("round {round}: {e}; {}", talk.peer_failed().unwrap_or_default()))?;
         }
-        talk.goes_on(&format!("killed after {round}/20 of {usual:?}"))?;
+        talk.goes_on(&format!("killed after {round} of {MOMENTS} parts of {usual:?}"))?;
     }
     talk.end()?;
     if before == 0 {

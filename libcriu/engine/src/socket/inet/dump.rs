@@ -84,6 +84,10 @@ impl DumpKind for InetSockets {
         Ok(FileEntry { r#type: FdTypes::Inetsk as i32, id, isk: Some(isk), ..FileEntry::default() })
     }
 
+    fn is_delicate(&self) -> bool {
+        self.connections.have_peers()
+    }
+
     fn hold(&mut self, common: &mut Collected, images: &ImageDir) -> Result<()> {
         self.connections.hold(common, images)
     }

@@ -63,6 +63,11 @@ impl Connections {
         self.datagrams.push(socket);
     }
 
+    /// A task that reads from a connection in repair mode is told EPERM, and a connection that ends unlocked tells its peer.
+    pub(super) fn have_peers(&self) -> bool {
+        self.held.iter().any(|h| h.flow.is_some())
+    }
+
     /// Locks, and saves every connection.
     pub(super) fn hold(&mut self, common: &mut Collected, images: &ImageDir) -> Result<()> {
         let flows: Vec<Flow> = self.held.iter().filter_map(|h| h.flow).collect();
