@@ -145,6 +145,10 @@ static void victim(void) {
     need((fd = mq_open(name, O_RDWR | O_CREAT, 0600, 0)) >= 0, "mq_open");
     CHECK(mq_send(fd, "message", 7, 1) == 0);
     if (is("mqueue_unlinked")) CHECK(mq_unlink(name) == 0);
+  } else if (is("sem_undo")) {
+    need((set = semget(IPC_PRIVATE, 1, 0600)) >= 0, "semget");
+    struct sembuf up = {0, 1, SEM_UNDO};
+    CHECK(semop(set, &up, 1) == 0);
   } else if (is("packet")) need((fd = socket(AF_PACKET, SOCK_RAW, 0)) >= 0, "socket(AF_PACKET)");
   ready_and_wait();
   if (fd >= 0) CHECK(fcntl(fd, F_GETFL) >= 0);
