@@ -46,22 +46,28 @@ pub fn credentials(socket: impl AsFd) -> io::Result<PeerCredentials> {
 /// Those of getsockopt.
 pub fn groups(socket: impl AsFd) -> io::Result<Vec<u32>> {
     const SO_PEERGROUPS: libc::c_int = 59;
-    // NGROUPS_MAX; a process cannot have more.
-    let mut groups = vec![0u32; 65536];
-    let mut len = (groups.len() * size_of::<u32>()) as libc::socklen_t;
-    // SAFETY: `groups` is writable for `len` bytes; the descriptor is borrowed for the call.
-    let r = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_PEERGROUPS,
-            groups.as_mut_ptr().cast(),
-            &raw mut len,
-        )
-    };
-    if r != 0 {
-        return Err(io::Error::last_os_error());
+    let mut groups = vec![0u32; 32];
+    loop {
+        let mut len = (groups.len() * size_of::<u32>()) as libc::socklen_t;
+        // SAFETY: `groups` is writable for `len` bytes; the descriptor is borrowed for the call.
+        let r = unsafe {
+            libc::getsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        };
+        let needed = len as usize / size_of::<u32>();
+        match io::Error::last_os_error() {
+            _ if r == 0 => {
+                groups.truncate(needed);
+                return Ok(groups);
+            }
+            // The kernel has written how much it takes.
+            e if e.raw_os_error() == Some(libc::ERANGE) && needed > groups.len() => groups.resize(needed, 0),
+            e => return Err(e),
+        }
     }
-    groups.truncate(len as usize / size_of::<u32>());
-    Ok(groups)
 }

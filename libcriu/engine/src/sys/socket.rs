@@ -130,12 +130,27 @@ pub(crate) fn filter(fd: BorrowedFd<'_>) -> io::Result<Vec<libc::sock_filter>> {
 /// # Errors
 /// EINVAL for a program that the kernel does not accept.
 pub(crate) fn attach_filter(fd: BorrowedFd<'_>, filter: &mut [libc::sock_filter]) -> io::Result<()> {
+    attach(fd, libc::SO_ATTACH_FILTER, filter)
+}
+
+/// Attaches a classic program that chooses among the sockets of a port.
+///
+/// # Errors
+/// EINVAL for a program that the kernel does not accept, or a socket without SO_REUSEPORT.
+///
+/// # References
+/// socket(7), SO_ATTACH_REUSEPORT_CBPF
+pub(crate) fn attach_reuseport_filter(fd: BorrowedFd<'_>, filter: &mut [libc::sock_filter]) -> io::Result<()> {
+    attach(fd, libc::SO_ATTACH_REUSEPORT_CBPF, filter)
+}
+
+fn attach(fd: BorrowedFd<'_>, option: i32, filter: &mut [libc::sock_filter]) -> io::Result<()> {
     let too_long = |_| io::Error::from_raw_os_error(libc::EINVAL);
     let program = libc::sock_fprog { len: u16::try_from(filter.len()).map_err(too_long)?, filter: filter.as_mut_ptr() };
     let len = size_of::<libc::sock_fprog>() as libc::socklen_t;
     let at = (&raw const program).cast();
     // SAFETY: the kernel reads the program and its `len` instructions, which `filter` owns.
-    check(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, at, len) })
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, at, len) })
 }
 
 /// Bytes that a socket has written and that have not left it (`SIOCOUTQ`).
@@ -179,6 +194,44 @@ pub(crate) fn inet_diag(
     request.extend(states.to_ne_bytes());
     request.resize(56, 0);
     diag(&request, each)
+}
+
+/// As `unix_diag`, for packet sockets: `struct packet_diag_msg` and attributes.
+///
+/// # Errors
+/// ENOENT without CONFIG_PACKET_DIAG.
+pub(crate) fn packet_diag(show: u32, each: impl FnMut(&[u8])) -> io::Result<()> {
+    // family, protocol, pad; inode, what to show, cookie
+    let mut request = vec![libc::AF_PACKET as u8, 0, 0, 0];
+    for word in [0, show, u32::MAX, u32::MAX] {
+        request.extend(word.to_ne_bytes());
+    }
+    diag(&request, each)
+}
+
+/// Binds a packet socket to a protocol and a device (0: any); one of type SOCK_PACKET to the device by its name.
+///
+/// # References
+/// packet(7)
+pub(crate) fn bind_packet(fd: BorrowedFd<'_>, protocol: u16, index: u32, device: Option<&str>) -> io::Result<()> {
+    // SAFETY: all zero is a valid address.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol.to_be();
+    address.sll_ifindex = index as i32;
+    let mut bytes = [0u8; size_of::<libc::sockaddr_ll>()];
+    let mut len = bytes.len();
+    if let Some(device) = device {
+        // struct sockaddr: the family, and a name of at most 13 bytes and a zero.
+        len = 16;
+        bytes[..2].copy_from_slice(&address.sll_family.to_ne_bytes());
+        let name = device.as_bytes();
+        let room = bytes.get_mut(2..2 + name.len()).filter(|_| name.len() < 14);
+        room.ok_or_else(|| io::Error::from_raw_os_error(libc::ENAMETOOLONG))?.copy_from_slice(name);
+    }
+    let at = if device.is_some() { bytes.as_ptr().cast() } else { (&raw const address).cast() };
+    // SAFETY: both are live and at least `len` bytes long.
+    check(unsafe { libc::bind(fd.as_raw_fd(), at, len as libc::socklen_t) })
 }
 
 fn diag(asked: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {

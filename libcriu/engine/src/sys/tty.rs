@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 /// How many control characters the kernel's struct termios has.
 pub(crate) const CONTROL_CHARACTERS: usize = 19;
 
-/// The kernel's struct termios.
+/// The kernel's struct termios2. The older struct termios is its beginning, without the speeds.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Termios {
@@ -16,6 +16,21 @@ pub(crate) struct Termios {
     pub lflag: u32,
     pub line: u8,
     pub cc: [u8; CONTROL_CHARACTERS],
+    /// In bits per second where they are no standard ones (`BOTHER`), otherwise 0.
+    pub ispeed: u32,
+    pub ospeed: u32,
+}
+
+/// In `cflag`, the speed in bits per second is told apart.
+const BOTHER: u32 = 0o010000;
+const CBAUD: u32 = 0o010017;
+/// The input's speed is this much further up.
+const IBSHIFT: u32 = 16;
+
+impl Termios {
+    fn has_other_speed(&self) -> bool {
+        [0, IBSHIFT].iter().any(|shift| self.cflag >> shift & CBAUD == BOTHER)
+    }
 }
 
 /// Settings, or of which of them changes are locked.
@@ -36,19 +51,24 @@ fn check(ret: i32) -> io::Result<()> {
 /// ioctl_tty(2)
 pub(crate) fn termios(fd: BorrowedFd<'_>, which: Which) -> io::Result<Termios> {
     let request = match which {
-        Which::Settings => libc::TCGETS,
+        Which::Settings => libc::TCGETS2,
         Which::Locked => libc::TIOCGLCKTRMIOS,
     };
     let mut t = Termios::default();
-    // SAFETY: the request writes one struct termios of the kernel, whose layout `Termios` has.
+    // SAFETY: the request writes one struct termios2 of the kernel, or its beginning, whose layout `Termios` has.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), request, &mut t) })?;
+    if !t.has_other_speed() {
+        (t.ispeed, t.ospeed) = (0, 0);
+    }
     Ok(t)
 }
 
 /// Sets what `termios` reads, at once.
 pub(crate) fn set_termios(fd: BorrowedFd<'_>, t: &Termios) -> io::Result<()> {
-    // SAFETY: the request reads one struct termios of the kernel, whose layout `Termios` has.
-    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TCSETS, t) })
+    // Without speeds (in images that have none) the terminal keeps its own.
+    let request = if t.has_other_speed() && t.ospeed != 0 { libc::TCSETS2 } else { libc::TCSETS };
+    // SAFETY: the request reads one struct termios2 of the kernel, or its beginning, whose layout `Termios` has.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), request, t) })
 }
 
 /// Sets which settings cannot be changed by the unprivileged.

@@ -186,7 +186,7 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8], along: Along<'_>) -> io::Re
 
 /// The address of a name as the kernel has it (a path may end in a zero byte, an abstract name starts with one), and its
 /// length.
-fn address(name: &[u8]) -> io::Result<(libc::sockaddr_un, u32)> {
+pub(super) fn address(name: &[u8]) -> io::Result<(libc::sockaddr_un, u32)> {
     // SAFETY: all zero is a valid address.
     let mut address: libc::sockaddr_un = unsafe { MaybeUninit::zeroed().assume_init() };
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;

@@ -1,0 +1,175 @@
+//! Where members of the kernel's structures are, from the kernel's own description (BTF).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+
+const MAGIC: u16 = 0xeb9f;
+const INT: u32 = 1;
+const PTR: u32 = 2;
+const ARRAY: u32 = 3;
+const STRUCT: u32 = 4;
+const UNION: u32 = 5;
+const TYPEDEF: u32 = 8;
+const VOLATILE: u32 = 9;
+const CONST: u32 = 10;
+const RESTRICT: u32 = 11;
+const TYPE_TAG: u32 = 18;
+/// A chain of typedefs and qualifiers in the kernel is far shorter.
+const LONGEST_CHAIN: usize = 32;
+const DEEPEST: usize = 16;
+
+/// A member: where it is in its structure, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub offset: usize,
+    pub bytes: usize,
+}
+
+/// The kernel's description of its types.
+#[derive(Debug)]
+pub(crate) struct Layouts {
+    bytes: Vec<u8>,
+    /// Where each type starts in `bytes`; the type 0 is `void`.
+    types: Vec<u32>,
+    strings: usize,
+    known: RefCell<HashMap<(String, String), Member>>,
+}
+
+impl Layouts {
+    /// # Errors
+    /// ENOENT: a kernel without CONFIG_DEBUG_INFO_BTF.
+    pub(super) fn load() -> io::Result<Self> {
+        Self::parse(std::fs::read("/sys/kernel/btf/vmlinux")?).ok_or_else(malformed)
+    }
+
+    fn parse(bytes: Vec<u8>) -> Option<Self> {
+        let magic = u16::from_le_bytes(bytes.get(..2)?.try_into().ok()?);
+        if magic != MAGIC {
+            return None;
+        }
+        let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        let header = word(4)? as usize;
+        let (first, len, strings) = (header + word(8)? as usize, word(12)? as usize, header + word(16)? as usize);
+        let mut types = vec![0];
+        let mut at = first;
+        while at < first + len {
+            types.push(at as u32);
+            let info = word(at + 4)?;
+            let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
+            at += 12
+                + match kind {
+                    // A number each: int, var, decl_tag.
+                    INT | 14 | 17 => 4,
+                    ARRAY => 12,
+                    // Members, section entries, enum64.
+                    STRUCT | UNION | 15 | 19 => 12 * count,
+                    // Enumerators, parameters.
+                    6 | 13 => 8 * count,
+                    _ => 0,
+                };
+        }
+        Some(Layouts { types, strings, known: RefCell::default(), bytes })
+    }
+
+    /// The member at a path like `sk.__sk_common.skc_cookie`; members of nameless parts are members of the whole.
+    ///
+    /// # Errors
+    /// ENOENT: this kernel has no such structure or member.
+    pub(crate) fn member(&self, structure: &str, path: &str) -> io::Result<Member> {
+        let key = (structure.to_owned(), path.to_owned());
+        if let Some(&known) = self.known.borrow().get(&key) {
+            return Ok(known);
+        }
+        let found = self.structure(structure).and_then(|mut id| {
+            let mut offset = 0;
+            for name in path.split('.') {
+                let (at, of) = self.find(id, name, 0)?;
+                offset += at;
+                id = of;
+            }
+            Some(Member { offset, bytes: self.size(id)? })
+        });
+        let member = found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+        self.known.borrow_mut().insert(key, member);
+        Ok(member)
+    }
+
+    /// Bytes of a structure.
+    pub(crate) fn bytes(&self, structure: &str) -> io::Result<usize> {
+        let id = self.structure(structure).and_then(|id| self.size(id));
+        id.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+    }
+
+    fn word(&self, at: usize) -> Option<u32> {
+        Some(u32::from_le_bytes(self.bytes.get(at..at + 4)?.try_into().ok()?))
+    }
+
+    /// Where a type starts, its kind, and how many members it has.
+    fn look(&self, id: u32) -> Option<(usize, u32, usize)> {
+        let at = *self.types.get(id as usize)? as usize;
+        let info = self.word(at + 4)?;
+        Some((at, info >> 24 & 0x1f, (info & 0xffff) as usize))
+    }
+
+    fn is_named(&self, name_at: u32, name: &str) -> bool {
+        let at = self.strings + name_at as usize;
+        let there = self.bytes.get(at..at + name.len() + 1);
+        there.and_then(|b| b.strip_suffix(&[0])).is_some_and(|b| b == name.as_bytes())
+    }
+
+    fn structure(&self, name: &str) -> Option<u32> {
+        (1..self.types.len() as u32).find(|&id| {
+            let Some((at, kind, count)) = self.look(id) else { return false };
+            kind == STRUCT && count > 0 && self.word(at).is_some_and(|n| self.is_named(n, name))
+        })
+    }
+
+    /// Without typedefs and qualifiers.
+    fn bare(&self, mut id: u32) -> Option<(u32, usize, u32, usize)> {
+        for _ in 0..LONGEST_CHAIN {
+            let (at, kind, count) = self.look(id)?;
+            match kind {
+                TYPEDEF | VOLATILE | CONST | RESTRICT | TYPE_TAG => id = self.word(at + 8)?,
+                _ => return Some((id, at, kind, count)),
+            }
+        }
+        None
+    }
+
+    fn size(&self, id: u32) -> Option<usize> {
+        let (_, at, kind, _) = self.bare(id)?;
+        match kind {
+            PTR => Some(8),
+            ARRAY => Some(self.size(self.word(at + 12)?)? * self.word(at + 20)? as usize),
+            _ => Some(self.word(at + 8)? as usize),
+        }
+    }
+
+    /// Offset in bytes and type of a member.
+    fn find(&self, id: u32, name: &str, depth: usize) -> Option<(usize, u32)> {
+        let (_, at, kind, count) = self.bare(id)?;
+        if !matches!(kind, STRUCT | UNION) || depth > DEEPEST {
+            return None;
+        }
+        let has_bits = self.word(at + 4)? >> 31 != 0;
+        for member in (0..count).map(|i| at + 12 + 12 * i) {
+            let (name_at, of, offset) = (self.word(member)?, self.word(member + 4)?, self.word(member + 8)?);
+            let bits = if has_bits { offset & 0xff_ffff } else { offset };
+            let offset = bits as usize / 8;
+            if self.is_named(name_at, name) {
+                return Some((offset, of));
+            }
+            if self.is_named(name_at, "")
+                && let Some((inner, of)) = self.find(of, name, depth + 1)
+            {
+                return Some((offset + inner, of));
+            }
+        }
+        None
+    }
+}
+
+fn malformed() -> io::Error {
+    io::Error::from_raw_os_error(libc::EINVAL)
+}
