@@ -1,6 +1,6 @@
 // What: what goes along with unix messages: descriptors (of files, pipes, sockets, and in circles), credentials, names of
 // senders, an out-of-band byte, an offset to peek at; a datagram socket that is connected one way.
-// Variants: descriptors circle credentials senders urgent peek_offset one_way
+// Variants: descriptors circle credentials unasked packets_unasked senders urgent peek_offset one_way
 #include "victim.h"
 #include <sys/eventfd.h>
 #include <sys/uio.h>
@@ -55,6 +55,18 @@ static void victim(void) {
   } else if (is("circle")) {
     CHECK(give(t[0], "self", (int[]){t[1], s[0]}, 2) == 4 && give(s[1], "other", (int[]){t[1], t[0]}, 2) == 5);
     close(s[0]);
+  } else if (is("unasked") || is("packets_unasked")) {
+    // The receiver has asked for credentials when they were sent, and asks for them again when it reads.
+    int *q = is("unasked") ? s : t;
+    CHECK(setsockopt(q[1], SOL_SOCKET, SO_PASSCRED, &one, sizeof one) == 0 && write(q[0], "parent", 6) == 6);
+    pid_t child = fork();
+    if (!child) {
+      write(q[0], "child", 5);
+      _exit(0);
+    }
+    expect_exit(child, 0);
+    pid = child, one = 0;
+    CHECK(setsockopt(q[1], SOL_SOCKET, SO_PASSCRED, &one, sizeof one) == 0);
   } else if (is("credentials")) {
     CHECK(setsockopt(s[1], SOL_SOCKET, SO_PASSCRED, &one, sizeof one) == 0);
     pid_t child = fork();
@@ -88,6 +100,20 @@ static void victim(void) {
   } else if (is("circle")) {
     CHECK(take(t[1], b, 64, got, 2) == 4 && take(got[1], b, 64, got + 2, 2) == 5);
     CHECK(write(got[3], "round", 5) == 5 && read(got[0], b, 64) == 5 && write(s[1], "x", 1) == 1 && read(got[1], b, 1) == 1);
+  } else if (is("unasked") || is("packets_unasked")) {
+    int *q = is("unasked") ? s : t;
+    socklen_t size = sizeof one;
+    CHECK(getsockopt(q[1], SOL_SOCKET, SO_PASSCRED, &one, &size) == 0 && one == 0);
+    one = 1;
+    CHECK(setsockopt(q[1], SOL_SOCKET, SO_PASSCRED, &one, sizeof one) == 0);
+    for (int i = 0; i < 2; i++) {
+      char control[CMSG_SPACE(sizeof(struct ucred))];
+      struct iovec v = {b, sizeof b};
+      struct msghdr h = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+      CHECK(recvmsg(q[1], &h, MSG_DONTWAIT) == (i ? 5 : 6));
+      struct cmsghdr *m = CMSG_FIRSTHDR(&h);
+      CHECK(m && m->cmsg_type == SCM_CREDENTIALS && ((struct ucred *)CMSG_DATA(m))->pid == (i ? pid : getpid()));
+    }
   } else if (is("credentials")) {
     char control[CMSG_SPACE(sizeof(struct ucred))];
     struct iovec v = {b, sizeof b};

@@ -13,7 +13,7 @@ use super::seen::Seen;
 use super::{FileId, epoll, eventfd, memfd, notify, pidfd, pipe, regular, signalfd, timerfd, tty};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
-use crate::socket::{inet, netlink, unix};
+use crate::socket::{inet, netlink, packet, unix};
 
 /// Why a description did not become an entry.
 #[derive(Debug)]
@@ -146,6 +146,9 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
         Ok(())
     }
 
+    /// In the coordinator and in every task: all that it opens is open, and complete.
+    fn opened(&mut self) {}
+
     /// The restore is complete: what was made for it stays.
     fn finished(&mut self) {}
 
@@ -208,6 +211,7 @@ pub(crate) const KINDS: &[FileKind] = &[
     unix::KIND,
     inet::KIND,
     netlink::KIND,
+    packet::KIND,
     pipe::KIND,
     tty::KIND,
     regular::KIND,

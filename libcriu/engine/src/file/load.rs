@@ -259,6 +259,7 @@ impl RestoreFiles {
                 self.kinds[kind_of(first)?].complete(&self.plan, members, &self.opened)?;
             }
         }
+        self.kinds.iter_mut().for_each(|k| k.opened());
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::sys::socket::{inet_diag, unix_diag};
+use crate::sys::socket::{inet_diag, packet_diag, unix_diag};
 
 /// One unix socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +71,82 @@ pub(super) fn parse(body: &[u8]) -> Option<(u32, UnixSocket)> {
         rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
     }
     Some((ino, socket))
+}
+
+/// One packet socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PacketSocket {
+    /// SOCK_RAW 3, SOCK_DGRAM 2, SOCK_PACKET 10.
+    pub kind: u8,
+    pub protocol: u16,
+    /// Of the device it is bound to; 0 for any.
+    pub index: u32,
+    pub copy_thresh: u32,
+    pub members: Vec<PacketMember>,
+    pub has_rx_ring: bool,
+    pub has_tx_ring: bool,
+    /// Number and type (from bit 16 on) of its group.
+    pub fanout: Option<u32>,
+}
+
+/// A membership (PACKET_ADD_MEMBERSHIP).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PacketMember {
+    pub index: u32,
+    /// How often it was asked for.
+    pub count: u32,
+    pub kind: u32,
+    pub address: Vec<u8>,
+}
+
+const PACKET_INFO: u16 = 0;
+const PACKET_MEMBERS: u16 = 1;
+const PACKET_RX_RING: u16 = 2;
+const PACKET_TX_RING: u16 = 3;
+const PACKET_FANOUT: u16 = 4;
+/// Info, members, rings, fanout.
+const SHOW_OF_PACKET: u32 = 1 | 2 | 4 | 8;
+/// `struct packet_diag_mclist`.
+const MEMBER_BYTES: usize = 44;
+
+/// Every packet socket of the engine's network namespace, by inode.
+pub(crate) fn packet_sockets() -> io::Result<HashMap<u32, PacketSocket>> {
+    let mut sockets = HashMap::new();
+    packet_diag(SHOW_OF_PACKET, |body| {
+        if let Some((ino, socket)) = parse_packet(body) {
+            sockets.insert(ino, socket);
+        }
+    })?;
+    Ok(sockets)
+}
+
+fn parse_packet(body: &[u8]) -> Option<(u32, PacketSocket)> {
+    let mut socket = PacketSocket { kind: *body.get(1)?, protocol: half(body, 2)?, ..PacketSocket::default() };
+    let ino = word(body, 4)?;
+    let mut rest = body.get(16..)?;
+    while let (Some(len), Some(kind)) = (half(rest, 0).map(usize::from), half(rest, 2)) {
+        let Some(value) = rest.get(4..len) else { break };
+        match kind {
+            PACKET_INFO => (socket.index, socket.copy_thresh) = (word(value, 0)?, word(value, 12)?),
+            PACKET_MEMBERS => socket.members = value.chunks_exact(MEMBER_BYTES).filter_map(member).collect(),
+            PACKET_RX_RING => socket.has_rx_ring = true,
+            PACKET_TX_RING => socket.has_tx_ring = true,
+            PACKET_FANOUT => socket.fanout = word(value, 0),
+            _ => {}
+        }
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+    Some((ino, socket))
+}
+
+fn member(m: &[u8]) -> Option<PacketMember> {
+    let len = usize::from(half(m, 10)?);
+    Some(PacketMember {
+        index: word(m, 0)?,
+        count: word(m, 4)?,
+        kind: half(m, 8)?.into(),
+        address: m.get(12..12 + len)?.to_vec(),
+    })
 }
 
 fn word(b: &[u8], at: usize) -> Option<u32> {

@@ -4,6 +4,7 @@ mod diag;
 pub(crate) mod inet;
 pub(crate) mod netlink;
 mod options;
+pub(crate) mod packet;
 pub(crate) mod unix;
 
 /// For [`crate::parsers`].

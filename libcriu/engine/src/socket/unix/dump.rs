@@ -4,20 +4,25 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 
 use criu_images::messages::{
-    FdTypes, FileEntry, FilePermsEntry, ScmEntry, SkPacketEntry, SkShutdown, SkUcredEntry, UnixSkEntry,
+    FdTypes, FileEntry, FilePermsEntry, ScmEntry, SkPacketEntry, SkPeerEntry, SkShutdown, SkUcredEntry,
+    UnixSkEntry, UnixWaitingEntry,
 };
 use criu_images::{ImageDir, Kind};
 use rustix::net::{AddressFamily, sockopt::socket_domain};
 
+use super::makers::peer_of;
 use super::name::{Name, SocketFile, directory, shown};
 use super::queue::{Message, Queue, look};
+use super::unaccepted::{Unaccepted, look as look_at_unaccepted};
 use super::{DGRAM, EXTERNAL, PEER_EXTERNAL, SCM_RIGHTS, SEQPACKET, SERVICE, STREAM, state};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{Collected, DumpKind, FileId, InFlight, Seen, Unsaved};
 use crate::mem::pages::PagesIds;
 use crate::namespace::Namespace;
+use crate::proc::ProcDir;
 use crate::socket::diag::{UnixSocket, unix_sockets};
 use crate::socket::options;
+use crate::sys::kernel::Kernel;
 use crate::sys::unix::unread_by_others;
 
 #[derive(Debug)]
@@ -140,19 +145,27 @@ impl DumpKind for UnixSockets {
         // The listening socket at which each client waits to be accepted.
         let waiting: HashMap<u32, u32> =
             self.sockets.iter().flat_map(|l| l.told.waiting.iter().map(|&client| (client, l.ino))).collect();
-        let mut peers: HashMap<FileId, u32> = HashMap::new();
+        let mut peers: HashMap<FileId, (u32, SkPeerEntry)> = HashMap::new();
         let mut outside: HashMap<u32, UnixSkEntry> = HashMap::new();
         let mut left_alone: HashSet<FileId> = HashSet::new();
+        let kernel = self.kernel();
+        let mut unaccepted: HashMap<FileId, Vec<UnixWaitingEntry>> = HashMap::new();
+        let (mut have_sent, mut looked_at) = (Vec::new(), HashSet::new());
         for socket in &self.sockets {
             let mut refuse = |cause: String, hint: &str| {
                 blockers.push(Blocker::new(socket.pid, &*socket.object, cause).hint(hint));
             };
+            let known = match kernel.as_ref().filter(|_| !socket.told.waiting.is_empty()) {
+                Some(kernel) => self.unaccepted(kernel, socket, &mut refuse),
+                None => Vec::new(),
+            };
             for client in &socket.told.waiting {
                 match client {
-                    0 => refuse(
+                    0 if known.is_empty() => refuse(
                         "a connection whose client is gone waits to be accepted".into(),
                         "have it accepted before the dump",
                     ),
+                    0 => {}
                     ino if !by_ino.contains_key(ino) => refuse(
                         format!("a connection from outside the tree (ino {ino}) waits to be accepted"),
                         "dump the client's process as well, or have it accepted before the dump",
@@ -160,6 +173,8 @@ impl DumpKind for UnixSockets {
                     _ => {}
                 }
             }
+            looked_at.extend(known.iter().map(|c| c.ino));
+            unaccepted.insert(socket.id, known);
             let peer = socket.told.peer.unwrap_or(0);
             // A closed peer has shut both directions; one that was not accepted yet has not.
             let unaccepted = socket.told.peer == Some(0)
@@ -176,12 +191,9 @@ impl DumpKind for UnixSockets {
                 let sent = unread_by_others(socket.dup.as_fd())
                     .map_err(|e| Error::os(Phase::Collect, &*socket.object, "ioctl TIOCOUTQ", e).pid(socket.pid))?;
                 if sent != 0 {
-                    refuse(
-                        "it has sent data on a connection that waits to be accepted".into(),
-                        "have it accepted before the dump",
-                    );
+                    have_sent.push(socket);
                 }
-                peers.insert(socket.id, listening);
+                peers.insert(socket.id, (listening, connected_by(socket)?));
                 continue;
             }
             match by_ino.get(&peer).and_then(|&at| self.sockets.get(at)) {
@@ -196,14 +208,32 @@ impl DumpKind for UnixSockets {
                 },
             }
         }
+        for socket in have_sent.into_iter().filter(|s| !looked_at.contains(&s.ino)) {
+            let cause = "it has sent data on a connection that waits to be accepted";
+            let hint = "have it accepted before the dump, or give the engine the right to look (CAP_BPF and CAP_PERFMON)";
+            blockers.push(Blocker::new(socket.pid, &*socket.object, cause).hint(hint));
+        }
+        for connection in unaccepted.values().flatten() {
+            if let (Some(by), Some(&at)) = (&connection.connected_by, by_ino.get(&connection.ino))
+                && let Some((_, guess)) = self.sockets.get(at).and_then(|s| peers.get_mut(&s.id))
+            {
+                *guess = by.clone();
+            }
+        }
         for usk in common.entries.iter_mut().filter_map(|e| e.usk.as_mut()) {
-            if let Some(&listening) = peers.get(&usk.id) {
+            usk.waiting = unaccepted.remove(&usk.id).unwrap_or_default();
+            if let Some((listening, by)) = peers.remove(&usk.id) {
                 usk.peer = listening;
                 usk.state = state::ESTABLISHED;
+                usk.connected_by = Some(by);
             } else if left_alone.contains(&usk.id) {
                 (usk.peer, usk.uflags) = (0, PEER_EXTERNAL);
                 usk.peer_gone = (usk.r#type == DGRAM).then_some(true);
             }
+        }
+        let peers = common.entries.iter_mut().filter_map(|e| e.usk.as_mut());
+        for who in peers.flat_map(|usk| [&mut usk.peer_cred, &mut usk.connected_by]).flatten() {
+            who.pid = common.tasks.get(&(who.pid as i32)).map_or(who.pid, |&vpid| vpid as u32);
         }
         for (_, mut usk) in outside {
             usk.id = common.new_id();
@@ -229,6 +259,34 @@ impl DumpKind for UnixSockets {
 }
 
 impl UnixSockets {
+    /// The kernel's memory, when there is something to look for.
+    fn kernel(&self) -> Option<Kernel> {
+        if self.sockets.iter().all(|s| s.told.waiting.is_empty()) {
+            return None;
+        }
+        Kernel::open().inspect_err(|e| log::debug!("the kernel's memory cannot be read: {e}")).ok()
+    }
+
+    /// What waits at a listening socket; nothing when it cannot be found out, or is refused.
+    fn unaccepted(
+        &self,
+        kernel: &Kernel,
+        socket: &Socket,
+        refuse: &mut impl FnMut(String, &str),
+    ) -> Vec<UnixWaitingEntry> {
+        match look_at_unaccepted(kernel, socket.dup.as_fd()) {
+            Ok(Unaccepted::Connections(found)) => {
+                if found.iter().map(|c| c.ino).eq(socket.told.waiting.iter().copied()) {
+                    return found;
+                }
+                log::debug!("{}: netlink tells of other connections than the kernel has", socket.object);
+            }
+            Ok(Unaccepted::Refused(why)) => refuse(why.into(), "have it accepted before the dump"),
+            Err(e) => log::debug!("{}: what waits at it cannot be read: {e}", socket.object),
+        }
+        Vec::new()
+    }
+
     /// What becomes of a peer outside the tree: an entry to connect to, or nothing; the error is what would help.
     fn outside(&self, socket: &Socket, common: &Collected) -> Result<Option<UnixSkEntry>, String> {
         let ino = socket.told.peer.unwrap_or(0);
@@ -263,6 +321,16 @@ impl UnixSockets {
     }
 }
 
+/// Who has connected a socket that waits to be accepted: the kernel tells that to those who accept it alone. It is taken to
+/// be the task that has the socket.
+fn connected_by(socket: &Socket) -> Result<SkPeerEntry> {
+    let failed = |e| Error::os(Phase::Collect, &*socket.object, "read /proc/PID/status", e).pid(socket.pid);
+    let status = ProcDir::open(socket.pid).and_then(|proc| proc.status()).map_err(failed)?;
+    let [_, uid, ..] = status.uids;
+    let [_, gid, ..] = status.gids;
+    Ok(SkPeerEntry { pid: socket.pid as u32, uid, gid, groups: status.groups })
+}
+
 /// What netlink and the options tell.
 fn entry(seen: &Seen<'_>, id: FileId, told: &UnixSocket) -> Result<UnixSkEntry, Unsaved> {
     let opts = match options::read(seen.dup.as_fd()).map_err(|e| Unsaved::os(seen, "getsockopt", e))? {
@@ -291,6 +359,7 @@ fn entry(seen: &Seen<'_>, id: FileId, told: &UnixSocket) -> Result<UnixSkEntry, 
         ns_id: Some(Namespace::Net as u32 + 1),
         pending: told.waiting.clone(),
         peer_gone: (u32::from(told.kind) == DGRAM && told.peer == Some(0)).then_some(true),
+        peer_cred: peer_of(seen.dup.as_fd()).map_err(|e| Unsaved::os(seen, "getsockopt SO_PEERCRED", e))?,
         ..UnixSkEntry::default()
     })
 }

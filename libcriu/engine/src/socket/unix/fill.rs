@@ -30,9 +30,9 @@ pub(super) struct Filling<'a> {
 }
 
 /// Who sends, and to whom when that is not its peer.
-struct Route<'a> {
-    fd: BorrowedFd<'a>,
-    to: Option<&'a [u8]>,
+pub(super) struct Route<'a> {
+    pub fd: BorrowedFd<'a>,
+    pub to: Option<&'a [u8]>,
 }
 
 impl<'a> Filling<'a> {
@@ -135,28 +135,38 @@ impl<'a> Filling<'a> {
         let rights = rights.collect::<Option<Vec<_>>>().ok_or_else(|| {
             Error::new(Phase::Files, named(usk), "a descriptor of one of its messages was not opened")
         })?;
-        let mut along =
-            Along { rights: &rights, credentials: message.credentials, urgent: message.urgent, to: route.to };
-        let mut rest = message.bytes.as_slice();
-        let mut widened = false;
-        loop {
-            match send_as(route.fd, rest, along) {
-                Ok(sent) => {
-                    rest = rest.get(sent..).unwrap_or(&[]);
-                    along.rights = &[];
-                    if rest.is_empty() {
-                        return Ok(());
-                    }
+        deliver(usk, message, &rights, route, self.messages(usk))
+    }
+}
+
+/// Sends a message, one of `all` that are for the same queue, with the given descriptors.
+pub(super) fn deliver(
+    usk: &UnixSkEntry,
+    message: &Saved,
+    rights: &[BorrowedFd<'_>],
+    route: &Route<'_>,
+    all: &[Saved],
+) -> Result<()> {
+    let mut along = Along { rights, credentials: message.credentials, urgent: message.urgent, to: route.to };
+    let mut rest = message.bytes.as_slice();
+    let mut widened = false;
+    loop {
+        match send_as(route.fd, rest, along) {
+            Ok(sent) => {
+                rest = rest.get(sent..).unwrap_or(&[]);
+                along.rights = &[];
+                if rest.is_empty() {
+                    return Ok(());
                 }
-                Err(e) if is_full(&e) && !widened => {
-                    widened = true;
-                    widen(route.fd, self.messages(usk)).map_err(|e| failed(usk, "setsockopt SO_SNDBUF", e))?;
-                }
-                Err(e) if is_full(&e) && usk.r#type == DGRAM => {
-                    return Err(failed(usk, "sendmsg", e).hint("raise the sysctl net.unix.max_dgram_qlen"));
-                }
-                Err(e) => return Err(failed(usk, "sendmsg", e)),
             }
+            Err(e) if is_full(&e) && !widened => {
+                widened = true;
+                widen(route.fd, all).map_err(|e| failed(usk, "setsockopt SO_SNDBUF", e))?;
+            }
+            Err(e) if is_full(&e) && usk.r#type == DGRAM => {
+                return Err(failed(usk, "sendmsg", e).hint("raise the sysctl net.unix.max_dgram_qlen"));
+            }
+            Err(e) => return Err(failed(usk, "sendmsg", e)),
         }
     }
 }

@@ -7,15 +7,18 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use criu_images::messages::UnixSkEntry;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, listen, socket_with, socketpair};
+use criu_images::messages::{SkPeerEntry, UnixSentEntry, UnixSkEntry};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, socket_with};
 
 use super::bind::{Address, Files};
-use super::saved::Sockets;
+use super::fill::{Route, deliver};
+use super::makers::Makers;
+use super::saved::{Saved, Sockets};
 use super::{DGRAM, is_widowed, named, state};
 use crate::error::{Error, Phase, Result};
 use crate::file::FileId;
 use crate::socket::options;
+use crate::sys::stand_in::Call;
 use crate::sys::unix;
 
 /// As many as the kernel allows.
@@ -27,6 +30,7 @@ pub(super) struct Making<'a> {
     group: &'a [&'a UnixSkEntry],
     sockets: &'a Sockets,
     files: &'a mut Files,
+    makers: &'a mut Makers,
     pub fds: HashMap<FileId, OwnedFd>,
     pub others: HashMap<FileId, OwnedFd>,
 }
@@ -36,9 +40,10 @@ impl<'a> Making<'a> {
         group: &'a [&'a UnixSkEntry],
         sockets: &'a Sockets,
         files: &'a mut Files,
+        makers: &'a mut Makers,
         inherited: HashMap<FileId, OwnedFd>,
     ) -> Self {
-        Making { group, sockets, files, fds: inherited, others: HashMap::new() }
+        Making { group, sockets, files, makers, fds: inherited, others: HashMap::new() }
     }
 
     /// Makes all that is not there yet.
@@ -52,7 +57,7 @@ impl<'a> Making<'a> {
             let fd = self.listening(usk)?;
             let address = Address::of(usk, fd.as_fd())?;
             self.fds.insert(usk.id, fd.try_clone().map_err(|e| failed(usk, "dup", e))?);
-            listeners.insert((usk.r#type, &usk.name), Listening { fd, address });
+            listeners.insert((usk.r#type, &usk.name), Listening { fd, address, by: None });
         }
         let by_ino: HashMap<u32, &'a UnixSkEntry> = group.iter().map(|s| (s.ino, *s)).collect();
         for usk in group.iter().filter(|s| s.r#type == DGRAM && s.name.is_empty()) {
@@ -76,14 +81,24 @@ impl<'a> Making<'a> {
                 }
             }
         }
-        self.waiting(&listeners)
+        self.waiting(&mut listeners)
     }
 
     fn listening(&mut self, usk: &UnixSkEntry) -> Result<OwnedFd> {
         let fd = socket(usk)?;
         self.files.bind(usk, fd.as_fd())?;
-        listen(&fd, MOST_WAITING).map_err(|e| failed(usk, "listen", e))?;
+        self.listen(usk, None, fd.as_fd())?;
         Ok(fd)
+    }
+
+    fn listen(&mut self, usk: &UnixSkEntry, by: Option<&SkPeerEntry>, fd: BorrowedFd<'_>) -> Result<()> {
+        let listen = Call::Listen(fd, MOST_WAITING);
+        self.makers.call(usk, by, listen).map(drop).map_err(|e| failed(usk, "listen", e))
+    }
+
+    /// Two sockets as a process makes them that they name as their peer.
+    fn pair_of(&mut self, usk: &UnixSkEntry) -> Result<(OwnedFd, OwnedFd)> {
+        pair(self.makers, usk)
     }
 
     fn bind_and_keep(&mut self, usk: &UnixSkEntry, fd: OwnedFd) -> Result<()> {
@@ -102,7 +117,7 @@ impl<'a> Making<'a> {
             return self.bind_and_keep(b, fd_b);
         }
         if a.r#type == DGRAM || (a.name.is_empty() && b.name.is_empty()) {
-            let (fd_a, fd_b) = pair(a)?;
+            let (fd_a, fd_b) = self.pair_of(a)?;
             self.bind_and_keep(a, fd_a)?;
             return self.bind_and_keep(b, fd_b);
         }
@@ -118,27 +133,45 @@ impl<'a> Making<'a> {
         if !client.name.is_empty() {
             self.files.bind(client, client_fd.as_fd())?;
         }
-        let accepted_fd = self.accepted(accepted, &client_fd, listeners)?;
+        let accepted_fd = self.accepted(accepted, Some(client), &client_fd, listeners)?;
         self.fds.insert(client.id, client_fd);
         self.fds.insert(accepted.id, accepted_fd);
         Ok(())
     }
 
-    /// Has a socket of that name accept `client`.
-    fn accepted(&mut self, usk: &'a UnixSkEntry, client: &OwnedFd, listeners: &mut Accepting<'a>) -> Result<OwnedFd> {
+    /// Has a socket of that name accept `client`, which is the end `other`.
+    fn accepted(
+        &mut self,
+        usk: &'a UnixSkEntry,
+        other: Option<&UnixSkEntry>,
+        client: &OwnedFd,
+        listeners: &mut Accepting<'a>,
+    ) -> Result<OwnedFd> {
         let key = (usk.r#type, usk.name.as_slice());
         let listening = match listeners.entry(key) {
             std::collections::hash_map::Entry::Occupied(there) => there.into_mut(),
             std::collections::hash_map::Entry::Vacant(none) => {
                 let fd = socket(usk)?;
                 self.files.bind(usk, fd.as_fd())?;
-                listen(&fd, MOST_WAITING).map_err(|e| failed(usk, "listen", e))?;
+                self.listen(usk, None, fd.as_fd())?;
                 let address = Address::of(usk, fd.as_fd())?;
-                none.insert(Listening { fd, address })
+                none.insert(Listening { fd, address, by: None })
             }
         };
-        unix::connect(client.as_fd(), &listening.address.name).map_err(|e| failed(usk, "connect", e))?;
+        self.be_listened(usk, other, listening)?;
+        let connect = Call::Connect(client.as_fd(), &listening.address.name);
+        self.makers.call(usk, usk.peer_cred.as_ref(), connect).map_err(|e| failed(usk, "connect", e))?;
         accept_with(&listening.fd, SocketFlags::CLOEXEC).map_err(|e| failed(usk, "accept", e))
+    }
+
+    /// A client takes over who listens when it connects.
+    fn be_listened(&mut self, usk: &UnixSkEntry, client: Option<&UnixSkEntry>, at: &mut Listening) -> Result<()> {
+        let by = client.and_then(|c| c.peer_cred.as_ref());
+        if by.is_some() && at.by.as_ref() != by {
+            self.listen(usk, by, at.fd.as_fd())?;
+            at.by = by.cloned();
+        }
+        Ok(())
     }
 
     /// A datagram socket without a name that others than a mutual peer send to, or have sent to: it was one of a pair and
@@ -152,7 +185,7 @@ impl<'a> Making<'a> {
         if source.is_none() && !self.sockets.queues.contains_key(&usk.id) {
             return Ok(());
         }
-        let (fd, other) = pair(usk)?;
+        let (fd, other) = self.pair_of(usk)?;
         unix::disconnect(fd.as_fd()).map_err(|e| failed(usk, "connect AF_UNSPEC", e))?;
         self.fds.insert(usk.id, fd);
         match source {
@@ -167,10 +200,10 @@ impl<'a> Making<'a> {
     /// A socket whose peer is gone.
     fn widowed(&mut self, usk: &'a UnixSkEntry, listeners: &mut Accepting<'a>) -> Result<()> {
         let (fd, other) = if usk.name.is_empty() {
-            pair(usk)?
+            self.pair_of(usk)?
         } else {
             let client = socket(usk)?;
-            (self.accepted(usk, &client, listeners)?, client)
+            (self.accepted(usk, None, &client, listeners)?, client)
         };
         self.fds.insert(usk.id, fd);
         self.others.insert(usk.id, other);
@@ -178,29 +211,64 @@ impl<'a> Making<'a> {
     }
 
     /// Clients that wait to be accepted, in their order.
-    fn waiting(&mut self, listeners: &Accepting<'a>) -> Result<()> {
+    fn waiting(&mut self, listeners: &mut Accepting<'a>) -> Result<()> {
         for listening in self.group.iter().filter(|s| s.state == state::LISTEN) {
-            let mut clients: Vec<&UnixSkEntry> =
-                self.group.iter().filter(|c| c.peer == listening.ino).copied().collect();
-            if clients.is_empty() {
+            let connections = self.connections(listening);
+            if connections.is_empty() {
                 continue;
             }
-            // Images of CRIU tell no order but that of the entries.
-            clients.sort_by_key(|c| listening.pending.iter().position(|&ino| ino == c.ino).unwrap_or(usize::MAX));
-            let Some(there) = listeners.get(&(listening.r#type, listening.name.as_slice())) else {
+            let Some(there) = listeners.get_mut(&(listening.r#type, listening.name.as_slice())) else {
                 return Err(Error::new(Phase::Files, named(listening), "is inherited while clients wait for it"));
             };
             // Connections take on whether credentials and descriptors are to be passed.
             options::write(there.fd.as_fd(), &listening.opts).map_err(|e| failed(listening, "setsockopt", e))?;
-            for client in clients.into_iter().filter(|c| !self.fds.contains_key(&c.id)).collect::<Vec<_>>() {
-                let fd = socket(client)?;
-                self.files.bind(client, fd.as_fd())?;
-                unix::connect(fd.as_fd(), &there.address.name).map_err(|e| failed(client, "connect", e))?;
-                self.fds.insert(client.id, fd);
+            for Connection { client, by, sent } in connections {
+                if client.is_some_and(|c| self.fds.contains_key(&c.id)) {
+                    continue;
+                }
+                let usk = client.unwrap_or(listening);
+                let fd = socket(usk)?;
+                if let Some(client) = client {
+                    self.files.bind(client, fd.as_fd())?;
+                }
+                self.be_listened(listening, client, there)?;
+                let connect = Call::Connect(fd.as_fd(), &there.address.name);
+                self.makers.call(usk, by, connect).map_err(|e| failed(usk, "connect", e))?;
+                let sent: Vec<Saved> = sent.iter().map(Saved::from).collect();
+                for message in &sent {
+                    deliver(usk, message, &[], &Route { fd: fd.as_fd(), to: None }, &sent)?;
+                }
+                if let Some(client) = client {
+                    self.fds.insert(client.id, fd);
+                }
             }
         }
         Ok(())
     }
+
+    /// What waits at a socket. Images of CRIU tell no order but that of the entries.
+    fn connections(&self, listening: &'a UnixSkEntry) -> Vec<Connection<'a>> {
+        let clients = || self.group.iter().filter(|c| c.peer == listening.ino).copied();
+        if listening.waiting.is_empty() {
+            let mut clients: Vec<&UnixSkEntry> = clients().collect();
+            clients.sort_by_key(|c| listening.pending.iter().position(|&ino| ino == c.ino).unwrap_or(usize::MAX));
+            let unsent = |c: &'a UnixSkEntry| Connection { client: Some(c), by: c.connected_by.as_ref(), sent: &[] };
+            return clients.into_iter().map(unsent).collect();
+        }
+        let told = listening.waiting.iter().map(|c| Connection {
+            client: clients().find(|there| there.ino == c.ino),
+            by: c.connected_by.as_ref(),
+            sent: &c.sent,
+        });
+        told.collect()
+    }
+}
+
+/// A connection that waits to be accepted: the client, unless it is gone, who has connected it, and what was sent on it.
+struct Connection<'a> {
+    client: Option<&'a UnixSkEntry>,
+    by: Option<&'a SkPeerEntry>,
+    sent: &'a [UnixSentEntry],
 }
 
 /// A listening socket, by its type and name.
@@ -210,6 +278,8 @@ type Accepting<'a> = HashMap<(u32, &'a [u8]), Listening>;
 struct Listening {
     fd: OwnedFd,
     address: Address,
+    /// Whom a client that connects now names as its peer.
+    by: Option<SkPeerEntry>,
 }
 
 fn failed(usk: &UnixSkEntry, call: &str, e: impl Into<std::io::Error>) -> Error {
@@ -226,8 +296,10 @@ fn socket(usk: &UnixSkEntry) -> Result<OwnedFd> {
         .map_err(|e| failed(usk, "socket", e))
 }
 
-pub(super) fn pair(usk: &UnixSkEntry) -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::UNIX, kind(usk), SocketFlags::CLOEXEC, None).map_err(|e| failed(usk, "socketpair", e))
+pub(super) fn pair(makers: &mut Makers, usk: &UnixSkEntry) -> Result<(OwnedFd, OwnedFd)> {
+    let made = makers.call(usk, usk.peer_cred.as_ref(), Call::Pair(usk.r#type as i32));
+    let made = made.map_err(|e| failed(usk, "socketpair", e))?;
+    made.ok_or_else(|| Error::new(Phase::Files, named(usk), "no pair was made"))
 }
 
 /// Connects a datagram socket to one that is bound.

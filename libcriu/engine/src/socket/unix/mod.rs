@@ -8,20 +8,29 @@
 //! Peers outside the tree are allowed by `ext_unix_sk`, by its list of inodes or by the callback: a datagram socket is
 //! connected again to the name of its peer; others come back with their peer gone, unless `inherit_fd` gives one.
 //!
-//! Limits, refused by name: other peers outside the tree, data sent on a connection that waits to be accepted. A datagram of no
-//! bytes that somebody has peeked at before the dump cannot be seen. The peer's credentials (SO_PEERCRED) are those of the
-//! process that restores the pair.
+//! Whom a socket names as its peer (SO_PEERCRED, SO_PEERGROUPS) is restored by making it in the name of that process
+//! (`makers`).
+//!
+//! What was sent on connections that nobody has accepted yet is read in the kernel's memory (`unaccepted`).
+//!
+//! Limits, refused by name: other peers outside the tree; descriptors sent on a connection that waits to be accepted, and any
+//! data where the engine may not run a BPF program. A datagram of no
+//! bytes that somebody has peeked at before the dump cannot be seen. Where another process outside the tree has the pid of a
+//! peer, the log says that the peer's name is lost. A pidfd of a peer (SO_PEERPIDFD) is one of a process that has ended, unless
+//! the task that uses the socket is the peer itself.
 
 mod bind;
 mod dump;
 mod fill;
 mod make;
+mod makers;
 mod name;
 mod queue;
 mod restore;
 mod saved;
 #[cfg(test)]
 mod tests;
+mod unaccepted;
 
 use criu_images::messages::{FdTypes, UnixSkEntry};
 

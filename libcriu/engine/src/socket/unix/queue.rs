@@ -1,7 +1,8 @@
 //! Unread messages of a unix socket, looked at without being taken out.
 //!
 //! SO_PEEK_OFF moves a look along the queue. Where the kernel stops on the way tells the rest: behind bytes that carry
-//! descriptors, where credentials change, and before an out-of-band byte.
+//! descriptors, where credentials change, and before an out-of-band byte. SO_PASSCRED is on meanwhile: a message may carry
+//! credentials that its receiver has not asked for yet.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -196,18 +197,23 @@ fn look_at_messages(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Option<Que
     Ok(Some(Queue::Messages(messages)))
 }
 
-/// SO_PEEK_OFF, as it was.
+/// What is changed for a look, as it was.
 struct PeekOffset<'a> {
     fd: BorrowedFd<'a>,
     before: i32,
+    passes_credentials: bool,
     back: bool,
 }
 
 impl<'a> PeekOffset<'a> {
     fn start(fd: BorrowedFd<'a>) -> io::Result<Self> {
-        let before = option(fd, libc::SO_PEEK_OFF)?;
+        let (before, passes) = (option(fd, libc::SO_PEEK_OFF)?, option(fd, libc::SO_PASSCRED)? != 0);
+        let started = PeekOffset { fd, before, passes_credentials: passes, back: false };
         set_option(fd, libc::SO_PEEK_OFF, 0)?;
-        Ok(PeekOffset { fd, before, back: false })
+        if !passes {
+            set_option(fd, libc::SO_PASSCRED, 1)?;
+        }
+        Ok(started)
     }
 
     fn set(&self, at: usize) -> io::Result<()> {
@@ -216,7 +222,13 @@ impl<'a> PeekOffset<'a> {
 
     fn put_back(mut self) -> io::Result<()> {
         self.back = true;
-        set_option(self.fd, libc::SO_PEEK_OFF, self.before)
+        self.restore()
+    }
+
+    fn restore(&self) -> io::Result<()> {
+        let credentials =
+            if self.passes_credentials { Ok(()) } else { set_option(self.fd, libc::SO_PASSCRED, 0) };
+        set_option(self.fd, libc::SO_PEEK_OFF, self.before).and(credentials)
     }
 }
 
@@ -224,7 +236,7 @@ impl Drop for PeekOffset<'_> {
     fn drop(&mut self) {
         if !self.back {
             // The last resort, on the way out with another error.
-            let _ = set_option(self.fd, libc::SO_PEEK_OFF, self.before);
+            let _ = self.restore();
         }
     }
 }

@@ -1,22 +1,24 @@
 //! Unix sockets: a group is made, filled, given its options and shut down.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 
 use criu_images::ImageDir;
 use criu_images::messages::{CriuDumpResp, CriuReqType, CriuResp, FileEntry, SkShutdown, UnixSkEntry};
 use prost::Message;
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::net::{SendFlags, Shutdown, listen, send, shutdown};
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
 
 use super::bind::Files;
 use super::fill::Filling;
 use super::make::{Making, pair};
+use super::makers::{Makers, needs_stand_in};
 use super::saved::{Sockets, key};
 use super::{SERVICE, named, state};
 use crate::error::{Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
 use crate::socket::options;
+use crate::sys::stand_in::Call;
 
 #[derive(Debug, Default)]
 pub(crate) struct UnixSockets {
@@ -26,11 +28,24 @@ pub(crate) struct UnixSockets {
     others: HashMap<FileId, OwnedFd>,
     /// Descriptors that stand in for sockets: nothing is done to them.
     inherited: Vec<FileId>,
+    makers: Makers,
+    /// What others have made than the task that uses it.
+    made_by_others: HashSet<Object>,
 }
 
 impl RestoreKind for UnixSockets {
     fn load(&mut self, plan: &Plan, images: &ImageDir) -> Result<()> {
         self.sockets = Sockets::load(plan, images)?;
+        Ok(())
+    }
+
+    fn prepare(&mut self, plan: &mut Plan) -> Result<()> {
+        for usk in plan.entries.values().filter_map(|e| e.usk.as_ref()) {
+            if needs_stand_in(usk, plan.pid_of(usk.id)) {
+                let object = self.sockets.group_of(usk.id).map_or(Object::Alone(usk.id), Object::Unix);
+                self.made_by_others.insert(object);
+            }
+        }
         Ok(())
     }
 
@@ -41,6 +56,7 @@ impl RestoreKind for UnixSockets {
     fn early(&self, object: Object) -> bool {
         // Their files are removed when the restore fails, which only the coordinator can.
         matches!(object, Object::Unix(group) if self.sockets.makes_files(group))
+            || self.made_by_others.contains(&object)
     }
 
     fn needs(&self, id: FileId) -> &[FileId] {
@@ -52,13 +68,13 @@ impl RestoreKind for UnixSockets {
         if let [usk] = group.as_slice()
             && usk.uflags == SERVICE
         {
-            let (fd, other) = pair(usk)?;
+            let (fd, other) = pair(&mut self.makers, usk)?;
             answer(usk, &other)?;
             return Ok(vec![fd]);
         }
         let inherited = inherited(plan, &group)?;
         self.inherited.extend(inherited.keys());
-        let mut making = Making::new(&group, &self.sockets, &mut self.files, inherited);
+        let mut making = Making::new(&group, &self.sockets, &mut self.files, &mut self.makers, inherited);
         making.make()?;
         let Making { mut fds, others, .. } = making;
         self.others.extend(others);
@@ -74,13 +90,43 @@ impl RestoreKind for UnixSockets {
         for usk in own {
             let fd = opened.get(&usk.id).ok_or_else(|| Error::new(Phase::Files, named(usk), "was not opened"))?;
             self.others.remove(&usk.id);
-            finish(usk, fd)?;
+            self.finish(usk, fd)?;
         }
         Ok(())
     }
 
+    fn opened(&mut self) {
+        self.makers.dismiss();
+    }
+
     fn finished(&mut self) {
         self.files.keep();
+    }
+}
+
+impl UnixSockets {
+    /// Backlog, options, shutdown and status flags.
+    fn finish(&mut self, usk: &UnixSkEntry, fd: &OwnedFd) -> Result<()> {
+        let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, named(usk), call, e);
+        if usk.state == state::LISTEN {
+            let backlog = i32::try_from(usk.backlog).unwrap_or(i32::MAX);
+            let listen = Call::Listen(fd.as_fd(), backlog);
+            self.makers.call(usk, usk.peer_cred.as_ref(), listen).map_err(|e| failed("listen", e))?;
+        }
+        options::write(fd.as_fd(), &usk.opts).map_err(|e| failed("setsockopt", e))?;
+        let how = match usk.shutdown() {
+            // One end of a closed pair has both already, from its peer.
+            _ if usk.shutdown.is_none() || usk.peer == 0 && usk.shutdown() == SkShutdown::Both => None,
+            SkShutdown::None => None,
+            SkShutdown::Read => Some(Shutdown::Read),
+            SkShutdown::Write => Some(Shutdown::Write),
+            SkShutdown::Both => Some(Shutdown::Both),
+        };
+        if let Some(how) = how {
+            shutdown(fd, how).map_err(|e| failed("shutdown", e.into()))?;
+        }
+        let flags = OFlags::from_bits_retain(usk.flags) & (OFlags::NONBLOCK | OFlags::APPEND | OFlags::NOATIME);
+        fcntl_setfl(fd, flags).map_err(|e| failed("fcntl F_SETFL", e.into()))
     }
 }
 
@@ -116,27 +162,4 @@ fn answer(usk: &UnixSkEntry, other: &OwnedFd) -> Result<()> {
     send(other, &response.encode_to_vec(), SendFlags::NOSIGNAL)
         .map_err(|e| Error::os(Phase::Files, named(usk), "send", e))?;
     Ok(())
-}
-
-/// Backlog, options, shutdown and status flags.
-fn finish(usk: &UnixSkEntry, fd: &OwnedFd) -> Result<()> {
-    let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, named(usk), call, e);
-    if usk.state == state::LISTEN {
-        let backlog = i32::try_from(usk.backlog).unwrap_or(i32::MAX);
-        listen(fd, backlog).map_err(|e| failed("listen", e.into()))?;
-    }
-    options::write(fd.as_fd(), &usk.opts).map_err(|e| failed("setsockopt", e))?;
-    let how = match usk.shutdown() {
-        // One end of a closed pair has both already, from its peer.
-        _ if usk.shutdown.is_none() || usk.peer == 0 && usk.shutdown() == SkShutdown::Both => None,
-        SkShutdown::None => None,
-        SkShutdown::Read => Some(Shutdown::Read),
-        SkShutdown::Write => Some(Shutdown::Write),
-        SkShutdown::Both => Some(Shutdown::Both),
-    };
-    if let Some(how) = how {
-        shutdown(fd, how).map_err(|e| failed("shutdown", e.into()))?;
-    }
-    let flags = OFlags::from_bits_retain(usk.flags) & (OFlags::NONBLOCK | OFlags::APPEND | OFlags::NOATIME);
-    fcntl_setfl(fd, flags).map_err(|e| failed("fcntl F_SETFL", e.into()))
 }

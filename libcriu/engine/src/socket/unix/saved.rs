@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use criu_images::messages::{FdTypes, FileEntry, SkPacketEntry, UnixSkEntry};
+use criu_images::messages::{FdTypes, FileEntry, SkPacketEntry, SkUcredEntry, UnixSentEntry, UnixSkEntry};
 use criu_images::{ImageDir, Kind};
 
 use super::name::Name;
@@ -22,6 +22,24 @@ pub(super) struct Saved {
     pub credentials: Option<Credentials>,
     pub sender: Vec<u8>,
     pub urgent: bool,
+}
+
+impl From<&UnixSentEntry> for Saved {
+    fn from(sent: &UnixSentEntry) -> Self {
+        Saved {
+            bytes: sent.data.clone(),
+            rights: Vec::new(),
+            credentials: sent.ucred.as_ref().map(Credentials::from),
+            sender: Vec::new(),
+            urgent: sent.urgent(),
+        }
+    }
+}
+
+impl From<&SkUcredEntry> for Credentials {
+    fn from(c: &SkUcredEntry) -> Self {
+        Credentials { pid: c.pid as i32, uid: c.uid, gid: c.gid }
+    }
 }
 
 /// Every unix socket of the images.
@@ -117,8 +135,13 @@ impl Sockets {
             let client = self.by_ino.get(ino).and_then(|id| entries.get(id)).and_then(|e| e.usk.as_ref());
             client.is_some_and(|c| c.peer == usk.ino)
         };
-        if !usk.pending.iter().all(waits_here) {
+        let gone = |ino: &&u32| **ino != 0 || usk.waiting.is_empty();
+        let waiting = usk.waiting.iter().map(|c| &c.ino);
+        if !usk.pending.iter().filter(gone).chain(waiting.filter(|ino| **ino != 0)).all(waits_here) {
             return Err("a connection waits to be accepted by it whose client is not in files.img".into());
+        }
+        if usk.state != state::LISTEN && !usk.waiting.is_empty() {
+            return Err("connections wait to be accepted by a socket that does not listen".into());
         }
         if usk.peer == 0 {
             return Ok(());
@@ -161,7 +184,7 @@ impl Sockets {
             self.queues.entry(packet.id_for).or_default().push(Saved {
                 bytes,
                 rights,
-                credentials: packet.ucred.map(|c| Credentials { pid: c.pid as i32, uid: c.uid, gid: c.gid }),
+                credentials: packet.ucred.as_ref().map(Credentials::from),
                 sender: packet.sender.unwrap_or_default(),
                 urgent: packet.urgent.unwrap_or(false),
             });
