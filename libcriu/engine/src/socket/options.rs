@@ -116,11 +116,11 @@ pub(super) fn write(fd: BorrowedFd<'_>, opts: &SkOptsEntry) -> io::Result<()> {
 }
 
 /// An instruction of a classic filter as images have it.
-fn packed(i: &libc::sock_filter) -> u64 {
+pub(super) fn packed(i: &libc::sock_filter) -> u64 {
     u64::from(i.code) << 48 | u64::from(i.jt) << 40 | u64::from(i.jf) << 32 | u64::from(i.k)
 }
 
-fn instruction(packed: &u64) -> libc::sock_filter {
+pub(super) fn instruction(packed: &u64) -> libc::sock_filter {
     let p = *packed;
     libc::sock_filter { code: (p >> 48) as u16, jt: (p >> 40) as u8, jf: (p >> 32) as u8, k: p as u32 }
 }

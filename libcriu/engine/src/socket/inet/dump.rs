@@ -7,10 +7,11 @@ use criu_images::messages::{FdTypes, FileEntry, InetSkEntry, SkShutdown};
 use rustix::net::{AddressFamily, sockopt::socket_domain};
 
 use super::address::{Addresses, unspecified};
+use super::hidden::Hidden;
 use super::hold::{Connections, Datagrams, Held};
 use super::memberships::Groups;
 use super::more_options::{SocketKind, Usual};
-use super::{DGRAM, TCP, UDP, UDP_LITE, facts, queue, state, stream};
+use super::{DGRAM, ICMP, ICMPV6, RAW, STREAM, TCP, UDP, UDP_LITE, facts, listed, queue, state, stream};
 use crate::error::Result;
 use crate::file::{Collected, DumpKind, FileId, Seen, Unsaved};
 use crate::namespace::Namespace;
@@ -26,6 +27,7 @@ pub(crate) struct InetSockets {
     told: Told,
     connections: Connections,
     groups: Groups,
+    hidden: Hidden,
 }
 
 /// A system call on the socket that failed, as an error of the dump.
@@ -44,9 +46,21 @@ impl DumpKind for InetSockets {
         let fd = seen.dup.as_fd();
         let kind = facts::kind(fd).map_err(os(seen, "getsockopt"))?;
         self.check_namespace(seen, kind)?;
+        let mut listed = None;
         let (state, backlog, shutdown) = match kind {
             _ if facts::is_tcp(kind) => self.tcp(seen, id, common)?,
             SocketKind { kind: DGRAM, protocol: UDP | UDP_LITE, .. } => self.udp(seen, kind)?,
+            SocketKind { kind: RAW, .. } | SocketKind { kind: DGRAM, protocol: ICMP | ICMPV6, .. } => {
+                if kind.socket().is_err_and(|e| e.raw_os_error() == Some(libc::EACCES)) {
+                    let cause = "an ICMP socket, such as the engine may not make";
+                    return Err(Unsaved::because(cause).hint("set the sysctl net.ipv4.ping_group_range"));
+                }
+                listed = listed::find(kind, seen.stat.st_ino).map_err(os(seen, "reading /proc/net"))?;
+                let state = listed.map_or(state::CLOSE, |l| l.0);
+                // That nothing may be sent any more is not told.
+                let ended = facts::receives_not(fd).map_err(os(seen, "poll"))?;
+                (state, 0, Some(SkShutdown::Read).filter(|_| ended))
+            }
             SocketKind { protocol, .. } => {
                 let cause = format!("an internet socket of protocol {protocol} ({}) cannot be saved", name(protocol));
                 return Err(Unsaved::because(cause).hint("close it before the dump"));
@@ -69,17 +83,21 @@ impl DumpKind for InetSockets {
             ..InetSkEntry::default()
         };
         self.options(seen, kind, &mut isk)?;
-        if kind.kind == DGRAM {
+        if kind.kind != STREAM {
             isk.groups = self.groups.of(fd, kind.family).map_err(os(seen, "getsockopt MCAST_MSFILTER"))?;
             if let Some(why) = queue::refusal(fd, &isk).map_err(os(seen, "poll"))? {
                 return Err(Unsaved::because(why).hint("have them read before the dump"));
             }
+        }
+        if matches!(kind, SocketKind { kind: DGRAM, protocol: UDP | UDP_LITE, .. }) {
             let dup = rustix::io::fcntl_dupfd_cloexec(&seen.dup, 0).map_err(|e| Unsaved::os(seen, "dup", e))?;
             let object = format!("{} (UDP socket ino {})", seen.holder, isk.ino);
             self.connections.push_datagrams(Datagrams { id, pid: seen.task.pid, object, dup });
         }
+        self.hidden.find(seen, fd, &mut isk)?;
         let local = facts::local(fd).map_err(os(seen, "getsockname"))?;
-        let peer = facts::peer(fd).map_err(os(seen, "getsockopt SO_PEERNAME"))?.filter(|_| state != state::CLOSE);
+        let peer = facts::peer(fd).map_err(os(seen, "getsockopt SO_PEERNAME"))?.or(listed.map(|l| l.1));
+        let peer = peer.filter(|_| state != state::CLOSE);
         Addresses { local, peer: peer.unwrap_or(unspecified(kind.family)) }.put(&mut isk);
         Ok(FileEntry { r#type: FdTypes::Inetsk as i32, id, isk: Some(isk), ..FileEntry::default() })
     }

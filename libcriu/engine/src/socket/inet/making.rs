@@ -10,7 +10,7 @@ use rustix::net::{Shutdown, bind, connect, listen, shutdown};
 
 use super::address::Addresses;
 use super::more_options::SocketKind;
-use super::{facts, memberships, more_options, queue, state, stream};
+use super::{facts, hidden, memberships, more_options, queue, state, stream};
 use crate::socket::options;
 use crate::sys::socket::{set_int_option, set_option, set_option_bytes};
 
@@ -88,6 +88,7 @@ impl Making<'_> {
         if isk.state == state::LISTEN {
             listen(fd, isk.backlog as i32).map_err(|e| call("listen")(e.into()))?;
         }
+        hidden::set(fd, isk).map_err(|(call, source)| Failed { call, source })?;
         for group in &isk.groups {
             memberships::join(fd, group).map_err(|(call, source)| Failed { call, source })?;
         }

@@ -6,19 +6,22 @@
 //!   sockets are closed. See `hold` for the order at the dump; at the restore, all is made while the network is locked, and
 //!   goes on when every task is ready.
 //! - UDP and UDP-Lite: not bound, bound, connected, shut down; UDP with the datagrams that were not read yet.
+//! - Raw sockets of every protocol, and datagram sockets of ICMP (ping): bound, connected; not with packets that were not read.
 //! - Options: those of `SkOptsEntry`, `IpOptsEntry` and `TcpOptsEntry`, and all of `more_options`.
 //!
 //! The coordinator makes all sockets before it forks: while the others of a port are bound, each has SO_REUSEADDR, and gets
 //! its own setting when all are there.
 //!
-//! Limits, refused by name: sockets of another network namespace, other protocols (raw, ICMP, MPTCP ...), filters of eBPF,
-//! connections with MD5 or AO keys, with urgent data or an upper layer protocol, corked datagrams. Not to be seen from outside,
-//! and so not kept: a device given to IP_MULTICAST_IF, programs attached for SO_REUSEPORT.
+//! Limits, refused by name: sockets of another network namespace, other protocols (MPTCP, SCTP ...), filters of eBPF,
+//! connections with MD5 or AO keys, with urgent data or an upper layer protocol, corked datagrams, programs of eBPF for
+//! SO_REUSEPORT (`hidden`).
 
 mod address;
 mod dump;
 mod facts;
+mod hidden;
 mod hold;
+mod listed;
 mod making;
 mod memberships;
 mod more_options;
@@ -42,8 +45,11 @@ const INET: u32 = libc::AF_INET as u32;
 const INET6: u32 = libc::AF_INET6 as u32;
 const STREAM: u32 = libc::SOCK_STREAM as u32;
 const DGRAM: u32 = libc::SOCK_DGRAM as u32;
+const RAW: u32 = libc::SOCK_RAW as u32;
 const TCP: u32 = libc::IPPROTO_TCP as u32;
 const UDP: u32 = libc::IPPROTO_UDP as u32;
+const ICMP: u32 = libc::IPPROTO_ICMP as u32;
+const ICMPV6: u32 = libc::IPPROTO_ICMPV6 as u32;
 const UDP_LITE: u32 = libc::IPPROTO_UDPLITE as u32;
 
 /// `inet_sk_entry.state`: those of TCP, also for other protocols.

@@ -1,8 +1,7 @@
 //! Options of IP, IPv6, TCP, UDP and raw sockets, one row for each. What differs from a fresh socket of the same kind is
 //! kept; a row that a kernel or a kind of socket does not know costs nothing.
 //!
-//! Not here: what `SkOptsEntry`, `IpOptsEntry` and `TcpOptsEntry` have fields for. Programs attached for SO_REUSEPORT and
-//! the device (not address) given to IP_MULTICAST_IF cannot be asked for.
+//! Not here: what `SkOptsEntry`, `IpOptsEntry` and `TcpOptsEntry` have fields for, and what cannot be asked for (`hidden`).
 
 use std::collections::HashMap;
 use std::io;
@@ -57,6 +56,7 @@ const SOL_IPV6: i32 = libc::IPPROTO_IPV6;
 const SOL_TCP: i32 = libc::IPPROTO_TCP;
 const SOL_UDP: i32 = libc::IPPROTO_UDP;
 const SOL_UDPLITE: i32 = 136;
+const SOL_RAW: i32 = 255;
 const SOL_ICMPV6: i32 = libc::IPPROTO_ICMPV6;
 
 /// By number, as in asm-generic/socket.h: SO_DEBUG, SO_RXQ_OVFL, SO_WIFI_STATUS, SO_SELECT_ERR_QUEUE, SO_BUSY_POLL,
@@ -112,8 +112,13 @@ const TCP_LONG: [Row; 2] = [bytes(SOL_TCP, 13, 16, When::Always), bytes(SOL_TCP,
 const UDP: [Row; 6] = rows(SOL_UDP, When::Always, [1, 100, 101, 102, 103, 104]);
 /// UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV.
 const UDPLITE: [Row; 2] = rows(SOL_UDPLITE, When::Always, [10, 11]);
-/// ICMPV6_FILTER.
-const RAW: [Row; 1] = [bytes(SOL_ICMPV6, 1, 32, When::Family(INET6))];
+/// ICMPV6_FILTER; of IPv4 IP_HDRINCL, IP_NODEFRAG and ICMP_FILTER.
+const RAW: [Row; 4] = [
+    bytes(SOL_ICMPV6, 1, 32, When::Family(INET6)),
+    bytes(SOL_IP, 3, 4, When::Always),
+    bytes(SOL_IP, 22, 4, When::Family(INET)),
+    bytes(SOL_RAW, 1, 4, When::Family(INET)),
+];
 
 const TABLE: &[&[Row]] = &[
     &SOCKET,

@@ -12,7 +12,7 @@ use criu_soccr::{Connection, Paused, State};
 use super::address::Addresses;
 use super::making::{Failed, Making, Shape};
 use super::more_options::SocketKind;
-use super::{DGRAM, INET, INET6, STREAM, TCP, UDP, UDP_LITE, facts, memberships, more_options, queue, state, stream};
+use super::{DGRAM, ICMP, ICMPV6, INET, INET6, RAW, STREAM, TCP, UDP, UDP_LITE, facts, memberships, more_options, queue, state, stream};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
 use crate::netlock::{Flow, LockId, Method, NetworkLock, release_persistent};
@@ -58,7 +58,9 @@ impl RestoreKind for InetSockets {
 
     fn prepare(&mut self, plan: &mut Plan) -> Result<()> {
         let plan = &*plan;
-        let sockets = sockets(plan)?;
+        let mut sockets = sockets(plan)?;
+        // A program chooses by the numbers that sockets get when they join a port's group.
+        sockets.sort_by_key(|(_, isk)| isk.reuseport_index);
         self.lock_network()?;
         let mut users: HashMap<(u32, u32), u32> = HashMap::new();
         for (_, isk) in &sockets {
@@ -209,7 +211,7 @@ fn check(isk: &InetSkEntry) -> Result<(), String> {
     if i32::try_from(isk.backlog).is_err() {
         return Err(format!("a backlog of {}", isk.backlog));
     }
-    if isk.ifname.as_ref().is_some_and(|n| n.is_empty() || n.len() >= libc::IFNAMSIZ || n.contains('\0')) {
+    if [&isk.ifname, &isk.multicast_dev].into_iter().flatten().any(|n| n.is_empty() || n.len() >= libc::IFNAMSIZ || n.contains('\0')) {
         return Err("the name of its device is none".into());
     }
     match (isk.r#type, isk.proto, isk.state) {
@@ -217,6 +219,9 @@ fn check(isk: &InetSkEntry) -> Result<(), String> {
         (STREAM, TCP, other) => State::from_number(other).map(drop).map_err(|e| e.to_string()),
         (DGRAM, UDP | UDP_LITE, state::ESTABLISHED | state::CLOSE) => queue::check(isk),
         (DGRAM, UDP | UDP_LITE, other) => Err(format!("a UDP socket has no state {other}")),
+        (RAW, _, state::ESTABLISHED | state::CLOSE) | (DGRAM, ICMP | ICMPV6, state::ESTABLISHED | state::CLOSE) => {
+            queue::check(isk)
+        }
         (kind, protocol, _) => Err(format!("sockets of type {kind} and protocol {protocol} cannot be restored yet")),
     }
 }
@@ -225,7 +230,12 @@ fn check(isk: &InetSkEntry) -> Result<(), String> {
 fn object(plan: &Plan, entry: &FileEntry, isk: &InetSkEntry) -> String {
     let holder = plan.first_user.get(&entry.id).and_then(|&at| plan.tables.get(at));
     let fd = holder.and_then(|(_, fds)| fds.iter().find(|f| f.id == entry.id)).map(|f| format!("fd {}", f.fd));
-    let kind = if isk.proto == TCP { "TCP" } else { "UDP" };
+    let kind = match (isk.r#type, isk.proto) {
+        (RAW, _) => "raw",
+        (_, TCP) => "TCP",
+        (_, ICMP | ICMPV6) => "ICMP",
+        _ => "UDP",
+    };
     let address = Addresses::of(isk, 0).map_or(String::new(), |a| format!(" {}", a.local));
     format!("{} ({kind} socket{address}, ino {})", fd.unwrap_or(format!("file {}", entry.id)), isk.ino)
 }

@@ -1,0 +1,127 @@
+//! What no call tells of an internet socket, read in the kernel's memory: the device (not address) given to
+//! IP_MULTICAST_IF, and the program that shares out what comes to a group of SO_REUSEPORT.
+//!
+//! Where the engine may not look, the device is lost, and the log says so of sockets that have to do with multicast; of a
+//! program the log says that it would be.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use criu_images::messages::InetSkEntry;
+use rustix::net::netdevice::{index_to_name, name_to_index};
+
+use super::STREAM;
+use crate::file::{Seen, Unsaved};
+use crate::socket::options::{instruction, packed};
+use crate::sys::kernel::{Address, Kernel};
+use crate::sys::socket::{attach_reuseport_filter, option_bytes, set_option_bytes};
+
+/// The kernel's memory, opened when the first socket needs it.
+#[derive(Debug, Default)]
+pub(super) struct Hidden {
+    kernel: Option<Result<Kernel, String>>,
+}
+
+/// BPF_MAXINSNS
+const LONGEST_FILTER: u64 = 4096;
+/// `num_socks` is a number of 16 bits.
+const MOST_SOCKETS: u64 = 1 << 16;
+
+impl Hidden {
+    /// Completes an entry.
+    pub(super) fn find(&mut self, seen: &Seen<'_>, fd: BorrowedFd<'_>, isk: &mut InetSkEntry) -> Result<(), Unsaved> {
+        let sends = isk.r#type != STREAM;
+        if !sends && !isk.opts.so_reuseport() {
+            return Ok(());
+        }
+        let kernel = match self.kernel.get_or_insert_with(|| Kernel::open().map_err(|e| e.to_string())) {
+            Ok(kernel) => kernel,
+            Err(why) => {
+                warn(seen, isk, why);
+                return Ok(());
+            }
+        };
+        let failed = |e| Unsaved::os(seen, "reading the kernel's memory", e);
+        let sock = kernel.socket(fd).map_err(failed)?;
+        if sends {
+            let index = kernel.number(sock, "inet_sock", "mc_index").map_err(failed)? as u32;
+            if index != 0 {
+                let name = index_to_name(fd, index).map_err(|e| {
+                    Unsaved::because(format!("the device {index} that IP_MULTICAST_IF names is not there ({e})"))
+                })?;
+                isk.multicast_dev = Some(name);
+            }
+        }
+        if isk.opts.so_reuseport() {
+            let group = kernel.number(sock, "sock", "sk_reuseport_cb").map_err(failed)?;
+            if group != 0 {
+                isk.reuseport_index = place_in(kernel, group, sock).map_err(failed)?;
+                isk.reuseport_filter = program(kernel, group).map_err(failed)?.ok_or_else(|| {
+                    let cause = "a program of eBPF attached by SO_ATTACH_REUSEPORT_EBPF cannot be saved";
+                    Unsaved::because(cause).hint("take it off (SO_DETACH_REUSEPORT_BPF), or close the sockets of its port")
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn warn(seen: &Seen<'_>, isk: &InetSkEntry, why: &str) {
+    let (pid, object) = (seen.task.pid, seen.object());
+    let is_multicast = |level: u32, name: u32| level == libc::IPPROTO_IP as u32 && (32..=34).contains(&name);
+    if !isk.groups.is_empty() || isk.more_opts.iter().any(|o| is_multicast(o.level, o.name)) {
+        log::warn!("pid {pid} {object}: a device given to IP_MULTICAST_IF would be lost: it cannot be seen ({why})");
+    }
+    if isk.opts.so_reuseport() {
+        log::warn!("pid {pid} {object}: a program attached for SO_REUSEPORT would be lost: it cannot be seen ({why})");
+    }
+}
+
+/// The socket's number in its group, which programs choose by.
+fn place_in(kernel: &Kernel, group: Address, sock: Address) -> io::Result<Option<u32>> {
+    let count = kernel.number(group, "sock_reuseport", "num_socks")?.min(MOST_SOCKETS);
+    let mut members = vec![0; 8 * count as usize];
+    kernel.read(kernel.place(group, "sock_reuseport", "socks")?, &mut members)?;
+    let at = members.chunks_exact(8).position(|m| m == sock.to_le_bytes());
+    Ok(at.map(|at| at as u32))
+}
+
+/// The instructions of a group's classic program, empty without one; `None`: of an extended one.
+fn program(kernel: &Kernel, group: Address) -> io::Result<Option<Vec<u64>>> {
+    let program = kernel.number(group, "sock_reuseport", "prog")?;
+    if program == 0 {
+        return Ok(Some(Vec::new()));
+    }
+    let classic = kernel.number(program, "bpf_prog", "orig_prog")?;
+    if classic == 0 {
+        return Ok(None);
+    }
+    let count = kernel.number(classic, "sock_fprog_kern", "len")?.min(LONGEST_FILTER);
+    let mut bytes = vec![0; 8 * count as usize];
+    kernel.read(kernel.number(classic, "sock_fprog_kern", "filter")?, &mut bytes)?;
+    let half = |b: &[u8], at: usize| u16::from(b[at]) | u16::from(b[at + 1]) << 8;
+    let instructions = bytes.chunks_exact(8).map(|b| {
+        let k = u32::from(half(b, 4)) | u32::from(half(b, 6)) << 16;
+        packed(&libc::sock_filter { code: half(b, 0), jt: b[2], jf: b[3], k })
+    });
+    Ok(Some(instructions.collect()))
+}
+
+/// Sets both at a socket that is bound.
+///
+/// # Errors
+/// The option, and what the kernel said.
+pub(super) fn set(fd: BorrowedFd<'_>, isk: &InetSkEntry) -> Result<(), (String, io::Error)> {
+    if let Some(device) = &isk.multicast_dev {
+        let at = |e: io::Error| (format!("setsockopt IP_MULTICAST_IF (device {device})"), e);
+        let index = name_to_index(fd, device).map_err(|e| at(e.into()))?;
+        let address = option_bytes(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, 4).map_err(at)?;
+        let request = [&[0; 4], address.as_slice(), &index.to_ne_bytes()].concat();
+        set_option_bytes(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request).map_err(at)?;
+    }
+    if isk.reuseport_filter.is_empty() {
+        return Ok(());
+    }
+    let mut filter: Vec<_> = isk.reuseport_filter.iter().map(instruction).collect();
+    attach_reuseport_filter(fd, &mut filter).map_err(|e| ("setsockopt SO_ATTACH_REUSEPORT_CBPF".into(), e))
+}
