@@ -1,5 +1,6 @@
-// What: pseudo terminals: a session with its controlling terminal, foreground and background groups; waiting bytes, modes; ends left alone.
-// Variants: session bytes ends
+// What: pseudo terminals: a session with its controlling terminal, foreground and background groups; waiting bytes, modes; ends left
+// alone; what was typed before the slave was opened; speeds that are no standard ones.
+// Variants: session bytes ends typed speed
 // Terminals: own
 #include "victim.h"
 #include <sys/ioctl.h>
@@ -129,8 +130,46 @@ static void ends(void) {
   CHECK((s = open(name, O_RDWR | O_NOCTTY)) >= 0 && write(s, "again", 5) == 5 && reads(m, "again"));
   CHECK(read(hung, b, 16) == 0 && write(hung, "x", 1) == -1 && errno == EIO);
 }
+
+// ---- typed into masters whose slaves nobody has opened: by lines with an end of file, and by bytes
+static void typed(void) {
+  char name[64], raw_name[64], b[16];
+  int m = master_of(name, sizeof name), rm = master_of(raw_name, sizeof raw_name);
+  settings(m, 0, ECHO, 0);
+  settings(rm, 0, ECHO | ICANON | ISIG, 1);
+  CHECK(write(m, "one\ntwo\004\nfo", 11) == 11 && write(rm, "\003raw\n", 5) == 5);
+  // No call tells when it has arrived where it would be read.
+  sleep_ms(50);
+  ready_and_wait();
+  struct pollfd p = {m, POLLIN, 0};
+  CHECK(poll(&p, 1, 0) == 0);
+  int s = open(name, O_RDWR | O_NOCTTY | O_NONBLOCK), rs = open(raw_name, O_RDWR | O_NOCTTY | O_NONBLOCK);
+  CHECK(reads(s, "one\n") && reads(s, "two") && reads(s, "\n"));
+  CHECK(read(s, b, 16) == -1 && errno == EAGAIN && write(m, "ur\n", 3) == 3);
+  await_bytes(s, 5);
+  CHECK(reads(s, "four\n") && reads(rs, "\003raw\n"));
+}
+
+// ---- struct termios2, which the C library's header does not go with
+struct speeds { unsigned iflag, oflag, cflag, lflag; unsigned char line, cc[19]; unsigned in, out; };
+enum { GET_SPEEDS = 0x802c542a, SET_SPEEDS = 0x402c542b, OTHER = 010000, ALL = 010017 };
+static void speed(void) {
+  char name[64], usual_name[64];
+  int m = master_of(name, sizeof name), s = open(name, O_RDWR | O_NOCTTY), usual = master_of(usual_name, sizeof usual_name);
+  struct speeds t, before, u;
+  CHECK(ioctl(s, GET_SPEEDS, &t) == 0 && ioctl(usual, GET_SPEEDS, &u) == 0);
+  t.cflag = (t.cflag & ~(ALL | ALL << 16)) | OTHER | OTHER << 16;
+  t.in = 12345, t.out = 54321;
+  CHECK(ioctl(s, SET_SPEEDS, &t) == 0 && ioctl(m, GET_SPEEDS, &before) == 0 && before.in == 12345 && before.out == 54321);
+  ready_and_wait();
+  struct speeds now, un;
+  CHECK(ioctl(s, GET_SPEEDS, &now) == 0 && !memcmp(&now, &before, sizeof now));
+  CHECK(ioctl(usual, GET_SPEEDS, &un) == 0 && !memcmp(&u, &un, sizeof u));
+}
 static void victim(void) {
   if (is("session")) session();
+  else if (is("typed")) typed();
+  else if (is("speed")) speed();
   else if (is("bytes")) bytes();
   else ends();
 }

@@ -6,7 +6,7 @@
 //! else is left.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{ioctl_fionread, read, write};
@@ -45,14 +45,15 @@ impl Waiting {
     }
 }
 
-/// Both ends of a pseudo terminal, the slave's for reading and writing.
+/// Both ends of a pseudo terminal, the slave's for reading and writing. A master alone is both: settings made there are the
+/// slave's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends<'a> {
     pub master: BorrowedFd<'a>,
     pub slave: BorrowedFd<'a>,
 }
 
-fn is_canonical(t: &Termios) -> bool {
+pub(super) fn is_canonical(t: &Termios) -> bool {
     t.lflag & (libc::ICANON | libc::EXTPROC) == libc::ICANON
 }
 
@@ -115,7 +116,7 @@ impl Ends<'_> {
         let silent = quiet(settings, eof);
         if !waiting.to_slave.is_empty() || !waiting.ends.is_empty() {
             let typed = waiting.typed(eof);
-            if is_canonical(settings) {
+            if is_canonical(settings) || self.is_alone() {
                 set_termios(self.slave, &Termios { lflag: silent.lflag | libc::ECHO, ..silent })?;
                 self.type_lines(&typed, eof)?;
             } else {
@@ -125,6 +126,10 @@ impl Ends<'_> {
         }
         set_termios(self.slave, &silent)?;
         write_all(self.slave, &waiting.to_master)
+    }
+
+    fn is_alone(self) -> bool {
+        self.master.as_raw_fd() == self.slave.as_raw_fd()
     }
 
     /// Takes everything out, under quiet settings; leaves these behind.
@@ -172,7 +177,7 @@ impl Ends<'_> {
             }
             if expected > 0 {
                 // What does not fit into the line discipline waits before it, as it did.
-                let full = ioctl_fionread(self.slave)? as usize > DISCIPLINE_BYTES;
+                let full = !self.is_alone() && ioctl_fionread(self.slave)? as usize > DISCIPLINE_BYTES;
                 return if full { write_all(self.master, &typed[chunk_end(typed, chunk)..]) } else { Err(timed_out()) };
             }
         }

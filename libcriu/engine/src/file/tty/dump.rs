@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{major, minor};
 use rustix::io::ioctl_fionread;
 
-use super::buffer::{Ends, Waiting};
+use super::buffer::{Ends, Waiting, is_canonical};
 use super::control::{Control, outsider};
 use super::{DEV_TTY, PTMX, PTS_MAJOR, image_rdev, key, to_entry};
 use crate::error::{Blocker, Error, Phase, Result};
@@ -22,6 +22,7 @@ use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::path::{Place, lstat, place, shown};
 use crate::file::seen::Seen;
 use crate::mem::pages::PagesIds;
+use crate::sys::kernel::Kernel;
 use crate::sys::spawn::run_apart;
 use crate::sys::tty::{Switch, Termios, Which, device, discipline, open_peer, pty_index, switch, termios};
 
@@ -299,6 +300,37 @@ impl Ttys {
     }
 }
 
+/// The line discipline's buffer: N_TTY_BUF_SIZE.
+const TYPED_BYTES: usize = 4096;
+
+/// What waits to be read from a slave that nobody has opened, as the kernel has it.
+fn typed_ahead(master: &OwnedFd, settings: &Termios) -> std::io::Result<Waiting> {
+    let kernel = Kernel::open()?;
+    let private = kernel.number(kernel.file(master.as_fd())?, "file", "private_data")?;
+    let tty = kernel.number(private, "tty_file_private", "tty")?;
+    let slave = kernel.number(tty, "tty_struct", "link")?;
+    let data = kernel.number(slave, "tty_struct", "disc_data")?;
+    let (tail, head) = (kernel.number(data, "n_tty_data", "read_tail")?, kernel.number(data, "n_tty_data", "read_head")?);
+    let mut waiting = Waiting::default();
+    if head == tail {
+        return Ok(waiting);
+    }
+    let (mut bytes, mut ends) = ([0; TYPED_BYTES], [0; TYPED_BYTES / 8]);
+    kernel.read(kernel.place(data, "n_tty_data", "read_buf")?, &mut bytes)?;
+    kernel.read(kernel.place(data, "n_tty_data", "read_flags")?, &mut ends)?;
+    let count = head.wrapping_sub(tail).min(TYPED_BYTES as u64);
+    for at in (0..count).map(|i| tail.wrapping_add(i) as usize % TYPED_BYTES) {
+        // An end of file is a zero that ends a line.
+        match bytes[at] {
+            0 if is_canonical(settings) && ends[at / 8] >> (at % 8) & 1 != 0 => {
+                waiting.ends.push(waiting.to_slave.len() as u32);
+            }
+            byte => waiting.to_slave.push(byte),
+        }
+    }
+    Ok(waiting)
+}
+
 /// The owner and permissions of the slave's node, for a master that has nobody at the other end.
 fn describe_closed(info: &mut TtyInfoEntry, rdev: u32, is_closed: bool) {
     info.slave_closed = is_closed.then_some(true);
@@ -359,6 +391,15 @@ impl Pty {
                 } else if waits > 0 {
                     let cause = "an echo waits in it, but nobody has opened its slave yet";
                     refuse(cause.into(), "dump when the slave is open");
+                } else {
+                    match typed_ahead(master, &self.settings) {
+                        Ok(waiting) => self.waiting = waiting,
+                        Err(e) => {
+                            let cause = "nobody has opened its slave yet, and what was typed into it cannot be seen";
+                            let hint = "dump when the slave is open, or give the engine CAP_BPF and CAP_PERFMON";
+                            refuse(format!("{cause} ({e})"), hint);
+                        }
+                    }
                 }
             }
         }

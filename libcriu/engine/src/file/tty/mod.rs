@@ -12,8 +12,8 @@
 //! What waits in a terminal can only be seen by taking it out (`buffer`): the dump does that last, and puts it back at once.
 //!
 //! Limits, refused by name: consoles and serial lines; another line discipline; stopped output (^S); a change of state in
-//! packet mode not read yet; an echo in a terminal whose slave was never open. Lost: what was typed into a master whose slave
-//! was never open and does not echo; the speed of a pseudo terminal where it is not one of the standard ones.
+//! packet mode not read yet; an echo in a terminal whose slave was never open. What was typed into such a one, and waits without
+//! an echo, is read in the kernel's memory; where the engine may not look there, the terminal is refused.
 
 mod buffer;
 mod control;
@@ -63,8 +63,8 @@ fn to_entry(t: &Termios) -> TermiosEntry {
         c_cflag: t.cflag,
         c_lflag: t.lflag,
         c_line: u32::from(t.line),
-        c_ispeed: 0,
-        c_ospeed: 0,
+        c_ispeed: t.ispeed,
+        c_ospeed: t.ospeed,
         c_cc,
     }
 }
@@ -74,5 +74,14 @@ fn from_entry(e: &TermiosEntry) -> Termios {
     for (i, c) in cc.iter_mut().enumerate() {
         *c = (e.c_cc.get(i / 4).copied().unwrap_or(0) >> (8 * (i % 4))) as u8;
     }
-    Termios { iflag: e.c_iflag, oflag: e.c_oflag, cflag: e.c_cflag, lflag: e.c_lflag, line: e.c_line as u8, cc }
+    Termios {
+        iflag: e.c_iflag,
+        oflag: e.c_oflag,
+        cflag: e.c_cflag,
+        lflag: e.c_lflag,
+        line: e.c_line as u8,
+        cc,
+        ispeed: e.c_ispeed,
+        ospeed: e.c_ospeed,
+    }
 }

@@ -78,7 +78,7 @@ impl Pair {
         let master_fd = open_master(self.index, master)?;
         let info = self.slave_info.as_ref().unwrap_or(&self.master_info);
         let needs_slave = !self.slaves.is_empty() || !self.dev_ttys.is_empty();
-        let has_slave = needs_slave || info.slave_closed() || !self.waiting.is_empty();
+        let has_slave = needs_slave || info.slave_closed();
         set_switch(master_fd.as_fd(), Switch::Locked, !has_slave && info.locked)
             .map_err(|e| failed("ioctl TIOCSPTLCK", e))?;
         let mut made = Made { opened: HashMap::new(), control: None };
@@ -97,7 +97,8 @@ impl Pair {
                 made.control = Some((sid, pgrp, slave));
             }
         } else {
-            self.settle(master_fd.as_fd())?;
+            // Once it was open, its end would be seen.
+            self.fill(&master_fd, master_fd.as_fd())?;
             self.own_closed()?;
         }
         if self.master_info.packet_mode {
