@@ -1,5 +1,5 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet timens mlockall mqueue mqueue_unlinked sem_undo
+// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet_ring packet_waiting tun console siblings timens mlockall inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo
 // Refused.mptcp: internet socket & protocol
 // Refused.pidfd: pidfd & outside
 // Refused.traced: traced | ptrace
@@ -20,20 +20,31 @@
 // Refused.aio: aio
 // Refused.secretmem: secret
 // Refused.netlink: netlink
-// Refused.packet: packet
 // Refused.mqueue: message queue & close it
 // Refused.mqueue_unlinked: message queue & close it
 // Refused.sem_undo: semaphore & SEM_UNDO
+// Refused.packet_ring: PACKET_RX_RING
+// Refused.packet_waiting: packets wait & read them
+// Refused.tun: TUN/TAP
+// Refused.console: console | character device
+// Refused.siblings: table of descriptors & not with its parent
+// Refused.inotify_events: events & read them
+// Refused.reuseport_ebpf: SO_ATTACH_REUSEPORT_EBPF
 // Refused.mlockall: MCL_FUTURE & munlockall
 #include "victim.h"
 #include <linux/bpf.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/netlink.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
 #include <mqueue.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
@@ -66,7 +77,7 @@ static pid_t outsider(int (*body)(void)) {
 static int nothing(void) { return 0; }
 static void victim(void) {
   struct sockaddr_in a = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
-  pid_t child = 0;
+  pid_t child = 0, siblings[2] = {0, 0};
   int ns = is("netns") ? CLONE_NEWNET : is("mntns") ? CLONE_NEWNS : is("utsns") ? CLONE_NEWUTS : is("ipcns") ? CLONE_NEWIPC : is("pidns") ? CLONE_NEWPID : is("userns") ? CLONE_NEWUSER : is("timens") ? 0x80 : 0;
   if (is("mptcp")) need((fd = socket(AF_INET, SOCK_STREAM, 262)) >= 0 && bind(fd, (void *)&a, sizeof a) == 0 && listen(fd, 1) == 0, "MPTCP");
   else if (is("pidfd")) need((fd = syscall(SYS_pidfd_open, 1, 0)) >= 0, "pidfd_open");
@@ -80,7 +91,6 @@ static void victim(void) {
   } else if (is("userfaultfd")) {
     need((fd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)) >= 0, "userfaultfd");
     struct uffdio_api api = {UFFD_API, 0, 0};
-    int ioctl(int, unsigned long, ...);
     need(ioctl(fd, UFFDIO_API, &api) == 0, "UFFDIO_API");
   } else if (is("io_uring")) {
     struct io_uring_params p = {0};
@@ -149,8 +159,61 @@ static void victim(void) {
     need((set = semget(IPC_PRIVATE, 1, 0600)) >= 0, "semget");
     struct sembuf up = {0, 1, SEM_UNDO};
     CHECK(semop(set, &up, 1) == 0);
-  } else if (is("packet")) need((fd = socket(AF_PACKET, SOCK_RAW, 0)) >= 0, "socket(AF_PACKET)");
+  }
+  else if (is("packet_ring")) {
+    struct tpacket_req ring = {4096, 4, 2048, 8};
+    need((fd = socket(AF_PACKET, SOCK_RAW, 0)) >= 0, "socket(AF_PACKET)");
+    CHECK(setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof ring) == 0);
+  } else if (is("packet_waiting")) {
+    // A protocol of nobody's, sent to itself.
+    need((fd = socket(AF_PACKET, SOCK_DGRAM, htons(0x88b5))) >= 0, "socket(AF_PACKET)");
+    struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_protocol = htons(0x88b5), .sll_ifindex = if_nametoindex("lo"), .sll_halen = 6};
+    CHECK(sendto(fd, &to, sizeof to, 0, (void *)&to, sizeof to) == sizeof to);
+    struct pollfd p = {fd, POLLIN, 0};
+    CHECK(poll(&p, 1, 2000) == 1);
+  } else if (is("tun")) {
+    struct ifreq r = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+    need((fd = open("/dev/net/tun", O_RDWR)) >= 0 && ioctl(fd, TUNSETIFF, &r) == 0, "/dev/net/tun");
+  }
+  else if (is("inotify_events")) {
+    need((fd = inotify_init1(IN_NONBLOCK)) >= 0 && inotify_add_watch(fd, victim_folder, IN_CREATE) > 0, "inotify");
+    mark("event");
+  } else if (is("reuseport_ebpf")) {
+    // r0 = 0; exit
+    uint64_t program[] = {0xb7, 0x95};
+    union bpf_attr at = {.prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insn_cnt = 2};
+    at.insns = (uintptr_t)program, at.license = (uintptr_t)"GPL";
+    int one = 1, loaded = syscall(SYS_bpf, BPF_PROG_LOAD, &at, sizeof at);
+    need(loaded >= 0, "bpf");
+    fd = socket(AF_INET, SOCK_DGRAM, 0);
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) == 0 && bind(fd, (void *)&a, sizeof a) == 0);
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &loaded, sizeof loaded) == 0);
+    close(loaded);
+  }
+  else if (is("console")) need((fd = open("/dev/console", O_RDWR | O_NOCTTY)) >= 0 && isatty(fd), "/dev/console");
+  else if (is("siblings")) {
+    // Two children have one table, and their parent has another.
+    for (int i = 0; i < 2; i++) {
+      pid_t p = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+      if (!p) {
+        if (i) mark("second");
+        wait_go();
+        _exit(0);
+      }
+      siblings[i] = p;
+    }
+    await_mark("second");
+    CHECK(unshare(CLONE_FILES) == 0);
+  }
   ready_and_wait();
+  for (int i = 0; i < 2 && siblings[i]; i++) {
+    pass_on(siblings[i]);
+    expect_exit(siblings[i], 0);
+  }
+  if (is("inotify_events")) {
+    char events[512];
+    CHECK(read(fd, events, sizeof events) > 0);
+  }
   if (fd >= 0) CHECK(fcntl(fd, F_GETFL) >= 0);
   if (child) {
     if (is("traced")) kill(child, SIGKILL);

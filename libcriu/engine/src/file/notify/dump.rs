@@ -35,8 +35,8 @@ impl DumpKind for Notifiers {
     fn collect(&mut self, seen: &Seen<'_>, id: FileId, _common: &mut Collected) -> Result<FileEntry, Unsaved> {
         let waiting = ioctl_fionread(&seen.dup).map_err(|e| Unsaved::os(seen, "ioctl FIONREAD", e))?;
         if waiting > 0 {
-            let (pid, object) = (seen.task.pid, seen.object());
-            log::warn!("pid {pid} {object}: {waiting} bytes of events that it has not read yet are not saved");
+            let cause = format!("{waiting} bytes of events that it has not read yet cannot be saved");
+            return Err(Unsaved::because(cause).hint("dump again when it has read them"));
         }
         let (flags, fown) = (seen.info.flags, seen.fown);
         if seen.is_anon("inotify") {

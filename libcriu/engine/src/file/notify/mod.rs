@@ -4,12 +4,11 @@
 //! such, otherwise by searching directories for the inode; a find counts only if a watch of our own on that path says
 //! the same of it.
 //!
-//! Events that are in the queue at the dump are lost, as with CRIU, and the log says how many bytes: nothing puts an
-//! event into a queue. What has come into a queue while its watches were made is taken out
-//! again; what tasks of the same restore do to watched files after that, such as opening them, their watcher sees. Watch
+//! Nothing puts an event into a queue: one that has not been read yet is refused at the dump. What has come into a queue by
+//! the restore itself (watches that are made, tasks that open watched files) is taken out before the tasks go on. Watch
 //! descriptors have their numbers again.
 //!
-//! Limits, refused by name: an inode whose name is gone; groups for permission events (the dump itself would wait for the
+//! Limits, refused by name: events that wait to be read; an inode whose name is gone; groups for permission events (the dump itself would wait for the
 //! stopped listener); marks of mount namespaces; watch descriptors beyond `MAX_WD`.
 
 mod dump;

@@ -7,13 +7,15 @@ use criu_images::ImageDir;
 use criu_images::messages::{FanotifyMarkEntry, FdTypes, FhEntry, FileEntry, InotifyWdEntry, MarkType};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::ioctl_fionread;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::{FAN_MARK_FILESYSTEM, FAN_MARK_IGNORE, FAN_MARK_IGNORED_MASK, FAN_MARK_MOUNT, MAX_WD, WATCHABLE};
 use crate::error::{Error, Phase, Result};
 use crate::file::kind::{RestoreKind, body};
 use crate::file::load::Plan;
 use crate::file::object::Object;
-use crate::sys::descriptor::borrow;
+use crate::sys::descriptor::{adopt, borrow};
 use crate::sys::notify::{add_mark, fanotify};
 
 #[derive(Debug, Default)]
@@ -77,6 +79,53 @@ impl RestoreKind for Notifiers {
             (_, Some(ffy)) => ffy.mark.iter().rev().try_for_each(|m| mark(entry, fd, m)),
             _ => Ok(()),
         }
+    }
+
+    fn resume(&self, plan: &Plan) -> Result<()> {
+        for entry in plan.entries.values().filter(|e| e.ify.is_some() || e.ffy.is_some()) {
+            // Held in a message alone: no watch was made.
+            let Some((pid, fd)) = holder(plan, entry) else { continue };
+            let queue = pidfd_open(pid, PidfdFlags::empty())
+                .and_then(|task| pidfd_getfd(task, fd, PidfdGetfdFlags::empty()))
+                .map_err(|e| Error::os(Phase::Resume, name(entry), "pidfd_getfd", e).pid(pid.as_raw_nonzero().get()))?;
+            forget(&queue, entry.ffy.is_some())
+                .map_err(|e| Error::os(Phase::Resume, name(entry), "read", e).pid(pid.as_raw_nonzero().get()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A task that has it open, and at which number.
+fn holder(plan: &Plan, entry: &FileEntry) -> Option<(Pid, RawFd)> {
+    let &at = plan.first_user.get(&entry.id)?;
+    let (_, fds) = plan.tables.get(at)?;
+    let fd = fds.iter().find(|f| f.id == entry.id)?.fd as RawFd;
+    Some((Pid::from_raw(*plan.users.get(at)?)?, fd))
+}
+
+/// Takes out what the restore itself has brought into a queue: no task has run yet.
+fn forget(queue: &OwnedFd, has_descriptors: bool) -> std::io::Result<()> {
+    let mut buf = [0; 8192];
+    while ioctl_fionread(queue)? > 0 {
+        let n = rustix::io::read(queue, &mut buf)?;
+        if n == 0 {
+            break;
+        }
+        if has_descriptors {
+            close_all(buf.get(..n).unwrap_or_default());
+        }
+    }
+    Ok(())
+}
+
+/// Closes the descriptors that came with events of fanotify(7).
+fn close_all(mut events: &[u8]) {
+    let word = |at: usize, events: &[u8]| events.get(at..at + 4).and_then(|w| w.try_into().ok()).map(i32::from_ne_bytes);
+    while let (Some(len), Some(fd)) = (word(0, events), word(16, events)) {
+        if fd >= 0 {
+            drop(adopt(fd));
+        }
+        events = events.get((len as usize).max(24)..).unwrap_or_default();
     }
 }
 

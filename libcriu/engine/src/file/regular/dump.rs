@@ -151,6 +151,9 @@ fn is_message_queue(seen: &Seen<'_>) -> Result<bool, Unsaved> {
     Ok(system.f_type == MQUEUE_MAGIC)
 }
 
+/// /dev/net/tun
+const TUN: (u32, u32) = (10, 200);
+
 /// Devices whose open descriptors have no state: opening the node again is all there is to it.
 fn check_device(seen: &Seen<'_>) -> Result<(), Unsaved> {
     let (major, minor) = (major(seen.stat.st_rdev), minor(seen.stat.st_rdev));
@@ -162,6 +165,10 @@ fn check_device(seen: &Seen<'_>) -> Result<(), Unsaved> {
     };
     if stateless {
         return Ok(());
+    }
+    if seen.file_type() == libc::S_IFCHR && (major, minor) == TUN {
+        let cause = "a TUN/TAP device (/dev/net/tun): the network device behind it cannot be saved";
+        return Err(Unsaved::because(cause).hint("close it before the dump"));
     }
     let what = if seen.file_type() == libc::S_IFBLK { "block" } else { "character" };
     Err(Unsaved::because(format!("a {what} device ({major}:{minor}) whose state in the driver cannot be saved"))
