@@ -1,15 +1,13 @@
 // What: raw sockets and those of ICMP echo requests: bound, connected, with their filters and headers of their own.
 // Variants: icmp connected header own_protocol icmp6 ping
 #include "victim.h"
-#include <arpa/inet.h>
 #include <linux/icmp.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
-static struct sockaddr_in at(const char *text) {
-  struct sockaddr_in a = {.sin_family = AF_INET};
-  a.sin_addr.s_addr = inet_addr(text);
-  return a;
+// An address of nobody else's: raw sockets hear all that is sent to theirs.
+static struct sockaddr_in at(int last) {
+  return (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK + (getpid() & 0xffff) * 256 + last)}};
 }
 static unsigned short sum(const void *data, int n) {
   const unsigned short *w = data;
@@ -31,7 +29,7 @@ static int hears(int fd) {
   return poll(&p, 1, 2000) == 1;
 }
 static void victim(void) {
-  struct sockaddr_in here = at("127.0.0.1"), there = at("127.0.0.2"), got;
+  struct sockaddr_in here = at(1), there = at(2), got;
   int on = 1, fd = -1, other = -1;
   socklen_t len = sizeof got;
   char b[256];
@@ -45,7 +43,7 @@ static void victim(void) {
     allow_ping();
     fd = socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
     if (fd < 0) SKIP("no datagram sockets of ICMP (net.ipv4.ping_group_range): %s", strerror(errno));
-    here.sin_port = htons(7001);
+    here.sin_port = htons(getpid());
     CHECK(bind(fd, (void *)&here, sizeof here) == 0);
   } else {
     int protocol = is("header") ? IPPROTO_RAW : is("icmp") ? IPPROTO_ICMP : 253;
@@ -55,17 +53,17 @@ static void victim(void) {
   if (is("icmp")) {
     // Echo replies only.
     struct icmp_filter f = {~(1u << ICMP_ECHOREPLY)};
-    CHECK(setsockopt(fd, SOL_RAW, ICMP_FILTER, &f, sizeof f) == 0);
+    CHECK(setsockopt(fd, SOL_RAW, ICMP_FILTER, &f, sizeof f) == 0 && bind(fd, (void *)&here, sizeof here) == 0);
   } else if (is("connected")) CHECK(connect(fd, (void *)&there, sizeof there) == 0);
   else if (is("own_protocol")) CHECK(bind(fd, (void *)&there, sizeof there) == 0 && setsockopt(fd, IPPROTO_IP, IP_HDRINCL, &on, sizeof on) == 0);
   ready_and_wait();
   if (is("icmp") || is("ping")) {
     struct icmp_filter f;
-    struct icmphdr echo = {.type = ICMP_ECHO, .un.echo = {htons(7001), htons(1)}};
+    struct icmphdr echo = {.type = ICMP_ECHO, .un.echo = {htons(getpid()), htons(1)}};
     echo.checksum = sum(&echo, sizeof echo);
     if (is("icmp")) CHECK(getsockopt(fd, SOL_RAW, ICMP_FILTER, &f, (len = sizeof f, &len)) == 0 && f.data == ~(1u << ICMP_ECHOREPLY));
     len = sizeof got;
-    if (is("ping")) CHECK(getsockname(fd, (void *)&got, &len) == 0 && got.sin_port == htons(7001) && got.sin_addr.s_addr == here.sin_addr.s_addr);
+    if (is("ping")) CHECK(getsockname(fd, (void *)&got, &len) == 0 && got.sin_port == htons(getpid()) && got.sin_addr.s_addr == here.sin_addr.s_addr);
     here.sin_port = 0;
     CHECK(sendto(fd, &echo, sizeof echo, 0, (void *)&here, sizeof here) == sizeof echo && hears(fd));
     ssize_t n = recv(fd, b, sizeof b, 0), head = is("icmp") ? 20 : 0;

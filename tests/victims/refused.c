@@ -165,9 +165,10 @@ static void victim(void) {
     need((fd = socket(AF_PACKET, SOCK_RAW, 0)) >= 0, "socket(AF_PACKET)");
     CHECK(setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof ring) == 0);
   } else if (is("packet_waiting")) {
-    // A protocol of nobody's, sent to itself.
-    need((fd = socket(AF_PACKET, SOCK_DGRAM, htons(0x88b5))) >= 0, "socket(AF_PACKET)");
-    struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_protocol = htons(0x88b5), .sll_ifindex = if_nametoindex("lo"), .sll_halen = 6};
+    // A protocol of nobody else's, sent to itself.
+    int ours = htons(0x9000 + getpid() % 0x5000);
+    need((fd = socket(AF_PACKET, SOCK_DGRAM, ours)) >= 0, "socket(AF_PACKET)");
+    struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_protocol = ours, .sll_ifindex = if_nametoindex("lo"), .sll_halen = 6};
     CHECK(sendto(fd, &to, sizeof to, 0, (void *)&to, sizeof to) == sizeof to);
     struct pollfd p = {fd, POLLIN, 0};
     CHECK(poll(&p, 1, 2000) == 1);

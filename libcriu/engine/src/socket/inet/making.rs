@@ -120,7 +120,7 @@ impl Making<'_> {
     /// What binding and connecting depend on.
     fn set_early(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
         let isk = self.isk;
-        if let Some(only) = isk.v6only.filter(|_| isk.family == super::INET6) {
+        if let Some(only) = isk.v6only.filter(|_| isk.family == super::INET6 && isk.r#type != super::RAW) {
             set_int_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, only.into())
                 .map_err(call("setsockopt IPV6_V6ONLY"))?;
         }
