@@ -120,7 +120,8 @@ fn forget(queue: &OwnedFd, has_descriptors: bool) -> std::io::Result<()> {
 
 /// Closes the descriptors that came with events of fanotify(7).
 fn close_all(mut events: &[u8]) {
-    let word = |at: usize, events: &[u8]| events.get(at..at + 4).and_then(|w| w.try_into().ok()).map(i32::from_ne_bytes);
+    let word =
+        |at: usize, events: &[u8]| events.get(at..at + 4).and_then(|w| w.try_into().ok()).map(i32::from_ne_bytes);
     while let (Some(len), Some(fd)) = (word(0, events), word(16, events)) {
         if fd >= 0 {
             drop(adopt(fd));

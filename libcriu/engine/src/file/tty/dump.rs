@@ -310,7 +310,8 @@ fn typed_ahead(master: &OwnedFd, settings: &Termios) -> std::io::Result<Waiting>
     let tty = kernel.number(private, "tty_file_private", "tty")?;
     let slave = kernel.number(tty, "tty_struct", "link")?;
     let data = kernel.number(slave, "tty_struct", "disc_data")?;
-    let (tail, head) = (kernel.number(data, "n_tty_data", "read_tail")?, kernel.number(data, "n_tty_data", "read_head")?);
+    let (tail, head) =
+        (kernel.number(data, "n_tty_data", "read_tail")?, kernel.number(data, "n_tty_data", "read_head")?);
     let mut waiting = Waiting::default();
     if head == tail {
         return Ok(waiting);

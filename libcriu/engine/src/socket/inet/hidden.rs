@@ -58,7 +58,8 @@ impl Hidden {
                 isk.reuseport_index = place_in(kernel, group, sock).map_err(failed)?;
                 isk.reuseport_filter = program(kernel, group).map_err(failed)?.ok_or_else(|| {
                     let cause = "a program of eBPF attached by SO_ATTACH_REUSEPORT_EBPF cannot be saved";
-                    Unsaved::because(cause).hint("take it off (SO_DETACH_REUSEPORT_BPF), or close the sockets of its port")
+                    Unsaved::because(cause)
+                        .hint("take it off (SO_DETACH_REUSEPORT_BPF), or close the sockets of its port")
                 })?;
             }
         }

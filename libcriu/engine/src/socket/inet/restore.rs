@@ -12,7 +12,10 @@ use criu_soccr::{Connection, Paused, State};
 use super::address::Addresses;
 use super::making::{Failed, Making, Shape};
 use super::more_options::SocketKind;
-use super::{DGRAM, ICMP, ICMPV6, INET, INET6, RAW, STREAM, TCP, UDP, UDP_LITE, facts, memberships, more_options, queue, state, stream};
+use super::{
+    DGRAM, ICMP, ICMPV6, INET, INET6, RAW, STREAM, TCP, UDP, UDP_LITE, facts, memberships, more_options, queue, state,
+    stream,
+};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
 use crate::netlock::{Flow, LockId, Method, NetworkLock, release_persistent};
@@ -211,7 +214,11 @@ fn check(isk: &InetSkEntry) -> Result<(), String> {
     if i32::try_from(isk.backlog).is_err() {
         return Err(format!("a backlog of {}", isk.backlog));
     }
-    if [&isk.ifname, &isk.multicast_dev].into_iter().flatten().any(|n| n.is_empty() || n.len() >= libc::IFNAMSIZ || n.contains('\0')) {
+    if [&isk.ifname, &isk.multicast_dev]
+        .into_iter()
+        .flatten()
+        .any(|n| n.is_empty() || n.len() >= libc::IFNAMSIZ || n.contains('\0'))
+    {
         return Err("the name of its device is none".into());
     }
     match (isk.r#type, isk.proto, isk.state) {

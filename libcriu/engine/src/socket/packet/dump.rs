@@ -36,10 +36,12 @@ impl DumpKind for PacketSockets {
     fn collect(&mut self, seen: &Seen<'_>, id: FileId, _common: &mut Collected) -> Result<FileEntry, Unsaved> {
         let diag = match &mut self.diag {
             Some(diag) => diag,
-            none => none.insert(packet_sockets().map_err(|e| match e.raw_os_error() {
-                Some(libc::ENOENT) => Unsaved::because("a packet socket, of which this kernel does not tell")
-                    .hint("close it before the dump, or take a kernel with CONFIG_PACKET_DIAG"),
-                _ => Unsaved::os(seen, "sock_diag", e),
+            none => none.insert(packet_sockets().map_err(|e| {
+                match e.raw_os_error() {
+                    Some(libc::ENOENT) => Unsaved::because("a packet socket, of which this kernel does not tell")
+                        .hint("close it before the dump, or take a kernel with CONFIG_PACKET_DIAG"),
+                    _ => Unsaved::os(seen, "sock_diag", e),
+                }
             })?),
         };
         let Some(told) = diag.get(&(seen.stat.st_ino as u32)) else {
@@ -83,7 +85,8 @@ fn entry(seen: &Seen<'_>, id: FileId, told: &PacketSocket) -> Result<PacketSockE
     let device = |index: u32| match index {
         0 => Ok(None),
         _ => index_to_name(fd, index).map(Some).map_err(|_| {
-            Unsaved::because(format!("a packet socket of device {index}, which is gone")).hint("close it before the dump")
+            Unsaved::because(format!("a packet socket of device {index}, which is gone"))
+                .hint("close it before the dump")
         }),
     };
     let mut mclist = Vec::new();

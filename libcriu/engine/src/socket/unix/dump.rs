@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 
 use criu_images::messages::{
-    FdTypes, FileEntry, FilePermsEntry, ScmEntry, SkPacketEntry, SkPeerEntry, SkShutdown, SkUcredEntry,
-    UnixSkEntry, UnixWaitingEntry,
+    FdTypes, FileEntry, FilePermsEntry, ScmEntry, SkPacketEntry, SkPeerEntry, SkShutdown, SkUcredEntry, UnixSkEntry,
+    UnixWaitingEntry,
 };
 use criu_images::{ImageDir, Kind};
 use rustix::net::{AddressFamily, sockopt::socket_domain};
@@ -210,7 +210,8 @@ impl DumpKind for UnixSockets {
         }
         for socket in have_sent.into_iter().filter(|s| !looked_at.contains(&s.ino)) {
             let cause = "it has sent data on a connection that waits to be accepted";
-            let hint = "have it accepted before the dump, or give the engine the right to look (CAP_BPF and CAP_PERFMON)";
+            let hint =
+                "have it accepted before the dump, or give the engine the right to look (CAP_BPF and CAP_PERFMON)";
             blockers.push(Blocker::new(socket.pid, &*socket.object, cause).hint(hint));
         }
         for connection in unaccepted.values().flatten() {

@@ -226,8 +226,7 @@ impl<'a> PeekOffset<'a> {
     }
 
     fn restore(&self) -> io::Result<()> {
-        let credentials =
-            if self.passes_credentials { Ok(()) } else { set_option(self.fd, libc::SO_PASSCRED, 0) };
+        let credentials = if self.passes_credentials { Ok(()) } else { set_option(self.fd, libc::SO_PASSCRED, 0) };
         set_option(self.fd, libc::SO_PEEK_OFF, self.before).and(credentials)
     }
 }

@@ -323,8 +323,7 @@ impl Shared {
     fn of(map: &OwnedFd) -> io::Result<Self> {
         let prot = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let at =
-            unsafe { libc::mmap(std::ptr::null_mut(), CHUNK_BYTES, prot, libc::MAP_SHARED, map.as_raw_fd(), 0) };
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), CHUNK_BYTES, prot, libc::MAP_SHARED, map.as_raw_fd(), 0) };
         if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Shared(at.cast())) }
     }
 
