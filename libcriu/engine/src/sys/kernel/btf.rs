@@ -32,6 +32,8 @@ pub(crate) struct Layouts {
     bytes: Vec<u8>,
     /// Where each type starts in `bytes`; the type 0 is `void`.
     types: Vec<u32>,
+    /// Those that are structures with members: where the name is, and the number.
+    structures: Vec<(u32, u32)>,
     strings: usize,
     known: RefCell<HashMap<(String, String), Member>>,
 }
@@ -51,11 +53,17 @@ impl Layouts {
         let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         let header = word(4)? as usize;
         let (first, len, strings) = (header + word(8)? as usize, word(12)? as usize, header + word(16)? as usize);
-        let mut types = vec![0];
+        // A type takes more than 16 bytes.
+        let mut types = Vec::with_capacity(len / 16);
+        types.push(0);
+        let mut structures = Vec::new();
         let mut at = first;
         while at < first + len {
-            types.push(at as u32);
             let info = word(at + 4)?;
+            if info >> 24 & 0x1f == STRUCT && info & 0xffff != 0 {
+                structures.push((word(at)?, types.len() as u32));
+            }
+            types.push(at as u32);
             let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
             at += 12
                 + match kind {
@@ -69,7 +77,7 @@ impl Layouts {
                     _ => 0,
                 };
         }
-        Some(Layouts { types, strings, known: RefCell::default(), bytes })
+        Some(Layouts { types, structures, strings, known: RefCell::default(), bytes })
     }
 
     /// The member at a path like `sk.__sk_common.skc_cookie`; members of nameless parts are members of the whole.
@@ -119,10 +127,7 @@ impl Layouts {
     }
 
     fn structure(&self, name: &str) -> Option<u32> {
-        (1..self.types.len() as u32).find(|&id| {
-            let Some((at, kind, count)) = self.look(id) else { return false };
-            kind == STRUCT && count > 0 && self.word(at).is_some_and(|n| self.is_named(n, name))
-        })
+        self.structures.iter().find(|s| self.is_named(s.0, name)).map(|s| s.1)
     }
 
     /// Without typedefs and qualifiers.
