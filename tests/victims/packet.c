@@ -46,7 +46,8 @@ static void victim(void) {
     CHECK(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0);
     set(fd, PACKET_AUXDATA, 1), set(fd, PACKET_ORIGDEV, 1), set(fd, PACKET_VERSION, TPACKET_V2), set(fd, PACKET_RESERVE, 16);
     set(fd, PACKET_LOSS, 1), set(fd, PACKET_TIMESTAMP, 1 << 4), set(fd, PACKET_IGNORE_OUTGOING, 0);
-    struct packet_mreq m = {.mr_ifindex = to.sll_ifindex, .mr_type = PACKET_MR_PROMISC};
+    // Nothing that the device itself changes by, and tells others of.
+    struct packet_mreq m = {.mr_ifindex = to.sll_ifindex, .mr_type = PACKET_MR_UNICAST, .mr_alen = 6, .mr_address = {2, 0, 0, 1, 2, 3}};
     CHECK(setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &m, sizeof m) == 0);
     struct packet_mreq g = {.mr_ifindex = to.sll_ifindex, .mr_type = PACKET_MR_MULTICAST, .mr_alen = 6, .mr_address = {1, 0, 94, 1, 2, 3}};
     CHECK(setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &g, sizeof g) == 0);
@@ -86,6 +87,6 @@ static void victim(void) {
   hears(fd, "there");
   CHECK(setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &zero, sizeof zero) == 0);
   // Memberships can be given up only by those who have them.
-  struct packet_mreq m = {.mr_ifindex = to.sll_ifindex, .mr_type = PACKET_MR_PROMISC};
+  struct packet_mreq m = {.mr_ifindex = to.sll_ifindex, .mr_type = PACKET_MR_UNICAST, .mr_alen = 6, .mr_address = {2, 0, 0, 1, 2, 3}};
   CHECK(setsockopt(fd, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &m, sizeof m) == 0);
 }

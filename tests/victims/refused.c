@@ -34,7 +34,6 @@
 #include "victim.h"
 #include <linux/bpf.h>
 #include <linux/if_packet.h>
-#include <linux/if_tun.h>
 #include <linux/io_uring.h>
 #include <linux/netlink.h>
 #include <linux/perf_event.h>
@@ -173,8 +172,8 @@ static void victim(void) {
     struct pollfd p = {fd, POLLIN, 0};
     CHECK(poll(&p, 1, 2000) == 1);
   } else if (is("tun")) {
-    struct ifreq r = {.ifr_flags = IFF_TUN | IFF_NO_PI};
-    need((fd = open("/dev/net/tun", O_RDWR)) >= 0 && ioctl(fd, TUNSETIFF, &r) == 0, "/dev/net/tun");
+    // Without a network device, of which others would hear.
+    need((fd = open("/dev/net/tun", O_RDWR)) >= 0, "/dev/net/tun");
   }
   else if (is("inotify_events")) {
     need((fd = inotify_init1(IN_NONBLOCK)) >= 0 && inotify_add_watch(fd, victim_folder, IN_CREATE) > 0, "inotify");
