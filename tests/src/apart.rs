@@ -24,6 +24,8 @@ pub enum Surroundings {
     Namespaces,
     /// As `Namespaces`, and nobody else's System V objects or shared memory are to be seen either.
     Alone,
+    /// As `Alone`, and only the folder of the run can be written to.
+    Sealed,
 }
 
 /// One test to run apart, by name.
@@ -84,6 +86,12 @@ const OWN_MEMORY: &str = "mount -t tmpfs -o size=1g shm /dev/shm && ";
 /// Mounts a /dev/pts of its own and becomes the program given, `$0` with its arguments.
 const OWN_TERMINALS: &str = "mount -t devpts -o ptmxmode=666 devpts /dev/pts && exec \"$0\" \"$@\"";
 
+/// Before these: everything is read-only but `room`.
+fn seal(room: &Path) -> String {
+    let room = room.display();
+    format!("mount --bind {room} {room} && mount -o remount,bind,ro / && ")
+}
+
 fn in_process(job: &Job, layout: &Layout, folder: &Path) -> Outcome {
     let me = std::env::current_exe().map_err(failed)?;
     fs::create_dir_all(&layout.room).map_err(failed)?;
@@ -100,14 +108,17 @@ fn in_process(job: &Job, layout: &Layout, folder: &Path) -> Outcome {
             unshare.args(["--mount", "sh", "-c", OWN_TERMINALS]).arg(&me);
             unshare
         }
-        Surroundings::Namespaces | Surroundings::Alone => {
-            let alone = job.surroundings == Surroundings::Alone;
+        Surroundings::Namespaces | Surroundings::Alone | Surroundings::Sealed => {
+            let alone = job.surroundings != Surroundings::Namespaces;
+            let seal = if job.surroundings == Surroundings::Sealed { seal(&layout.room) } else { String::new() };
             let mut unshare = Command::new("unshare");
             unshare
                 .args(["--pid", "--net", "--fork", "--mount-proc", "--kill-child"])
                 .args(alone.then_some("--ipc"))
                 .args(["sh", "-c"]);
-            unshare.arg(format!("ip link set lo up; {}{OWN_TERMINALS}", if alone { OWN_MEMORY } else { "" })).arg(&me);
+            unshare
+                .arg(format!("ip link set lo up; {seal}{}{OWN_TERMINALS}", if alone { OWN_MEMORY } else { "" }))
+                .arg(&me);
             unshare
         }
     };

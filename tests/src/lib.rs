@@ -16,6 +16,7 @@ pub mod engine;
 pub mod golden;
 pub mod killed;
 pub mod layout;
+pub mod mutated;
 pub mod round_trip;
 pub mod snapshot;
 pub mod subject;

@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod document;
+mod fuzz;
 mod install;
 mod package;
 mod packages;
@@ -25,12 +26,15 @@ cargo xtask COMMAND
   demo                             build, then watch a counting program being checkpointed, gone, restored and counting on
   test [--staged] [SUITE] [NAME...]
                                    install what the tests need, run everything, print passed, failed and skipped
-                                   SUITE: fmt clippy rust doc c subjects golden kill torture input go python package; NAME: part of a test's name;
+                                   SUITE: fmt clippy rust doc c subjects golden kill torture fuzz input go python package; NAME: part of a test's name;
                                    --staged: against the last staged build, without building anew
   coverage                         write tests/coverage.md: what must survive, and the tests that prove it
   torture [--staged] [--rounds N] [NAME...]
                                    the engine disturbed at length: N kills of a dump and of a restore (2000), every system call failing once, full
                                    disks, targets that do not keep still; NAME: part of a test's name
+  fuzz [--staged] [--minutes N] [--family F] [--seed S] [--libfuzzer]
+                                   each family for so long (1): images request config command proc restore; --libfuzzer: by coverage, which
+                                   takes cargo-fuzz and a nightly toolchain
   bench [NAME...]                  dump, restore and freeze times beside their floors
   install [--prefix P] [--destdir D]
                                    build and install library, headers, criu.pc, the command, manuals and completions
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(&workspace),
         "test" => return test::run(&workspace, &args),
         "coverage" => coverage(&workspace),
+        "fuzz" => return fuzz::command(&workspace, &args),
         "torture" => return test::torture(&workspace, &args),
         "bench" => bench::run(&workspace, &args),
         "install" => install::run(&workspace, &args),

@@ -1,6 +1,7 @@
 //! Drives families by seeded mutations of their corpus.
 //!
 //!     fuzz-plain FAMILY SECONDS SEED [ARTIFACTS]
+//!     fuzz-plain FAMILY INPUTSx SEED [ARTIFACTS]
 //!     fuzz-plain FAMILY INPUT-FILE...
 //!
 //! Prints how many inputs were tried. The input that is being tried lies in `/dev/shm/fuzz-FAMILY-PID`, so that it is known
@@ -31,12 +32,36 @@ fn main() -> ExitCode {
         eprintln!("fuzz-plain {} SECONDS SEED [ARTIFACTS]", names.join("|"));
         return ExitCode::FAILURE;
     };
-    match (args.get(1).map(|a| a.parse()), args.get(2).map(|a| a.parse())) {
-        (Some(Ok(seconds)), Some(Ok(seed))) => {
+    match (args.get(1).and_then(|a| Amount::parse(a)), args.get(2).map(|a| a.parse())) {
+        (Some(amount), Some(Ok(seed))) => {
             let artifacts = args.get(3).map_or_else(|| PathBuf::from("."), PathBuf::from);
-            drive(family, Duration::from_secs(seconds), seed, &artifacts)
+            drive(family, amount, seed, &artifacts)
         }
         _ => again(family, &args[1..]),
+    }
+}
+
+/// How much to do.
+#[derive(Clone, Copy, Debug)]
+enum Amount {
+    Time(Duration),
+    Inputs(u64),
+}
+
+impl Amount {
+    /// `60` or `20000x`
+    fn parse(text: &str) -> Option<Amount> {
+        match text.strip_suffix('x') {
+            Some(n) => n.parse().ok().map(Amount::Inputs),
+            None => text.parse().ok().map(Duration::from_secs).map(Amount::Time),
+        }
+    }
+
+    fn is_done(self, start: Instant, tried: u64) -> bool {
+        match self {
+            Amount::Time(time) => start.elapsed() >= time,
+            Amount::Inputs(n) => tried >= n,
+        }
     }
 }
 
@@ -54,7 +79,7 @@ fn again(family: Family, files: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn drive(family: Family, time: Duration, seed: u64, artifacts: &Path) -> ExitCode {
+fn drive(family: Family, amount: Amount, seed: u64, artifacts: &Path) -> ExitCode {
     let limit = rustix::process::Rlimit { current: Some(MEMORY_BYTES), maximum: Some(MEMORY_BYTES) };
     let limited = rustix::process::setrlimit(rustix::process::Resource::As, limit);
     let current = PathBuf::from(format!("/dev/shm/fuzz-{}-{}", family.name, std::process::id()));
@@ -69,7 +94,7 @@ fn drive(family: Family, time: Duration, seed: u64, artifacts: &Path) -> ExitCod
     let inputs = corpus::load(family.name);
     let mut random = Random::new(seed);
     let (mut tried, mut findings) = (0u64, 0);
-    while start.elapsed() < time && findings < FINDINGS {
+    while !amount.is_done(start, tried) && findings < FINDINGS {
         let one = &inputs[random.below(inputs.len())];
         let other = &inputs[random.below(inputs.len())];
         let input = if (tried as usize) < inputs.len() {

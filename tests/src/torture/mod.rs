@@ -32,9 +32,9 @@ const SUBJECTS: [&str; 9] = [
     "threads.many",
     "seccomp.chains",
     "memory_cow",
+    "sysv_shm.keyed",
     "inet_connected.many",
     "unix_messages.descriptors",
-    "sysv_shm.keyed",
     "memory_private",
 ];
 
@@ -63,10 +63,10 @@ impl Harm {
 }
 
 /// xorshift64*.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn new(seed: u64) -> Random {
+    pub(crate) fn new(seed: u64) -> Random {
         Random(seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
@@ -77,7 +77,7 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         (self.next() >> 32) % n.max(1)
     }
 

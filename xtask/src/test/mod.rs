@@ -14,10 +14,10 @@ use criu_tests::verdict::{Summary, Verdict, failed};
 use criu_tests::{bad_input, build, descendants, golden, killed, suite, torture};
 
 use crate::workspace::Workspace;
-use crate::{install, package, packages};
+use crate::{fuzz, install, package, packages};
 
 /// A suite: its name on the command line and what it does.
-const SUITES: [(&str, &str); 13] = [
+const SUITES: [(&str, &str); 14] = [
     ("fmt", "formatting"),
     ("clippy", "lints"),
     ("rust", "Rust tests"),
@@ -27,6 +27,7 @@ const SUITES: [(&str, &str); 13] = [
     ("golden", "checkpoints made by CRIU 4.2"),
     ("kill", "an engine killed at random moments"),
     ("torture", "an engine disturbed in every way there is, a sample"),
+    ("fuzz", "mutated input of every kind"),
     ("input", "bad input"),
     ("go", "the Go module and programs that use it"),
     ("python", "pycriu and crit from their wheels"),
@@ -44,7 +45,7 @@ struct Progress {
 }
 
 /// The suites that need the staged installation.
-const STAGED: [&str; 7] = ["c", "subjects", "golden", "kill", "torture", "input", "go"];
+const STAGED: [&str; 8] = ["c", "subjects", "golden", "kill", "torture", "fuzz", "input", "go"];
 
 pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
     let start = Instant::now();
@@ -110,6 +111,7 @@ fn one(name: &str, workspace: &Workspace, layout: &Layout, filters: &[String]) -
         "c" => programs::run(workspace, layout),
         "golden" => golden::run(layout, filters),
         "torture" => torture::run(layout, filters),
+        "fuzz" => fuzz::short(workspace, layout, filters),
         "kill" => killed::run(layout, filters),
         "input" => bad_input::run(layout, filters),
         _ => match suite::subjects(layout) {
@@ -145,7 +147,7 @@ pub fn torture(workspace: &Workspace, args: &[String]) -> ExitCode {
 }
 
 /// Builds and installs what is tested (unless `staged`: what is there already), and the programs that test it.
-fn prepare(workspace: &Workspace, layout: &Layout, staged: bool, summary: &mut Summary) -> bool {
+pub fn prepare(workspace: &Workspace, layout: &Layout, staged: bool, summary: &mut Summary) -> bool {
     println!("\n== building");
     if !staged && let Err(e) = install::stage(workspace) {
         summary.absorb(single("build and install", Err(failed(e))));
@@ -173,7 +175,7 @@ pub fn single(name: &str, outcome: criu_tests::verdict::Outcome) -> Summary {
     summary
 }
 
-fn close(summary: &Summary, start: Instant) -> ExitCode {
+pub fn close(summary: &Summary, start: Instant) -> ExitCode {
     println!("\n== summary after {:.0} s", start.elapsed().as_secs_f64());
     for (name, why) in &summary.skipped {
         println!("skipped {name}: {why}");
