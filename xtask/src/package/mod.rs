@@ -1,5 +1,6 @@
 //! `package [--out DIR] [KIND...]`: Debian packages, wheels, and a source archive that builds without a network.
 
+mod cinstall;
 mod debian;
 mod source;
 mod tree;

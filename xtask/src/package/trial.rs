@@ -8,7 +8,7 @@ use std::process::Command;
 use criu_tests::suite::show;
 use criu_tests::verdict::{Outcome, Stop, Summary, Verdict, failed};
 
-use super::{VERSION, build, debian, fresh, output, quiet};
+use super::{VERSION, build, cinstall, debian, fresh, output, quiet};
 use crate::workspace::Workspace;
 
 pub fn run(workspace: &Workspace) -> Summary {
@@ -50,7 +50,8 @@ pub fn run(workspace: &Workspace) -> Summary {
         }
         add("remove", remove(&root).map_err(failed));
     }
-    add("source", source(&room, &made).map_err(failed));
+    add("source", source(workspace, &room, &made).map_err(failed));
+    add("cargo-cinstall", cinstall::trial(workspace, &room));
     let _ = fs::remove_dir_all(&room);
     summary
 }
@@ -93,22 +94,24 @@ fn libraries(root: &Path) -> Result<PathBuf, String> {
     entries.into_iter().find(|p| p.join("libcriu.so.2").exists()).ok_or_else(|| "libcriu.so.2 is nowhere".into())
 }
 
-/// A program is compiled against what was installed, and runs with it: its worker is the installed library.
 fn library(root: &Path, room: &Path) -> Result<(), String> {
-    let lib = libraries(root)?;
+    against(&libraries(root)?, root, &room.join("version"))
+}
+
+/// A program is compiled against what was installed below `root`, and runs with it: its worker is the installed library.
+pub(super) fn against(lib: &Path, root: &Path, program: &Path) -> Result<(), String> {
     let flags = output(
         Command::new("pkg-config")
             .args(["--cflags", "--libs", "criu"])
             .env("PKG_CONFIG_LIBDIR", lib.join("pkgconfig"))
             .env("PKG_CONFIG_SYSROOT_DIR", root),
     )?;
-    let source = room.join("version.c");
+    let source = program.with_extension("c");
     let text = "#include <criu-ext.h>\n#include <stdio.h>\nint main(void)\n{\n\tif (criu_init_opts())\n\t\treturn 1;\n\
                 \tprintf(\"%d %d\\n\", criu_get_version(), criu_check());\n\treturn 0;\n}\n";
     fs::write(&source, text).map_err(|e| e.to_string())?;
-    let program = room.join("version");
-    quiet(Command::new("gcc").arg("-o").arg(&program).arg(&source).args(flags.split_whitespace()))?;
-    says(&output(Command::new(&program).env("LD_LIBRARY_PATH", &lib))?, "40200 ")
+    quiet(Command::new("gcc").arg("-o").arg(program).arg(&source).args(flags.split_whitespace()))?;
+    says(&output(Command::new(program).env("LD_LIBRARY_PATH", lib))?, "40200 ")
 }
 
 /// pycriu needs protobuf, which a virtual environment has; the packages themselves come from the root.
@@ -187,12 +190,26 @@ fn remove(root: &Path) -> Result<(), String> {
     if left.is_empty() { Ok(()) } else { Err(format!("these are left: {}", left.join(" "))) }
 }
 
-/// With a cargo that has no registry and may not ask for one: what every other crate builds on, and the client.
-fn source(room: &Path, made: &[PathBuf]) -> Result<(), String> {
+/// Everything that `cargo build` gives, by a cargo that has no registry, may not ask for one and has no network to ask by. A
+/// profile without optimisation, and what was compiled of the same vendored crates before, keep it short.
+fn source(workspace: &Workspace, room: &Path, made: &[PathBuf]) -> Result<(), String> {
     let archive = made.iter().find(|f| f.to_string_lossy().ends_with(".tar.gz")).ok_or("there is no archive")?;
     quiet(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(room))?;
-    let mut cargo = Workspace::bounded(300, "cargo");
-    cargo.args(["check", "--quiet", "--offline", "--locked", "-p", "criu-client"]);
-    cargo.current_dir(room.join(format!("libcriu-{VERSION}"))).env("CARGO_HOME", room.join("cargo"));
-    quiet(cargo.env("CARGO_TARGET_DIR", room.join("target")))
+    let target = workspace.target.join("package-source");
+    for old in ["criu", "libcriu.so", "libcriu.a", "libsoccr.so"] {
+        let _ = fs::remove_file(target.join("debug").join(old));
+    }
+    let mut cargo = Workspace::bounded(900, "unshare");
+    cargo.args(["--net", "cargo", "build", "--quiet", "--offline", "--frozen"]);
+    cargo.args(["--config", "profile.dev.opt-level=0", "--config", "profile.dev.debug=false"]);
+    cargo.current_dir(room.join(format!("libcriu-{VERSION}"))).env("CARGO_HOME", fresh(&room.join("cargo"))?);
+    quiet(cargo.env("CARGO_TARGET_DIR", &target).env("CARGO_INCREMENTAL", "0"))?;
+    let built = target.join("debug");
+    says(&output(Command::new(built.join("criu")).arg("--version"))?, "4.2")?;
+    for library in ["libcriu.a", "libsoccr.so"] {
+        fs::metadata(built.join(library)).map_err(|e| format!("{library}: {e}"))?;
+    }
+    // Its own worker: the library file is executed.
+    fs::copy(built.join("libcriu.so"), room.join("libcriu.so.2")).map_err(|e| format!("libcriu.so: {e}"))?;
+    says(&output(Command::new(room.join("version")).env("LD_LIBRARY_PATH", room))?, "40200 0")
 }
