@@ -1,7 +1,8 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet_ring packet_waiting tun console siblings timens mlockall inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo
+// Variants: pidfd thread_pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet_ring packet_waiting tun console siblings timens mlockall inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo
 // Refused.mptcp: internet socket & protocol
 // Refused.pidfd: pidfd & outside
+// Refused.thread_pidfd: pidfd & of thread
 // Refused.traced: traced | ptrace
 // Refused.userfaultfd: userfaultfd
 // Refused.io_uring: io_uring
@@ -73,6 +74,12 @@ static pid_t outsider(int (*body)(void)) {
   await_mark("outside");
   return middle;
 }
+static volatile pid_t thread_id;
+static void *thread(void *arg) {
+  thread_id = syscall(SYS_gettid);
+  for (;;) pause();
+  return arg;
+}
 static int nothing(void) { return 0; }
 static void victim(void) {
   struct sockaddr_in a = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
@@ -80,7 +87,12 @@ static void victim(void) {
   int ns = is("netns") ? CLONE_NEWNET : is("mntns") ? CLONE_NEWNS : is("utsns") ? CLONE_NEWUTS : is("ipcns") ? CLONE_NEWIPC : is("pidns") ? CLONE_NEWPID : is("userns") ? CLONE_NEWUSER : is("timens") ? 0x80 : 0;
   if (is("mptcp")) need((fd = socket(AF_INET, SOCK_STREAM, 262)) >= 0 && bind(fd, (void *)&a, sizeof a) == 0 && listen(fd, 1) == 0, "MPTCP");
   else if (is("pidfd")) need((fd = syscall(SYS_pidfd_open, 1, 0)) >= 0, "pidfd_open");
-  else if (is("traced")) {
+  else if (is("thread_pidfd")) {
+    pthread_t t;
+    CHECK(pthread_create(&t, 0, thread, 0) == 0);
+    while (!thread_id) sleep_ms(1);
+    need((fd = syscall(SYS_pidfd_open, thread_id, O_EXCL)) >= 0, "pidfd_open(PIDFD_THREAD)");
+  } else if (is("traced")) {
     child = fork();
     if (!child) {
       ptrace(PTRACE_TRACEME, 0, 0, 0);

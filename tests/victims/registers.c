@@ -1,5 +1,5 @@
-// What: register state held in a loop that never leaves user space: general, flags, x87, SSE, AVX, AVX-512, MXCSR, PKRU.
-// Variants: general x87 sse mxcsr avx avx512 pkru
+// What: register state held in a loop that never leaves user space: general, flags, x87, MMX, SSE, AVX, AVX-512, MXCSR, PKRU.
+// Variants: general x87 mmx sse mxcsr avx avx512 pkru
 #include "victim.h"
 #include <immintrin.h>
 static volatile int stop;
@@ -20,6 +20,12 @@ static void x87(void) {
   asm volatile("fninit\n fldcw %[cw]\n fldt %[a]\n fldt %[b]\n" SPIN "fstpt %[y]\n fstpt %[x]\n fnstcw %[now]\n fninit\n"
                : [x] "=m"(x), [y] "=m"(y), [now] "=m"(now) : [a] "m"(a), [b] "m"(b), [cw] "m"(cw), [stop] "m"(stop) : "memory", "cc", "st", "st(1)");
   CHECK(x == a && y == b && now == cw);
+}
+static void mmx(void) {
+  uint64_t in[2] = {0x0123456789abcdef, 0xfedcba9876543210}, out[2];
+  asm volatile("movq (%[in]), %%mm0\n movq 8(%[in]), %%mm7\n" SPIN "movq %%mm0, (%[out])\n movq %%mm7, 8(%[out])\n emms\n"
+               : : [out] "r"(out), [in] "r"(in), [stop] "m"(stop) : "mm0", "mm7", "memory", "cc");
+  CHECK(!memcmp(in, out, sizeof in));
 }
 static void sse(void) {
   uint64_t in[4] = {0x0123456789abcdef, 0xfedcba9876543210, 0x1122334455667788, 0x99aabbccddeeff00}, out[4];
@@ -71,6 +77,7 @@ static void victim(void) {
   mark("ready");
   if (is("general")) general();
   if (is("x87")) x87();
+  if (is("mmx")) mmx();
   if (is("sse")) sse();
   if (is("mxcsr")) mxcsr();
   if (is("avx")) avx();
