@@ -194,7 +194,8 @@ fn remove(root: &Path) -> Result<(), String> {
 /// profile without optimisation, and what was compiled of the same vendored crates before, keep it short.
 fn source(workspace: &Workspace, room: &Path, made: &[PathBuf]) -> Result<(), String> {
     let archive = made.iter().find(|f| f.to_string_lossy().ends_with(".tar.gz")).ok_or("there is no archive")?;
-    quiet(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(room))?;
+    // New files, so that none is taken for what was compiled before.
+    quiet(Command::new("tar").arg("-xmzf").arg(archive).arg("-C").arg(room))?;
     let target = workspace.target.join("package-source");
     for old in ["criu", "libcriu.so", "libcriu.a", "libsoccr.so"] {
         let _ = fs::remove_file(target.join("debug").join(old));
