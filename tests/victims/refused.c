@@ -1,5 +1,5 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: pidfd thread_pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf shm lock external_socket aio secretmem netlink packet_ring packet_waiting tun console siblings timens mlockall inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo
+// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio secretmem netlink packet_ring packet_waiting tun console siblings timens mlockall inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd
 // Refused.mptcp: internet socket & protocol
 // Refused.pidfd: pidfd & outside
 // Refused.thread_pidfd: pidfd & of thread
@@ -15,6 +15,7 @@
 // Refused.userns: user namespace
 // Refused.timens: time namespace
 // Refused.bpf: bpf
+// Refused.bpf_outside: BPF map & outside the tree
 // Refused.shm: system v shared memory & outside of the tree
 // Refused.lock: lock & file-locks
 // Refused.external_socket: unix & peer
@@ -81,6 +82,11 @@ static void *thread(void *arg) {
   return arg;
 }
 static int nothing(void) { return 0; }
+static unsigned map_id;
+static int hold_map(void) {
+  union bpf_attr at = {.map_id = map_id};
+  return syscall(SYS_bpf, BPF_MAP_GET_FD_BY_ID, &at, sizeof at);
+}
 static void victim(void) {
   struct sockaddr_in a = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
   pid_t child = 0, siblings[2] = {0, 0};
@@ -135,6 +141,15 @@ static void victim(void) {
   } else if (is("bpf")) {
     union bpf_attr at = {.map_type = BPF_MAP_TYPE_QUEUE, .value_size = 4, .max_entries = 4};
     need((fd = syscall(SYS_bpf, BPF_MAP_CREATE, &at, sizeof at)) >= 0, "bpf");
+  } else if (is("bpf_outside")) {
+    // Another description of it is held outside.
+    union bpf_attr at = {.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 4};
+    need((fd = syscall(SYS_bpf, BPF_MAP_CREATE, &at, sizeof at)) >= 0, "bpf");
+    struct bpf_map_info i = {0};
+    union bpf_attr ask = {.info = {fd, sizeof i, (uintptr_t)&i}};
+    CHECK(syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &ask, sizeof ask) == 0);
+    map_id = i.id;
+    outsider(hold_map);
   } else if (is("shm")) {
     // Somebody outside of the tree has it attached, too.
     int segment = shmget(IPC_PRIVATE, 8192, IPC_CREAT | 0600);
@@ -232,13 +247,13 @@ static void victim(void) {
     else pass_on(child);
     status_of(child);
   }
-  if (is("external_socket") || is("shm")) {
+  if (is("external_socket") || is("shm") || is("bpf_outside")) {
     char path[PATH_MAX + 32];
     int outside = 0;
     snprintf(path, sizeof path, "%s/outsider", victim_folder);
     FILE *f = fopen(path, "r");
     CHECK(f && fscanf(f, "%d", &outside) == 1);
-    if (fd >= 0) CHECK(write(fd, "x", 1) == 1);
+    if (is("external_socket")) CHECK(write(fd, "x", 1) == 1);
     CHECK(kill(outside, SIGKILL) == 0);
   }
   char name[64];

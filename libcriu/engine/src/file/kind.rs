@@ -10,7 +10,7 @@ use super::collect::Collected;
 use super::load::Plan;
 use super::object::Object;
 use super::seen::Seen;
-use super::{FileId, epoll, eventfd, memfd, notify, pidfd, pipe, regular, signalfd, timerfd, tty};
+use super::{FileId, bpfmap, epoll, eventfd, memfd, notify, pidfd, pipe, regular, signalfd, timerfd, tty};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::socket::{inet, netlink, packet, unix};
@@ -208,6 +208,7 @@ pub(crate) const KINDS: &[FileKind] = &[
     notify::KIND,
     pidfd::KIND,
     memfd::KIND,
+    bpfmap::KIND,
     unix::KIND,
     inet::KIND,
     netlink::KIND,

@@ -9,6 +9,7 @@
 
 use std::os::fd::BorrowedFd;
 
+mod bpfmap;
 mod collect;
 mod fdinfo;
 mod identity;

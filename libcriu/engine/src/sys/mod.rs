@@ -2,6 +2,7 @@
 
 pub mod apart;
 pub mod arena;
+pub(crate) mod bpf;
 pub mod control;
 pub mod cpu;
 pub(crate) mod descriptor;

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 pub(crate) use self::btf::Layouts;
+use super::bpf;
 use super::descriptor::adopt;
 
 /// A place in the kernel's memory.
@@ -210,20 +211,11 @@ impl Kernel {
             context: &raw mut context as u64,
             ..Run::default()
         };
-        bpf(PROG_TEST_RUN, &mut run)?;
+        bpf::call(PROG_TEST_RUN, &mut run)?;
         match run.result as i32 {
             0 => Ok(context),
             errno => Err(io::Error::from_raw_os_error(errno.saturating_neg())),
         }
-    }
-}
-
-/// Calls bpf(2) with a structure that is a beginning of `union bpf_attr`, all of whose addresses are live.
-fn bpf<T>(command: i32, attr: &mut T) -> io::Result<i32> {
-    // SAFETY: the kernel reads and writes `attr` for its size, and what its addresses lead to, which the callers own.
-    match unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) } {
-        -1 => Err(io::Error::last_os_error()),
-        n => Ok(n as i32),
     }
 }
 
@@ -282,7 +274,7 @@ const PROGRAM: &[u64] = &[
 
 fn create_map() -> io::Result<OwnedFd> {
     let [kind, key, value, entries, flags] = [MAP_TYPE_ARRAY, 4, CHUNK_BYTES as u32, 1, MMAPABLE];
-    bpf(MAP_CREATE, &mut [kind, key, value, entries, flags]).map(adopt)
+    bpf::call(MAP_CREATE, &mut [kind, key, value, entries, flags]).map(adopt)
 }
 
 fn load(map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
@@ -312,7 +304,7 @@ fn load(map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         flags: SLEEPABLE,
         ..Load::default()
     };
-    bpf(PROG_LOAD, &mut attr).map(adopt)
+    bpf::call(PROG_LOAD, &mut attr).map(adopt)
 }
 
 /// The map's value, seen from here.
