@@ -116,6 +116,21 @@ def test_a_dump_that_leaves_it_running(counter, tmp_path):
     counter.wait_beyond(counter.count() + 3)
 
 
+def state(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        return f.read().rpartition(")")[2].split()[0]
+
+
+def test_a_dump_that_leaves_it_stopped(counter, tmp_path):
+    pycriu.dump(counter.pid, tmp_path / "images", leave_stopped=True)
+    assert state(counter.pid) == "T"
+    stood_at = counter.count()
+    time.sleep(0.1)
+    assert counter.count() == stood_at and state(counter.pid) == "T"
+    os.kill(counter.pid, signal.SIGCONT)
+    counter.wait_beyond(stood_at + 3)
+
+
 def test_class_criu(counter, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()

@@ -92,7 +92,8 @@ const HEAD: &str = "\
 
 Made by `cargo xtask coverage` from `contracts/coverage.md` (what must survive) and `coverage.tsv` (which test proves it). A subject runs
 plain, left running and twice in a row, through the C API and through the command, unless its source says otherwise; `golden` is a
-checkpoint made by CRIU 4.2; `rust` is a function of the engine's own tests, `refuses` one of a refusal; `input` is a case of the suite of bad input.
+checkpoint made by CRIU 4.2; `rust` is a function of the engine's own tests, `refuses` one of a refusal; `input` is a case of the suite of bad input,
+`python` a test of pycriu.
 What is *open* may work: no test says so.
 
 | section | kept | refused by name | in part | open |
@@ -219,6 +220,8 @@ struct Known {
     golden: Vec<String>,
     /// Sources of the engine, for the names of functions.
     sources: String,
+    /// The tests of pycriu.
+    python: String,
 }
 
 impl Known {
@@ -226,11 +229,14 @@ impl Known {
         let subjects = |folder: &str| subject::read_folder(&root.join(folder)).map_err(|e| format!("{folder}: {e}"));
         let entries = fs::read_dir(root.join("tests/golden")).map_err(|e| format!("tests/golden: {e}"))?;
         let mut sources = String::new();
-        collect(&root.join("libcriu"), &mut sources).map_err(|e| format!("libcriu: {e}"))?;
+        collect(&root.join("libcriu"), "rs", &mut sources).map_err(|e| format!("libcriu: {e}"))?;
+        let mut python = String::new();
+        collect(&root.join("python/tests"), "py", &mut python).map_err(|e| format!("python/tests: {e}"))?;
         Ok(Known {
             subjects: [subjects("tests/victims")?, subjects("tests/programs")?].concat(),
             golden: entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect(),
             sources,
+            python,
         })
     }
 
@@ -245,6 +251,7 @@ impl Known {
                         || self.sources.contains(&format!("#[test]\n    fn {name}("))
                         || self.sources.contains(&format!("Case {{ name: \"{name}\""))
                 }
+                Some(("python", name)) => self.python.contains(&format!("\ndef {name}(")),
                 _ => {
                     let subject = self.subjects.iter().find(|s| s.name == *test);
                     refused &= subject.is_some_and(|s| s.refused.is_some());
@@ -254,7 +261,7 @@ impl Known {
             if !there {
                 return Err(format!("{:?}: there is no test {test}", row.behaviour));
             }
-            refused &= !test.starts_with("golden:") && !test.starts_with("rust:");
+            refused &= !["golden:", "rust:", "python:"].iter().any(|kind| test.starts_with(kind));
         }
         Ok(match (row.tests.is_empty(), &row.lacks) {
             (true, _) => State::Open,
@@ -265,12 +272,12 @@ impl Known {
     }
 }
 
-fn collect(folder: &Path, sources: &mut String) -> std::io::Result<()> {
+fn collect(folder: &Path, extension: &str, sources: &mut String) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            collect(&path, sources)?;
-        } else if path.extension().is_some_and(|e| e == "rs") {
+            collect(&path, extension, sources)?;
+        } else if path.extension().is_some_and(|e| e == extension) {
             *sources += &fs::read_to_string(&path)?;
         }
     }
@@ -306,7 +313,7 @@ mod tests {
     #[test]
     fn a_test_that_is_not_there_is_named() {
         let known = Known::find(root()).unwrap();
-        for name in ["no_such_subject", "golden:none", "rust:none", "input:none"] {
+        for name in ["no_such_subject", "golden:none", "rust:none", "refuses:none", "input:none", "python:none"] {
             let row = Row { behaviour: "x".into(), tests: vec![name.into()], lacks: None };
             assert!(known.state(&row).unwrap_err().contains(name));
         }
