@@ -41,7 +41,33 @@ impl ImageDir {
     ///
     /// [`ImageError::Io`]; [`ImageError::Corrupt`] when it is no regular file.
     pub fn open_raw(&self, file: &str) -> Result<Option<File>> {
+        Ok(self.open_sized(file)?.map(|(file, _)| file))
+    }
+
+    /// As [`Self::open_raw`], with its size.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open_raw`].
+    pub fn open_sized(&self, file: &str) -> Result<Option<(File, u64)>> {
         open_regular(self.fd.as_fd(), file)
+    }
+
+    /// The size of a file of the directory; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open_raw`].
+    pub fn size(&self, file: &str) -> Result<Option<u64>> {
+        let name = CString::new(file).map_err(|e| failed(file, "stat", e.into()))?;
+        let stat = match rustix::fs::statat(&self.fd, &name, rustix::fs::AtFlags::empty()) {
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            other => other.map_err(|e| failed(file, "stat", e.into()))?,
+        };
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+            return Err(not_regular(file));
+        }
+        Ok(Some(stat.st_size as u64))
     }
 
     /// Creates (or truncates) a file of the directory, mode 0644, open for reading and writing. A symlink of that name
@@ -74,7 +100,7 @@ impl ImageDir {
     ///
     /// As [`Self::open`].
     pub fn open_named(&self, kind: Kind, file: &str) -> Result<Option<ImageReader>> {
-        self.open_raw(file)?.map(|f| ImageReader::new(file, f, kind)).transpose()
+        self.open_sized(file)?.map(|(f, size)| ImageReader::new(file, f, size, kind)).transpose()
     }
 
     /// As [`Self::open`], a missing file being an error.
@@ -180,16 +206,24 @@ impl ImageDir {
 }
 
 /// Opens a file of the directory for reading. Images are regular files: another kind could block or never end.
-fn open_regular(dir: BorrowedFd<'_>, file: &str) -> Result<Option<File>> {
-    let io = |call| move |source: std::io::Error| ImageError::Io { file: file.to_owned(), call, source };
+fn failed(file: &str, call: &'static str, source: std::io::Error) -> ImageError {
+    ImageError::Io { file: file.to_owned(), call, source }
+}
+
+fn not_regular(file: &str) -> ImageError {
+    ImageError::Corrupt { file: file.to_owned(), offset: 0, reason: "not a regular file".into() }
+}
+
+fn open_regular(dir: BorrowedFd<'_>, file: &str) -> Result<Option<(File, u64)>> {
     let opened = match openat(dir, file, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(io("openat"))?,
+        other => other.map_err(|e| failed(file, "openat", e))?,
     };
-    if !opened.metadata().map_err(io("fstat"))?.is_file() {
-        return Err(ImageError::Corrupt { file: file.to_owned(), offset: 0, reason: "not a regular file".into() });
+    let stat = opened.metadata().map_err(|e| failed(file, "fstat", e))?;
+    if !stat.is_file() {
+        return Err(not_regular(file));
     }
-    Ok(Some(opened))
+    Ok(Some((opened, stat.len())))
 }
 
 fn openat(dir: BorrowedFd<'_>, file: &str, flags: OFlags) -> std::io::Result<File> {

@@ -32,9 +32,7 @@ pub struct ImageReader {
 }
 
 impl ImageReader {
-    pub(crate) fn new(name: &str, file: File, kind: Kind) -> Result<Self> {
-        let io = |source| ImageError::Io { file: name.to_owned(), call: "fstat", source };
-        let size = file.metadata().map_err(io)?.len();
+    pub(crate) fn new(name: &str, file: File, size: u64, kind: Kind) -> Result<Self> {
         let mut r = ImageReader { name: name.to_owned(), file: BufReader::new(file), size, at: 0, schema: None };
         if kind.magic() == 0 {
             return Ok(r);
