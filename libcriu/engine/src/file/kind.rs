@@ -129,7 +129,7 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
     }
 
     /// Opens all descriptions of an object, in the order of `members`, and fills in what it held.
-    fn open(&mut self, plan: &mut Plan, object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>>;
+    fn open(&mut self, plan: &mut Plan, object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>>;
 
     /// Whether an object has to be opened by the coordinator, whoever uses it.
     fn early(&self, _object: Object) -> bool {
@@ -142,7 +142,7 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
     }
 
     /// Completes an object when everything that it needs is open in this process.
-    fn complete(&mut self, _plan: &Plan, _members: &[FileEntry], _opened: &HashMap<FileId, OwnedFd>) -> Result<()> {
+    fn complete(&mut self, _plan: &Plan, _members: &[&FileEntry], _opened: &HashMap<FileId, OwnedFd>) -> Result<()> {
         Ok(())
     }
 

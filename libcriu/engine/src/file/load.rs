@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
 use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
 use criu_images::{ImageDir, ImageError, Kind};
@@ -13,6 +14,7 @@ use super::lock::RestoreLocks;
 use super::object::Object;
 use super::{FileId, install};
 use crate::error::{Error, Phase, Result};
+use crate::file::Entries;
 use crate::options::Options;
 use crate::sys::descriptor::{SignalOwner, borrow, set_signal_owner};
 
@@ -24,7 +26,8 @@ const MAX_FD: u32 = 1 << 30;
 pub(crate) struct Plan {
     pub opts: CriuOpts,
     pub images: ImageDir,
-    pub entries: BTreeMap<FileId, FileEntry>,
+    /// A task that counted references to each would copy the pages of all.
+    pub entries: Rc<Entries>,
     /// By `files_id`, in the order in which the tables were given.
     pub tables: Vec<(u32, Vec<FdinfoEntry>)>,
     /// The table (index) that does for a description what is done once.
@@ -58,6 +61,8 @@ pub struct RestoreFiles {
     kinds: Vec<Box<dyn RestoreKind>>,
     locks: RestoreLocks,
     opened: HashMap<FileId, OwnedFd>,
+    /// What several tasks hold without descriptors.
+    held: HashMap<FileId, OwnedFd>,
     /// The descriptions of every object.
     members: HashMap<Object, Vec<FileId>>,
 }
@@ -74,8 +79,9 @@ impl RestoreFiles {
                 .errno(libc::EBADRQC));
         }
         let mut entries = BTreeMap::new();
-        for entry in images.read_all::<FileEntry>(Kind::Files, 0).map_err(loading)? {
-            if let Some(twice) = entries.insert(entry.id, entry) {
+        let mut image = images.open(Kind::Files, 0).map_err(loading)?;
+        while let Some(entry) = image.as_mut().map_or(Ok(None), |i| i.entry::<FileEntry>()).map_err(loading)? {
+            if let Some(twice) = entries.insert(entry.id, Box::new(entry)) {
                 return Err(Error::new(Phase::Load, "files.img", format!("two files have the id {}", twice.id)));
             }
         }
@@ -86,7 +92,7 @@ impl RestoreFiles {
                 .try_clone_to_owned()
                 .map(ImageDir::new)
                 .map_err(|e| Error::os(Phase::Load, "images", "dup", e))?,
-            entries,
+            entries: Rc::new(entries),
             tables: Vec::new(),
             first_user: HashMap::new(),
             users: Vec::new(),
@@ -103,7 +109,8 @@ impl RestoreFiles {
         }
         let kinds = KINDS.iter().map(|k| (k.restore)()).collect();
         let locks = RestoreLocks::load(images, options.msg.file_locks())?;
-        let mut files = RestoreFiles { plan, kinds, locks, opened: HashMap::new(), members: HashMap::new() };
+        let mut files =
+            RestoreFiles { plan, kinds, locks, opened: HashMap::new(), held: HashMap::new(), members: HashMap::new() };
         for entry in files.plan.entries.values() {
             kind_of(entry)?;
         }
@@ -160,11 +167,32 @@ impl RestoreFiles {
     /// Opens a description of the same file as `id`'s, with other status flags when `flags` says so: for mappings,
     /// executables and directories.
     pub fn open(&mut self, id: FileId, flags: Option<u32>) -> Result<OwnedFd> {
-        let entry = self.plan.entries.get(&id).cloned();
-        let entry = entry.ok_or_else(|| Error::new(Phase::Files, format!("file {id}"), "is not in files.img"))?;
+        let entries = Rc::clone(&self.plan.entries);
+        let entry =
+            entries.get(&id).ok_or_else(|| Error::new(Phase::Files, format!("file {id}"), "is not in files.img"))?;
         let own = entry.reg.as_ref().map(|r| r.flags).or(entry.memfd.as_ref().map(|m| m.flags)).unwrap_or(0);
-        let kind = kind_of(&entry)?;
-        self.kinds[kind].open_again(&mut self.plan, &entry, flags.unwrap_or(own))
+        let kind = kind_of(entry)?;
+        self.kinds[kind].open_again(&mut self.plan, entry, flags.unwrap_or(own))
+    }
+
+    /// In the coordinator, before it forks: opens those of `ids`, of files that tasks hold without descriptors, that are held
+    /// more than once. What cannot be opened is left to the tasks, which say so.
+    pub fn open_held(&mut self, ids: impl IntoIterator<Item = FileId>) {
+        let mut seen = BTreeSet::new();
+        for id in ids {
+            if !seen.insert(id)
+                && !self.held.contains_key(&id)
+                && let Ok(fd) = self.open(id, None)
+            {
+                self.held.insert(id, fd);
+            }
+        }
+    }
+
+    /// As `open`, for what a task holds without a descriptor: a duplicate of what `open_held` has opened.
+    pub fn hold(&mut self, id: FileId) -> Result<OwnedFd> {
+        let Some(fd) = self.held.get(&id) else { return self.open(id, None) };
+        rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|e| Error::os(Phase::Files, format!("file {id}"), "dup", e))
     }
 
     /// The terminal that a session's leader has to take as the controlling one, and its foreground group.
@@ -186,6 +214,7 @@ impl RestoreFiles {
     /// In the coordinator, when every task has its own: closes what was opened for them.
     pub fn close_all(&mut self) {
         self.opened.clear();
+        self.held.clear();
         self.plan.ghosts.close();
         self.kinds.iter_mut().for_each(|k| k.hand_over());
     }
@@ -242,10 +271,11 @@ impl RestoreFiles {
         if objects.is_empty() {
             return Ok(());
         }
-        let mut members: HashMap<Object, Vec<FileEntry>> = HashMap::new();
+        let entries = Rc::clone(&self.plan.entries);
+        let mut members: HashMap<Object, Vec<&FileEntry>> = HashMap::new();
         for &object in objects {
             let ids = self.members.get(&object).into_iter().flatten();
-            members.insert(object, ids.filter_map(|id| self.plan.entries.get(id).cloned()).collect());
+            members.insert(object, ids.filter_map(|id| entries.get(id).map(|e| &**e)).collect());
         }
         for &object in objects {
             let Some(members) = members.get(&object) else { continue };

@@ -49,6 +49,9 @@ pub(crate) use load::Plan;
 pub(crate) use object::Object;
 pub(crate) use seen::Seen;
 
+/// What `files.img` says, for a restore; entries are large.
+pub(crate) type Entries = std::collections::BTreeMap<FileId, Box<criu_images::messages::FileEntry>>;
+
 /// Identity of an open file description in `files.img`.
 pub type FileId = u32;
 

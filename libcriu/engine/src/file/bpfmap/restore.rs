@@ -53,7 +53,7 @@ impl RestoreKind for Maps {
         Ok(())
     }
 
-    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |entry: &FileEntry| {
             let map = body(entry, entry.bpf.as_ref())?;
             let made = self.made.get(&map.map_id);
@@ -68,7 +68,7 @@ impl RestoreKind for Maps {
                 e.hint("it takes CAP_SYS_ADMIN")
             })
         };
-        members.iter().map(open).collect()
+        members.iter().map(|m| open(m)).collect()
     }
 
     fn close(&mut self) {

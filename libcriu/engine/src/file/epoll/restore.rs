@@ -54,11 +54,11 @@ impl RestoreKind for Epolls {
         Ok(())
     }
 
-    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |m: &FileEntry| {
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| Error::os(Phase::Files, name(m), "epoll_create1", e))
         };
-        members.iter().map(open).collect()
+        members.iter().map(|m| open(m)).collect()
     }
 
     fn attach(&mut self, _plan: &Plan, entry: &FileEntry, fd: RawFd, at: usize) -> Result<()> {

@@ -15,8 +15,8 @@ use crate::file::object::Object;
 pub(crate) struct Eventfds;
 
 impl RestoreKind for Eventfds {
-    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
-        members.iter().map(open).collect()
+    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
+        members.iter().map(|m| open(m)).collect()
     }
 }
 

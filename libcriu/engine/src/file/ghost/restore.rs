@@ -1,6 +1,6 @@
 //! Ghosts come back: made in the coordinator, unlinked at once, opened by whoever needs them through /proc/self/fd.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use criu_images::messages::{FileEntry, GhostChunkEntry, GhostFileEntry, RemapFilePathEntry, RemapType, Timeval};
+use criu_images::messages::{GhostChunkEntry, GhostFileEntry, RemapFilePathEntry, RemapType, Timeval};
 use criu_images::{ImageDir, ImageReader, Kind};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown, ftruncate, futimens,
@@ -17,6 +17,7 @@ use rustix::fs::{
 
 use super::COPY_BYTES;
 use crate::error::{Error, Phase, Result};
+use crate::file::Entries;
 use crate::file::FileId;
 use crate::file::load::loading;
 
@@ -64,7 +65,7 @@ impl GhostFiles {
     }
 
     /// Makes whatever stands in for entries whose names are gone: ghosts, and openings of links.
-    pub(crate) fn make(&mut self, images: &ImageDir, entries: &BTreeMap<FileId, FileEntry>) -> Result<()> {
+    pub(crate) fn make(&mut self, images: &ImageDir, entries: &Entries) -> Result<()> {
         for reg in entries.values().filter_map(|e| e.reg.as_ref()) {
             let Some(remap) = self.remap(reg.id).filter(|r| !self.made.contains_key(r)) else { continue };
             let made = match remap {

@@ -60,7 +60,7 @@ impl RestoreKind for Memfds {
         Ok(())
     }
 
-    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |entry: &FileEntry| {
             let memfd = body(entry, entry.memfd.as_ref())?;
             let fd = self.reopen(memfd, memfd.flags)?;
@@ -70,7 +70,7 @@ impl RestoreKind for Memfds {
             }
             Ok(fd)
         };
-        members.iter().map(open).collect()
+        members.iter().map(|m| open(m)).collect()
     }
 
     fn open_again(&mut self, _plan: &mut Plan, entry: &FileEntry, flags: u32) -> Result<OwnedFd> {

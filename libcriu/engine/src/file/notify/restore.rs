@@ -45,7 +45,7 @@ impl RestoreKind for Notifiers {
         Ok(())
     }
 
-    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |entry: &FileEntry| {
             let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, name(entry), call, e);
             if entry.r#type() == FdTypes::Inotify {
@@ -56,7 +56,7 @@ impl RestoreKind for Notifiers {
             let ffy = body(entry, entry.ffy.as_ref())?;
             fanotify(ffy.faflags, ffy.evflags).map_err(|e| failed("fanotify_init", e))
         };
-        members.iter().map(open).collect()
+        members.iter().map(|m| open(m)).collect()
     }
 
     fn attach(&mut self, plan: &Plan, entry: &FileEntry, fd: RawFd, at: usize) -> Result<()> {

@@ -46,14 +46,14 @@ impl RestoreKind for Pidfds {
         Ok(())
     }
 
-    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |entry: &FileEntry| match self.dead.get(&entry.id) {
             Some(dead) => rustix::io::fcntl_dupfd_cloexec(dead, 0).map_err(|e| failed(entry.id, "dup", e)),
             // Its place is kept until every task is there.
             None => openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|e| failed(entry.id, "open", e)),
         };
-        members.iter().map(open).collect()
+        members.iter().map(|m| open(m)).collect()
     }
 
     fn place(&mut self, entry: &FileEntry, fds: &[FdinfoEntry]) -> Result<()> {

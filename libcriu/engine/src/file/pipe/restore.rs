@@ -64,7 +64,7 @@ impl RestoreKind for Pipes {
         }
     }
 
-    fn open(&mut self, plan: &mut Plan, object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, plan: &mut Plan, object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         match object {
             Object::Pipe(id) => self.open_pipe(plan, id, members),
             _ => self.open_fifo(plan, object, members),
@@ -73,7 +73,7 @@ impl RestoreKind for Pipes {
 }
 
 impl Pipes {
-    fn open_pipe(&mut self, plan: &Plan, id: u32, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open_pipe(&mut self, plan: &Plan, id: u32, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let name = format!("pipe:[{id}]");
         let flags = members.iter().map(|m| m.pipe.as_ref().map(|p| p.flags).ok_or_else(|| no_body(m)));
         let flags = flags.collect::<Result<Vec<u32>>>()?;
@@ -109,7 +109,7 @@ impl Pipes {
         Ok(fds)
     }
 
-    fn open_fifo(&mut self, plan: &Plan, object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open_fifo(&mut self, plan: &Plan, object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let mut fds = Vec::new();
         let mut holder = None;
         for member in members {

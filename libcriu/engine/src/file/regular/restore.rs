@@ -53,7 +53,7 @@ impl RestoreKind for Regular {
         Ok(())
     }
 
-    fn open(&mut self, plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         members.iter().map(|m| open_entry(plan, reg(m)?)).collect()
     }
 

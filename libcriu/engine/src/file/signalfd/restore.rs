@@ -14,12 +14,12 @@ use crate::sys::descriptor::signalfd;
 pub(crate) struct Signalfds;
 
 impl RestoreKind for Signalfds {
-    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |entry: &FileEntry| {
             let sgfd = body(entry, entry.sgfd.as_ref())?;
             signalfd(sgfd.sigmask, sgfd.flags & libc::O_NONBLOCK as u32 != 0)
                 .map_err(|e| Error::os(Phase::Files, format!("file {} (signalfd)", entry.id), "signalfd", e))
         };
-        members.iter().map(open).collect()
+        members.iter().map(|m| open(m)).collect()
     }
 }

@@ -28,8 +28,8 @@ impl RestoreKind for Timerfds {
         Ok(())
     }
 
-    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
-        members.iter().map(open).collect()
+    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
+        members.iter().map(|m| open(m)).collect()
     }
 }
 

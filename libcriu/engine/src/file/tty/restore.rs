@@ -37,7 +37,7 @@ impl RestoreKind for Ttys {
     fn load(&mut self, plan: &Plan, images: &ImageDir) -> Result<()> {
         let infos: Vec<TtyInfoEntry> = images.read_all(Kind::TtyInfo, 0).map_err(loading)?;
         self.infos = infos.into_iter().map(|i| (i.id, i)).collect();
-        let ttys: Vec<&FileEntry> = plan.entries.values().filter(|e| e.r#type() == FdTypes::Tty).collect();
+        let ttys: Vec<&Box<FileEntry>> = plan.entries.values().filter(|e| e.r#type() == FdTypes::Tty).collect();
         for &entry in &ttys {
             self.load_master(plan, entry)?;
         }
@@ -65,7 +65,7 @@ impl RestoreKind for Ttys {
         Ok(())
     }
 
-    fn open(&mut self, plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |entry: &FileEntry| {
             let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, name(entry), call, e);
             if let Some(made) = self.opened.get(&entry.id) {
@@ -76,7 +76,7 @@ impl RestoreKind for Ttys {
             let terminal = inherited.as_ref().map_or(borrow(STDIN), AsFd::as_fd);
             reopen(terminal, tty.flags).map_err(|e| failed("open", e.into()))
         };
-        members.iter().map(open).collect()
+        members.iter().map(|m| open(m)).collect()
     }
 
     fn close(&mut self) {

@@ -97,13 +97,13 @@ impl RestoreKind for InetSockets {
         if blockers.is_empty() { Ok(()) } else { Err(Error::refused(Phase::Files, blockers)) }
     }
 
-    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let duplicate = |entry: &FileEntry| {
             let fd = self.made.get(&entry.id).ok_or_else(|| missing(entry.id))?;
             rustix::io::fcntl_dupfd_cloexec(fd, 0)
                 .map_err(|e| Error::os(Phase::Files, format!("file {}", entry.id), "dup", e))
         };
-        members.iter().map(duplicate).collect()
+        members.iter().map(|m| duplicate(m)).collect()
     }
 
     fn resume(&self, plan: &Plan) -> Result<()> {
@@ -195,7 +195,7 @@ fn missing(id: FileId) -> Error {
 
 fn sockets(plan: &Plan) -> Result<Vec<(&FileEntry, &InetSkEntry)>> {
     let entries = plan.entries.values().filter(|e| e.r#type() == FdTypes::Inetsk);
-    entries.map(|e| Ok((e, body(e, e.isk.as_ref())?))).collect()
+    entries.map(|e| Ok((&**e, body(e, e.isk.as_ref())?))).collect()
 }
 
 /// As `inherit_fd` names it.

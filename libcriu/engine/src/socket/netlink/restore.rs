@@ -27,7 +27,7 @@ impl RestoreKind for NetlinkSockets {
         Ok(())
     }
 
-    fn open(&mut self, plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |m: &FileEntry| {
             let nlsk = body(m, m.nlsk.as_ref())?;
             match plan.inherited(&format!("socket:[{}]", nlsk.ino))? {
@@ -35,7 +35,7 @@ impl RestoreKind for NetlinkSockets {
                 None => make(nlsk),
             }
         };
-        members.iter().map(open).collect()
+        members.iter().map(|m| open(m)).collect()
     }
 }
 

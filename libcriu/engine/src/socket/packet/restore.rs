@@ -33,7 +33,7 @@ impl RestoreKind for PacketSockets {
         Ok(())
     }
 
-    fn open(&mut self, plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |m: &FileEntry| {
             let psk = body(m, m.psk.as_ref())?;
             match plan.inherited(&format!("socket:[{}]", psk.ino()))? {
@@ -41,7 +41,7 @@ impl RestoreKind for PacketSockets {
                 None => make(psk),
             }
         };
-        members.iter().map(open).collect()
+        members.iter().map(|m| open(m)).collect()
     }
 }
 

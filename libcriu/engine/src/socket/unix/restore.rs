@@ -63,7 +63,7 @@ impl RestoreKind for UnixSockets {
         self.sockets.needs(id)
     }
 
-    fn open(&mut self, plan: &mut Plan, _object: Object, members: &[FileEntry]) -> Result<Vec<OwnedFd>> {
+    fn open(&mut self, plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let group = group(members)?;
         if let [usk] = group.as_slice()
             && usk.uflags == SERVICE
@@ -82,7 +82,7 @@ impl RestoreKind for UnixSockets {
         group.iter().map(|usk| fds.remove(&usk.id).ok_or_else(|| missing(usk))).collect()
     }
 
-    fn complete(&mut self, _plan: &Plan, members: &[FileEntry], opened: &HashMap<FileId, OwnedFd>) -> Result<()> {
+    fn complete(&mut self, _plan: &Plan, members: &[&FileEntry], opened: &HashMap<FileId, OwnedFd>) -> Result<()> {
         let group = group(members)?;
         let own: Vec<&UnixSkEntry> = group.into_iter().filter(|s| !self.inherited.contains(&s.id)).collect();
         let Sockets { queues, outside, .. } = &self.sockets;
@@ -130,7 +130,7 @@ impl UnixSockets {
     }
 }
 
-fn group(members: &[FileEntry]) -> Result<Vec<&UnixSkEntry>> {
+fn group<'a>(members: &[&'a FileEntry]) -> Result<Vec<&'a UnixSkEntry>> {
     members.iter().map(|m| body(m, m.usk.as_ref())).collect()
 }
 

@@ -1,13 +1,14 @@
 //! What images say of unix sockets: checked, and grouped into what has to be restored by one process.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use criu_images::messages::{FdTypes, FileEntry, SkPacketEntry, SkUcredEntry, UnixSentEntry, UnixSkEntry};
+use criu_images::messages::{FdTypes, SkPacketEntry, SkUcredEntry, UnixSentEntry, UnixSkEntry};
 use criu_images::{ImageDir, Kind};
 
 use super::name::Name;
 use super::{DGRAM, EXTERNAL, MAX_QUEUE_BYTES, PEER_EXTERNAL, SCM_RIGHTS, SEQPACKET, SERVICE, STREAM, named, state};
 use crate::error::{Error, Phase, Result};
+use crate::file::Entries;
 use crate::file::{FileId, Plan, body};
 use crate::sys::unix::Credentials;
 
@@ -77,11 +78,7 @@ impl Sockets {
         Ok(sockets)
     }
 
-    pub(super) fn peer<'a>(
-        &self,
-        entries: &'a BTreeMap<FileId, FileEntry>,
-        usk: &UnixSkEntry,
-    ) -> Option<&'a UnixSkEntry> {
+    pub(super) fn peer<'a>(&self, entries: &'a Entries, usk: &UnixSkEntry) -> Option<&'a UnixSkEntry> {
         self.by_ino.get(&usk.peer).and_then(|id| entries.get(id)).and_then(|e| e.usk.as_ref())
     }
 
@@ -97,7 +94,7 @@ impl Sockets {
         self.needs.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    fn check(&self, entries: &BTreeMap<FileId, FileEntry>, usk: &UnixSkEntry) -> std::result::Result<(), String> {
+    fn check(&self, entries: &Entries, usk: &UnixSkEntry) -> std::result::Result<(), String> {
         if !matches!(usk.r#type, STREAM | DGRAM | SEQPACKET) {
             return Err(format!("there is no type {}", usk.r#type));
         }
@@ -194,7 +191,7 @@ impl Sockets {
 
     /// Sockets belong together that are connected, or that have one name: a listening one and those it accepted, a socket
     /// and what it has sent.
-    fn group(&mut self, entries: &BTreeMap<FileId, FileEntry>) {
+    fn group(&mut self, entries: &Entries) {
         let sockets: Vec<&UnixSkEntry> = entries.values().filter_map(|e| e.usk.as_ref()).collect();
         let mut sets = Sets::new(sockets.len());
         let at: HashMap<u32, usize> = sockets.iter().enumerate().map(|(at, s)| (s.ino, at)).collect();
