@@ -36,7 +36,7 @@ pub struct Status {
 }
 
 impl Status {
-    pub(super) fn parse(bytes: &[u8]) -> Option<Status> {
+    pub fn parse(bytes: &[u8]) -> Option<Status> {
         let text = String::from_utf8_lossy(bytes);
         // Every line but the name is ASCII.
         let mut s = Status { name: unescape(name(bytes)), ..Status::default() };

@@ -9,8 +9,9 @@ use criu_pie::abi::restorer::{Creds, IntervalTimer, Limit, PosixTimer, SigInfo, 
 
 use super::checkpoint::{Alive, Checkpoint, Task, Thread};
 use super::kin::Kin;
+use super::own::{Own, Setting};
 use crate::error::{Blocker, Error, Phase, Result};
-use crate::mem::vdso::restore::{Choice, Own, choose};
+use crate::mem::vdso::restore::{self as vdso_choice, Choice, choose};
 use crate::mem::vma::placement::own_mappings;
 use crate::options::Options;
 use crate::sys::mapping::Mapped;
@@ -25,7 +26,9 @@ pub(crate) struct Checked {
     pub kin: Kin,
     pub shared: Shared,
     /// The running kernel's vDSO in this process.
-    pub vdso: Option<Own>,
+    pub vdso: Option<vdso_choice::Own>,
+    /// What tasks begin with.
+    pub own: Own,
 }
 
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub(crate) struct Prepared {
 #[derive(Debug)]
 pub(crate) struct PreparedThread {
     pub creds: Creds,
+    /// It has these to begin with.
+    pub has_creds: bool,
     pub pending: Vec<SigInfo>,
     /// Words of its CPU mask; none to leave it.
     pub affinity: Vec<u64>,
@@ -53,7 +58,8 @@ struct Here {
     last_cap: u32,
     permitted: u64,
     may_raise_limits: bool,
-    vdso: Option<Own>,
+    own: Own,
+    vdso: Option<vdso_choice::Own>,
     vdso_code: Vec<u8>,
 }
 
@@ -61,7 +67,7 @@ impl Checkpoint {
     /// # Errors
     /// All obstacles together; EEXIST when a pid is taken.
     pub fn check(self, options: &Options) -> Result<Checked> {
-        let here = Here::find()?;
+        let mut here = Here::find()?;
         let mut blockers = Vec::new();
         let mut prepared = Vec::with_capacity(self.tasks.len());
         for task in &self.tasks {
@@ -71,6 +77,7 @@ impl Checkpoint {
             };
             namespaces(task, alive, &self.inventory, &mut blockers);
             areas(task, alive, &mut blockers);
+            here.look_at_settings(task);
             let found = prepare(task, alive, &self, &here, &mut blockers);
             prepared.push(found);
         }
@@ -80,25 +87,39 @@ impl Checkpoint {
             return Err(Error::refused(Phase::Check, blockers));
         }
         pids_are_free(&self.tasks, &kin)?;
-        Ok(Checked { checkpoint: self, prepared, kin, shared, vdso: here.vdso })
+        Ok(Checked { checkpoint: self, prepared, kin, shared, vdso: here.vdso, own: here.own })
     }
 }
 
 impl Here {
     fn find() -> Result<Here> {
         let mappings = own_mappings().map_err(|e| Error::os(Phase::Check, "/proc/self/maps", "read", e))?;
-        let vdso = Own::find(&mappings);
+        let vdso = vdso_choice::Own::find(&mappings);
         let vdso_code = vdso.as_ref().map_or(Vec::new(), |v| {
             let len = v.code.end - v.code.start;
             Mapped::inherited(v.code.start, len).bytes(len as usize)
         });
+        let last_cap = creds::restore::last_cap();
         Ok(Here {
-            last_cap: creds::restore::last_cap(),
+            last_cap,
+            own: Own::find(last_cap),
             permitted: creds::restore::own_permitted(),
             may_raise_limits: creds::restore::may_raise_limits(),
             vdso,
             vdso_code,
         })
+    }
+}
+
+impl Here {
+    fn look_at_settings(&mut self, task: &Task) {
+        let (settings, tc) = (&mut self.own.settings, &task.core);
+        let wanted = [
+            (tc.oom_score_adj.is_some(), Setting::OomScoreAdj),
+            (tc.loginuid.is_some(), Setting::LoginUid),
+            (tc.coredump_filter.is_some(), Setting::CoredumpFilter),
+        ];
+        wanted.into_iter().filter(|(is_wanted, _)| *is_wanted).for_each(|(_, setting)| settings.look(setting));
     }
 }
 
@@ -197,11 +218,12 @@ fn prepare(task: &Task, alive: &Alive, cp: &Checkpoint, here: &Here, blockers: &
     }
     let mut or_block = Or { block: &mut block };
     Some(Prepared {
-        actions: or_block.take("signal actions", signals::restore::actions(tc))?,
+        actions: or_block.take("signal actions", signals::restore::actions(tc, &here.own.actions))?,
         pending: or_block.take("pending signals", signals::restore::pending(tc.signals_s.as_ref()))?,
         itimers: or_block.take("timers", timers::restore::itimers(timers))?,
         timers: or_block.take("timers", timers::restore::posix(timers, has_thread))?,
-        limits: or_block.take("limits", limits::restore::limits(task.pid, tc, here.may_raise_limits))?,
+        limits: or_block
+            .take("limits", limits::restore::limits(task.pid, tc, &here.own.limits, here.may_raise_limits))?,
         seccomp: or_block.take("seccomp", seccomp::restore::Plan::new(tc, &alive.threads, &cp.filters))?,
         vdso: or_block.take("vDSO", vdso)?,
         threads,
@@ -242,8 +264,9 @@ fn thread(t: &Thread, here: &Here) -> Result<PreparedThread, (&'static str, Stri
     }
     let creds = creds::restore::creds(entry, here.last_cap, here.permitted).map_err(|e| ("credentials", e))?;
     let pending = signals::restore::pending(t.core.signals_p.as_ref()).map_err(|e| ("pending signals", e))?;
-    let affinity = sched::restore::affinity(t.tid, &t.core.cpu_affinity);
-    Ok(PreparedThread { creds, pending, affinity })
+    let affinity = sched::restore::affinity(t.tid, &t.core.cpu_affinity, &here.own.affinity);
+    let has_creds = here.own.has_creds(&creds, entry);
+    Ok(PreparedThread { creds, has_creds, pending, affinity })
 }
 
 /// How long the pid of a dead task may stay taken until its parent has fetched its status: a restore often follows right

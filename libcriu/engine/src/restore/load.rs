@@ -1,9 +1,10 @@
 //! Load: reads the images of a checkpoint and checks that they are one: every number is an allegation until then.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use criu_images::messages::{
-    CoreEntry, FsEntry, InventoryEntry, PstreeEntry, SeccompEntry, TaskCoreEntry, TaskKobjIdsEntry, core_entry,
+    CoreEntry, FsEntry, InventoryEntry, MmEntry, PstreeEntry, SeccompEntry, TaskCoreEntry, TaskKobjIdsEntry, core_entry,
 };
 use criu_images::{ImageDir, ImageError, Kind};
 
@@ -31,7 +32,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// No inventory (not a complete checkpoint), or an image that is missing, broken or contradicts another.
-    pub fn load(images: &ImageDir) -> Result<Checkpoint> {
+    pub fn load(images: &Rc<ImageDir>) -> Result<Checkpoint> {
         let inventory = inventory(images)?;
         let entries: Vec<PstreeEntry> = images.read_all(Kind::Pstree, 0).map_err(image)?;
         let mut tasks: Vec<Task> = Vec::with_capacity(entries.len());
@@ -76,7 +77,7 @@ impl Checkpoint {
     }
 }
 
-fn inventory(images: &ImageDir) -> Result<InventoryEntry> {
+fn inventory(images: &Rc<ImageDir>) -> Result<InventoryEntry> {
     let name = Kind::Inventory.file_name(0);
     let Some(mut reader) = images.open(Kind::Inventory, 0).map_err(image)? else {
         return Err(corrupt(name, "missing: this is no complete checkpoint")
@@ -90,7 +91,7 @@ fn inventory(images: &ImageDir) -> Result<InventoryEntry> {
     }
 }
 
-fn task(images: &ImageDir, e: &PstreeEntry, parent: Option<usize>) -> Result<Task> {
+fn task(images: &Rc<ImageDir>, e: &PstreeEntry, parent: Option<usize>) -> Result<Task> {
     let pid = e.pid as i32;
     let (core, leader) = core(images, e.pid)?;
     let Some(core_tc) = core else {
@@ -109,7 +110,7 @@ fn task(images: &ImageDir, e: &PstreeEntry, parent: Option<usize>) -> Result<Tas
     Ok(Task { pid, pgid, sid, parent, children: Vec::new(), core: core_tc, body })
 }
 
-fn alive(images: &ImageDir, e: &PstreeEntry, tc: &TaskCoreEntry, leader: Thread) -> Result<Alive> {
+fn alive(images: &Rc<ImageDir>, e: &PstreeEntry, tc: &TaskCoreEntry, leader: Thread) -> Result<Alive> {
     let id = u64::from(e.pid);
     let mut threads = vec![leader];
     for &tid in e.threads.iter().filter(|&&t| t != e.pid) {
@@ -120,8 +121,10 @@ fn alive(images: &ImageDir, e: &PstreeEntry, tc: &TaskCoreEntry, leader: Thread)
         threads.push(thread.ok_or_else(|| corrupt(Kind::Core.file_name(tid.into()), "a thread without registers"))?);
     }
     let ids: TaskKobjIdsEntry = images.read_one(Kind::Ids, id).map_err(image)?;
-    let mm = images.read_one(Kind::Mm, id).map_err(image)?;
+    let mut mm: MmEntry = images.read_one(Kind::Mm, id).map_err(image)?;
     let layout = Layout::new(&mm).map_err(|cause| corrupt(Kind::Mm.file_name(id), cause))?;
+    // The layout says it all; every task inherits what is kept here.
+    mm.vmas = Vec::new();
     let pages = PageSet::load(images, Kind::Pagemap, id, &layout)?;
     let fs: FsEntry = images.read_one(Kind::Fs, id).map_err(image)?;
     let stopped = (tc.task_state == STATE_STOPPED).then(|| tc.stop_signo.unwrap_or(libc::SIGSTOP as u32) as i32);
@@ -134,7 +137,7 @@ fn alive(images: &ImageDir, e: &PstreeEntry, tc: &TaskCoreEntry, leader: Thread)
 }
 
 /// One core image: the task's part, in a leader's, and the thread's, unless it is a dead task's.
-fn core(images: &ImageDir, tid: u32) -> Result<(Option<TaskCoreEntry>, Option<Thread>)> {
+fn core(images: &Rc<ImageDir>, tid: u32) -> Result<(Option<TaskCoreEntry>, Option<Thread>)> {
     let entry: CoreEntry = images.read_one(Kind::Core, tid.into()).map_err(image)?;
     if entry.mtype != core_entry::March::X8664 as i32 {
         let name = core_entry::March::try_from(entry.mtype).map_or("unknown", |m| m.as_str_name());

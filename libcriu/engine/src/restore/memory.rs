@@ -47,9 +47,12 @@ pub(crate) struct Memory {
     pub space: Space,
 }
 
-fn failed(area: &Area, call: &str) -> impl FnOnce(std::io::Error) -> Error {
-    let name = area.name();
-    move |e| Error::os(Phase::Memory, name, call, e)
+fn failed<'a>(area: &'a Area, call: &'static str) -> impl FnOnce(std::io::Error) -> Error + use<'a> {
+    move |e| {
+        let taken = e.raw_os_error() == Some(libc::EEXIST);
+        let error = Error::os(Phase::Memory, area.name(), call, e);
+        if taken { error.errno(libc::EEXIST) } else { error }
+    }
 }
 
 impl Memory {
@@ -57,50 +60,65 @@ impl Memory {
     pub fn build(world: &mut World, alive: &Alive, inheritance: Option<&Inheritance<'_>>) -> Result<Memory> {
         let areas = &alive.layout.areas;
         let mut placed: Vec<Option<PlacedArea>> = vec![None; areas.len()];
+        let mut rooms = Rooms::new(world, alive);
         if let Some(from) = inheritance {
-            inherit(areas, from, &mut placed)?;
-        }
-        let own = own_mappings().map_err(|e| Error::os(Phase::Memory, "/proc/self/maps", "read", e))?;
-        let mut now = Space::of_this_process(&own);
-        let mut space = now.clone();
-        for r in alive.layout.occupied() {
-            space.take(r);
-        }
-        let mut open = HashMap::new();
-        for (area, place) in areas.iter().zip(&mut placed) {
-            if place.is_none() {
-                let range = area.start..area.end;
-                let at = if now.is_free(&range) {
-                    now.take(range);
-                    area.start
-                } else {
-                    space.find(area.len(), area.start).ok_or_else(|| {
-                        Error::new(Phase::Memory, area.name(), "there is no room for it in the address space")
-                    })?
-                };
-                let fills = !alive.pages.within(area.start, area.end).is_empty();
-                *place = Some(map(world, &mut open, area, at, fills)?);
+            inherit(alive, from, &mut placed)?;
+            for place in placed.iter().flatten() {
+                rooms.take(place.mapped);
             }
         }
+        let mut open = HashMap::new();
+        let mut next = 0;
+        while let Some(area) = areas.get(next) {
+            if placed[next].is_some() {
+                next += 1;
+                continue;
+            }
+            let group = group(alive, &placed, next);
+            let whole = Area { end: areas[next + group - 1].end, ..area.clone() };
+            let place = rooms.place(&whole, |at| map(world, &mut open, &whole, at, fills(alive, area)))?;
+            for (area, placed) in areas[next..].iter().zip(&mut placed[next..]).take(group) {
+                *placed = Some(PlacedArea { mapped: place.mapped.part(area.start - whole.start, area.len()), ..place });
+            }
+            next += group;
+        }
         let placed: Vec<PlacedArea> = placed.into_iter().flatten().collect();
-        let memory = Memory { placed, space };
+        let memory = Memory { placed, space: rooms.space };
         memory.fill(world, alive, inheritance)?;
         Ok(memory)
+    }
+
+    /// Maps `len` bytes of the task's own, for the time being or for good, where there is room; agreeing with `like` modulo
+    /// the size of a huge page.
+    pub fn reserve(&mut self, len: u64, like: u64) -> Result<Option<Mapped>> {
+        let map = |at| Mapped::map(at, len, READ_WRITE, libc::MAP_PRIVATE, Source::Anonymous);
+        let failed = |e| Error::os(Phase::Memory, format!("{len} bytes of room"), "mmap", e);
+        let Some(at) = self.space.find(len, like) else { return Ok(None) };
+        match map(at) {
+            // This process has mapped something there since.
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) => {
+                for own in own_mappings().map_err(|e| Error::os(Phase::Memory, "/proc/self/maps", "read", e))? {
+                    self.space.take(own.range);
+                }
+                let Some(at) = self.space.find(len, like) else { return Ok(None) };
+                map(at).map(Some).map_err(failed)
+            }
+            other => other.map(Some).map_err(failed),
+        }
     }
 
     fn fill(&self, world: &World, alive: &Alive, inheritance: Option<&Inheritance<'_>>) -> Result<()> {
         let counts = world.control.counts();
         let (mut work, mut targets, mut pages) = (Vec::new(), Vec::new(), 0);
+        let (mut inherited, mut inherited_targets) = (Vec::new(), Vec::new());
         for (area, place) in alive.layout.areas.iter().zip(&self.placed) {
             let runs = alive.pages.within(area.start, area.end);
             let shift = |r: &Run| Placed { address: r.address - area.start + place.mapped.start(), ..*r };
             if place.inherited {
-                let here: Vec<Placed> = runs.iter().map(shift).collect();
-                let compared: u64 = here.iter().map(|p| p.len / PAGE_BYTES).sum();
-                let differing = alive.pages.fill_differing(&here, &place.mapped)?;
-                counts.pages_compared.fetch_add(compared, Ordering::Relaxed);
-                counts.pages_skipped_cow.fetch_add(compared - differing, Ordering::Relaxed);
-                pages += differing;
+                if !runs.is_empty() {
+                    inherited.extend(runs.iter().map(shift));
+                    inherited_targets.push(place.mapped);
+                }
                 if let Some(from) = inheritance {
                     discard(area, place, from.pages.within(area.start, area.end), runs)?;
                 }
@@ -110,6 +128,12 @@ impl Memory {
                 pages += runs.iter().map(|r| r.len / PAGE_BYTES).sum::<u64>();
             }
         }
+        inherited_targets.sort_by_key(Mapped::start);
+        let compared: u64 = inherited.iter().map(|p| p.len / PAGE_BYTES).sum();
+        let differing = alive.pages.fill_differing(&inherited, &inherited_targets)?;
+        counts.pages_compared.fetch_add(compared, Ordering::Relaxed);
+        counts.pages_skipped_cow.fetch_add(compared - differing, Ordering::Relaxed);
+        pages += differing;
         targets.sort_by_key(Mapped::start);
         alive.pages.fill(&work, &targets)?;
         counts.pages_restored.fetch_add(pages, Ordering::Relaxed);
@@ -194,11 +218,90 @@ impl Keys {
     }
 }
 
+/// Where something is, and where something is or will be.
+struct Rooms {
+    now: Space,
+    space: Space,
+}
+
+impl Rooms {
+    fn new(world: &World, alive: &Alive) -> Rooms {
+        let mut rooms = Rooms { now: world.space.clone(), space: world.space.clone() };
+        for r in alive.layout.occupied() {
+            rooms.space.take(r);
+        }
+        rooms
+    }
+
+    fn take(&mut self, mapped: Mapped) {
+        let range = mapped.start()..mapped.start() + mapped.len();
+        self.now.take(range.clone());
+        self.space.take(range);
+    }
+
+    /// Maps an area by `map` where it will be or, when something is there, elsewhere.
+    fn place(&mut self, area: &Area, mut map: impl FnMut(u64) -> Result<PlacedArea>) -> Result<PlacedArea> {
+        let range = area.start..area.end;
+        if self.now.is_free(&range) {
+            match map(area.start) {
+                // This process has mapped something there since.
+                Err(e) if e.errno == libc::EEXIST => {}
+                placed => {
+                    self.now.take(range);
+                    return placed;
+                }
+            }
+        }
+        match self.elsewhere(area).and_then(&mut map) {
+            Err(e) if e.errno == libc::EEXIST => {
+                for own in own_mappings().map_err(|e| Error::os(Phase::Memory, "/proc/self/maps", "read", e))? {
+                    self.now.take(own.range.clone());
+                    self.space.take(own.range);
+                }
+                // On the wire EEXIST is a pid that is taken.
+                self.elsewhere(area).and_then(&mut map).map_err(|e| e.errno(0))
+            }
+            placed => placed,
+        }
+    }
+
+    fn elsewhere(&mut self, area: &Area) -> Result<u64> {
+        let found = self.space.find(area.len(), area.start);
+        found.ok_or_else(|| Error::new(Phase::Memory, area.name(), "there is no room for it in the address space"))
+    }
+}
+
+/// Does the task have pages of its own there?
+fn fills(alive: &Alive, area: &Area) -> bool {
+    !alive.pages.within(area.start, area.end).is_empty()
+}
+
+/// How many areas from `first` on one call maps: neighbours of anonymous memory that are writable until they are settled.
+fn group(alive: &Alive, placed: &[Option<PlacedArea>], first: usize) -> usize {
+    // Where pages are or how it grows must not be mistaken, and an area that is never written is not to be accounted for.
+    const ALONE: i32 = libc::MAP_GROWSDOWN | libc::MAP_HUGETLB | libc::MAP_DROPPABLE | libc::MAP_NORESERVE;
+    let areas = &alive.layout.areas;
+    let joins =
+        |a: &Area| a.backing == Backing::Anonymous && a.flags & ALONE == 0 && (a.prot == READ_WRITE || fills(alive, a));
+    let like = &areas[first];
+    if !joins(like) {
+        return 1;
+    }
+    let follows = |i: &usize| {
+        let (before, area) = (&areas[*i - 1], &areas[*i]);
+        before.end == area.start && placed[*i].is_none() && area.flags == like.flags && joins(area)
+    };
+    1 + (first + 1..areas.len()).take_while(follows).count()
+}
+
 /// Keeps what the parent has at the same place for the same purpose; the rest of the parent's areas goes.
-fn inherit(areas: &[Area], from: &Inheritance<'_>, placed: &mut [Option<PlacedArea>]) -> Result<()> {
+fn inherit(alive: &Alive, from: &Inheritance<'_>, placed: &mut [Option<PlacedArea>]) -> Result<()> {
+    let areas = &alive.layout.areas;
     for (theirs, place) in from.areas.iter().zip(from.placed) {
         let i = areas.partition_point(|a| a.start < theirs.start);
-        if areas.get(i).is_some_and(|a| a.inherits(theirs)) && place.prot == READ_WRITE {
+        // Pages that are written or compared need both rights; without any it is as the area's own mapping would be.
+        let serves = |a: &Area| place.prot == READ_WRITE || place.prot == a.prot && !fills(alive, a);
+        if areas.get(i).is_some_and(|a| a.inherits(theirs) && serves(a)) {
             placed[i] = Some(PlacedArea { inherited: true, ..*place });
         } else {
             unmap_inherited(place.mapped).map_err(failed(theirs, "munmap"))?;
@@ -270,5 +373,52 @@ fn map(world: &mut World, open: &mut Open, area: &Area, at: u64, fills: bool) ->
             };
             Ok(PlacedArea { mapped, prot, inherited: false })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map_anonymous(at: u64, len: u64) -> std::io::Result<Mapped> {
+        Mapped::map(at, len, libc::PROT_NONE, libc::MAP_PRIVATE, Source::Anonymous)
+    }
+
+    fn area(start: u64, len: u64) -> Area {
+        Area {
+            start,
+            end: start + len,
+            offset: 0,
+            prot: READ_WRITE,
+            flags: 0,
+            backing: Backing::Anonymous,
+            advice: 0,
+            locked: false,
+            lock_on_fault: false,
+            protection_key: 0,
+        }
+    }
+
+    #[test]
+    fn what_was_mapped_unseen_is_not_replaced() {
+        // In a process of its own: nothing else maps there meanwhile.
+        let child = crate::sys::trial::fork(|| {
+            let len = 16 * PAGE_BYTES;
+            let mut memory = Memory { placed: Vec::new(), space: Space::default() };
+            let first = memory.space.clone().find(len, 0).unwrap();
+            map_anonymous(first, len).unwrap();
+            let reserved = memory.reserve(len, 0).unwrap().unwrap();
+            assert_ne!(reserved.start(), first);
+
+            let mut rooms = Rooms { now: Space::default(), space: Space::default() };
+            let wanted = area(first, len);
+            let mapped = |at| {
+                let mapped = map_anonymous(at, len).map_err(failed(&wanted, "mmap"))?;
+                Ok(PlacedArea { mapped, prot: 0, inherited: false })
+            };
+            let placed = rooms.place(&wanted, mapped).unwrap();
+            assert!(placed.mapped.start() != first && placed.mapped.start() != reserved.start());
+        });
+        child.finish().unwrap();
     }
 }

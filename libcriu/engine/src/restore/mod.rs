@@ -10,6 +10,7 @@ mod failure;
 mod kin;
 mod load;
 mod memory;
+mod own;
 mod own_exe;
 mod region;
 mod resume;
@@ -18,6 +19,7 @@ mod watch;
 mod world;
 
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -53,7 +55,7 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
     operator.stage(Stage::PreRestore, None, None)?;
     operator.progress(Phase::Load, 0, 0);
     let fd = options.images_dir.as_fd().try_clone_to_owned();
-    let images = ImageDir::new(fd.map_err(|e| Error::os(Phase::Load, "images directory", "dup", e))?);
+    let images = Rc::new(ImageDir::new(fd.map_err(|e| Error::os(Phase::Load, "images directory", "dup", e))?));
     let checked = Checkpoint::load(&images)?.check(options)?;
     operator.check_cancelled(Phase::Plan)?;
 
@@ -65,6 +67,8 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
     })?;
     files.set_users(users(&checked));
     files.open_shared()?;
+    let living = checked.checkpoint.tasks.iter().filter_map(|t| t.alive());
+    files.open_held(living.flat_map(|a| [a.mm.exe_file_id, a.fs.cwd_id, a.fs.root_id]));
     let mut world = World::new(&images, checked, files, options.restore_sibling)?;
     let orphans = Orphans::adopt();
     let outcome = run(&mut world, operator, start);

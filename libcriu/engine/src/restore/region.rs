@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use criu_images::messages::SeccompFilter;
 use criu_pie::RESTORER;
 use criu_pie::abi::restorer::{
-    Args, Filter, HAS_RSEQ, HAS_SAS, HAS_SCHED, MmMap, Move, Range, THREAD_STACK_BYTES, Thread,
+    Args, Filter, HAS_COMM, HAS_CREDS, HAS_RSEQ, HAS_SAS, HAS_SCHED, IS_FINISHED, MmMap, Move, Range,
+    THREAD_STACK_BYTES, Thread,
 };
 
 use super::check::Prepared;
@@ -19,7 +20,7 @@ use crate::mem::vdso::restore::{Choice, patched};
 use crate::mem::vma::{PAGE_BYTES, USER_END};
 use crate::sys::arena::Arena;
 use crate::sys::enter::enter_restorer;
-use crate::sys::mapping::{Mapped, Source};
+use crate::sys::mapping::Mapped;
 use crate::sys::spawn;
 use crate::task::sched;
 use crate::task::seccomp::restore::install_flags;
@@ -62,20 +63,8 @@ pub(crate) fn enter(
     let (vdso_moves, vdso_extra) = place_vdso(world, alive, prepared, &mut memory)?;
     let facts = Facts { world, index, task, alive, prepared, exe };
     let threads = alive.threads.len() as u64;
-    // The tables' size does not depend on where they stand, except for the ranges to unmap: one more than is kept.
-    let ranges = memory.placed.len() * 2 + 32;
-    let draft = facts.arena(
-        &Plan::at(0, 0, threads, 0),
-        &Moves { unmap: vec![Range::default(); ranges], moves: vec![Move::default(); ranges] },
-    );
-    let data_len = (draft.0.bytes().len() as u64).next_multiple_of(PAGE_BYTES);
-    let control = world.control.mapped();
-    let len = Plan::at(0, data_len, threads, control.len()).end;
-    let plan = Plan::at(memory.space.find(len, 0).ok_or_else(no_room)?, data_len, threads, control.len());
-
     let mut keep: Vec<(u64, u64)> = memory.placed.iter().map(|p| (p.mapped.start(), p.mapped.len())).collect();
     keep.extend(vdso_extra.iter().map(|m| (m.start(), m.len())));
-    keep.push((plan.start, plan.end - plan.start));
     if let (Some(own), true) = (&checked.vdso, prepared.vdso != Choice::Nothing) {
         keep.extend(own.parts.iter().map(|p| (p.start, p.end - p.start)));
     }
@@ -87,17 +76,24 @@ pub(crate) fn enter(
     {
         moves.push(Move { from: extra.start(), to: at.start, len: extra.len() });
     }
-    let moves = Moves { unmap: complement(keep), moves };
+    // The tables' size does not depend on where they stand, except that the region makes two gaps of one.
+    let mut moves = Moves { unmap: complement(keep.clone()), moves };
+    moves.unmap.push(Range::default());
+    let (draft, _) = facts.arena(Arena::measuring(), &Plan::at(0, 0, threads, 0), &moves);
+    let data_len = draft.length().next_multiple_of(PAGE_BYTES);
+    let control = world.control.mapped();
+    let region = memory.reserve(Plan::at(0, data_len, threads, control.len()).end, 0)?.ok_or_else(no_room)?;
+    let plan = Plan::at(region.start(), data_len, threads, control.len());
+    keep.push((plan.start, plan.end - plan.start));
+    moves.unmap = complement(keep);
 
-    let (arena, args) = facts.arena(&plan, &moves);
-    let read_write = libc::PROT_READ | libc::PROT_WRITE;
-    let map = |start, end, prot| Mapped::map(start, end - start, prot, libc::MAP_PRIVATE, Source::Anonymous);
-    let code = map(plan.start, plan.data, read_write).map_err(|e| failed("mmap", e))?;
+    let (arena, args) = facts.arena(Arena::new(plan.data, data_len), &plan, &moves);
+    let code = region.part(0, plan.data - plan.start);
     code.fill(&RESTORER.at(plan.start)).map_err(|e| failed("mmap", e))?;
     code.protect(libc::PROT_READ | libc::PROT_EXEC).map_err(|e| failed("mprotect", e))?;
-    let data = map(plan.data, plan.control, read_write).map_err(|e| failed("mmap", e))?;
+    let data = region.part(plan.data - plan.start, plan.control - plan.data);
     data.fill(arena.bytes()).map_err(|e| failed("mmap", e))?;
-    let shared = map(plan.control, plan.end, libc::PROT_NONE).map_err(|e| failed("mmap", e))?;
+    let shared = region.part(plan.control - plan.start, plan.end - plan.control);
     shared.show_shared(control, 0).map_err(|e| failed("mremap", e))?;
     if let Some(mdwe) = task.core.mdwe.filter(|m| *m != 0) {
         // From here on nothing can be made executable.
@@ -171,9 +167,7 @@ fn place_vdso(
                 memory.space.find(span.end - span.start, span.start).ok_or_else(no_room)?.wrapping_sub(span.start);
             let bytes = patched(code, functions, own.code.start.wrapping_add(away));
             let len = place.end - place.start;
-            let at = memory.space.find(len, place.start).ok_or_else(no_room)?;
-            let copy = Mapped::map(at, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE, Source::Anonymous)
-                .map_err(|e| failed("mmap", e))?;
+            let copy = memory.reserve(len, place.start)?.ok_or_else(no_room)?;
             copy.fill(&bytes).map_err(|e| failed("mmap", e))?;
             copy.protect(libc::PROT_READ | libc::PROT_EXEC).map_err(|e| failed("mprotect", e))?;
             Ok((shift(away).collect(), Some(copy)))
@@ -208,9 +202,8 @@ struct Facts<'a> {
 
 impl Facts<'_> {
     /// The arguments and their tables, for their place in the region; and the arguments' address.
-    fn arena(&self, plan: &Plan, moves: &Moves) -> (Arena, u64) {
-        let mut arena = Arena::new(plan.data);
-        let rseq = spawn::own_rseq().unwrap_or_default();
+    fn arena(&self, mut arena: Arena, plan: &Plan, moves: &Moves) -> (Arena, u64) {
+        let rseq = self.world.checked.own.rseq.unwrap_or_default();
         let threads: Vec<Thread> = (0..self.alive.threads.len()).map(|i| self.thread(&mut arena, plan, i)).collect();
         let filters = self.filters(&mut arena);
         let p = self.prepared;
@@ -218,6 +211,7 @@ impl Facts<'_> {
             control: plan.control,
             task: self.index as u32,
             arrived: AtomicU32::new(0),
+            unfinished: threads.iter().skip(1).filter(|t| t.present & IS_FINISHED == 0).count() as u32,
             prefix_done: AtomicU32::new(0),
             late: p.seccomp.late() as u32,
             late_born: AtomicU32::new(0),
@@ -290,11 +284,19 @@ impl Facts<'_> {
         let mut name = [0; 16];
         let len = comm.len().min(15);
         name[..len].copy_from_slice(&comm[..len]);
+        let own = &self.world.checked.own;
+        let (leader, is_late) = (i == 0, seccomp.creator.is_some());
+        let has_leaders_name = !leader && !is_late && comm == self.leaders_name();
+        // A new thread has no alternate stack.
+        let is_without_sas = sas.is_none_or(|s| !leader && s.ss_flags & SS_DISABLE != 0);
+        let slack = core.timer_slack_ns.filter(|&ns| !own.has_timer_slack(ns)).unwrap_or(0);
         let mut present = 0;
         present |= if rseq.is_some() { HAS_RSEQ } else { 0 };
-        present |= if core.sched_policy.is_some() { HAS_SCHED } else { 0 };
-        present |= if sas.is_some() { HAS_SAS } else { 0 };
-        Thread {
+        present |= if core.sched_policy.is_some() && !own.has_sched(core) { HAS_SCHED } else { 0 };
+        present |= if is_without_sas { 0 } else { HAS_SAS };
+        present |= if prepared.has_creds { 0 } else { HAS_CREDS };
+        present |= if has_leaders_name { 0 } else { HAS_COMM };
+        let mut thread = Thread {
             tid: *tid,
             present,
             stack_top: plan.stacks + (i as u64 + 1) * THREAD_STACK_BYTES,
@@ -319,17 +321,40 @@ impl Facts<'_> {
             sched_nice: core.sched_nice(),
             sched_priority: core.sched_prio(),
             pdeath_signal: core.pdeath_sig(),
-            timer_slack_ns: core.timer_slack_ns(),
+            timer_slack_ns: slack,
             no_new_privs: core.creds.as_ref().map_or(0, |c| c.no_new_privs()),
             seccomp_mode: seccomp.mode,
             chain: arena.push(&seccomp.chain),
-            is_late: seccomp.creator.is_some().into(),
+            is_late: is_late.into(),
             creator: creator.thread as u32,
             creator_filters: creator.filters as u32,
             pending: arena.push(&prepared.pending),
             creds,
+        };
+        if !leader && !self.prepared.seccomp.is_needed() && is_finished(&thread) {
+            thread.present |= IS_FINISHED;
         }
+        thread
     }
+
+    fn leaders_name(&self) -> &[u8] {
+        let leader = self.alive.threads.first().and_then(|t| t.core.comm.as_deref());
+        leader.unwrap_or(&self.task.core.comm)
+    }
+}
+
+const SS_DISABLE: u32 = 2;
+
+/// Is a thread without filters complete once it has set what binds it in nothing?
+fn is_finished(t: &Thread) -> bool {
+    t.present & (HAS_SCHED | HAS_CREDS) == 0
+        && t.seccomp_mode == 0
+        && t.affinity.count == 0
+        && t.ioprio == 0
+        && t.timer_slack_ns == 0
+        && t.no_new_privs == 0
+        && t.pending.count == 0
+        && t.pdeath_signal == 0
 }
 
 #[cfg(test)]

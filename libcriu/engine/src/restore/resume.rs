@@ -106,7 +106,11 @@ impl Traced {
                 let mask = alive.threads.first().map_or(0, |t| signals::restore::mask(&task.core, &t.core, true));
                 end_leader(world, *index, threads.remove(0), status, mask)?;
             }
-            remove_restorer(world, *index, task, threads)?;
+        }
+        remove_restorers(world, &self.tasks)?;
+        for (index, threads, _) in &self.tasks {
+            let task = &world.checked.checkpoint.tasks[*index];
+            let Some(alive) = task.alive() else { continue };
             if let (Some(leader), Some(_)) = (threads.first(), alive.stopped) {
                 // The other threads join in when they are let go.
                 leader.enter_group_stop().map_err(failed(task.pid, leader.tid, "SIGSTOP"))?;
@@ -171,22 +175,27 @@ fn has_late_threads(world: &World, index: usize) -> bool {
     world.checked.prepared[index].as_ref().is_some_and(|p| p.seccomp.late() > 0)
 }
 
-fn remove_restorer(world: &World, index: usize, task: &Task, threads: &[Tracee]) -> Result<()> {
+/// In all tasks side by side: a step of one runs while the others are asked for it.
+fn remove_restorers(world: &World, tasks: &[(usize, Vec<Tracee>, bool)]) -> Result<()> {
     const SYS_MUNMAP: u64 = libc::SYS_munmap as u64;
-    let Some(&leader) = threads.first() else { return Ok(()) };
-    let slot = &world.control.slots()[index];
-    let (start, len) = (slot.region.load(Ordering::SeqCst), slot.region_len.load(Ordering::SeqCst));
-    let instruction = start + region::syscall_offset();
-    let ret = leader.call_at(instruction, SYS_MUNMAP, [start, len, 0, 0, 0, 0]).map_err(failed(
-        task.pid,
-        leader.tid,
-        "remote munmap",
-    ))?;
-    if ret != 0 {
-        let e = std::io::Error::from_raw_os_error((-ret) as i32);
-        return Err(failed(task.pid, leader.tid, "remote munmap")(e));
+    let callers = || tasks.iter().filter_map(|(i, threads, _)| Some((*i, pid(world, *i), *threads.first()?)));
+    for (index, pid, t) in callers() {
+        let slot = &world.control.slots()[index];
+        let (start, len) = (slot.region.load(Ordering::SeqCst), slot.region_len.load(Ordering::SeqCst));
+        let instruction = start + region::syscall_offset();
+        t.begin_call(instruction, SYS_MUNMAP, [start, len, 0, 0, 0, 0]).map_err(failed(pid, t.tid, "remote munmap"))?;
     }
-    leader.to_event_stop().map_err(failed(task.pid, leader.tid, "ptrace PTRACE_INTERRUPT"))
+    for (_, pid, t) in callers() {
+        t.enter_call().map_err(failed(pid, t.tid, "remote munmap"))?;
+    }
+    for (_, pid, t) in callers() {
+        let ret = t.end_call().map_err(failed(pid, t.tid, "remote munmap"))?;
+        if ret != 0 {
+            let e = std::io::Error::from_raw_os_error((-ret) as i32);
+            return Err(failed(pid, t.tid, "remote munmap")(e));
+        }
+    }
+    Ok(())
 }
 
 /// Lets the main thread exit, as it had in the process that was dumped.

@@ -10,6 +10,7 @@ use super::check::Shared;
 use super::checkpoint::{Alive, Body, Checkpoint, Task};
 use super::kin::{Group, Session};
 use super::memory::{Inheritance, Memory};
+use super::own::Setting;
 use super::region;
 use super::world::World;
 use crate::error::{Error, Phase, Result};
@@ -150,7 +151,7 @@ fn become_task(
     bring_to_foreground(world, index)?;
     bury(checkpoint, task)?;
     wait_for_all(world);
-    write_own_proc_files(task)?;
+    write_own_proc_files(world, task)?;
     let exe = install_files(world, index, alive)?;
     region::enter(world, index, alive, memory, exe)
 }
@@ -342,35 +343,24 @@ fn set_comm(comm: &[u8]) {
 }
 
 /// What is set by writing to /proc: while the task still sees it.
-fn write_own_proc_files(task: &Task) -> Result<()> {
-    let tc = &task.core;
+fn write_own_proc_files(world: &World, task: &Task) -> Result<()> {
+    let (settings, tc) = (&world.checked.own.settings, &task.core);
     if let Some(adj) = tc.oom_score_adj {
-        write_unless_equal("/proc/self/oom_score_adj", &adj.to_string())?;
+        settings.write(Setting::OomScoreAdj, &adj.to_string())?;
     }
     if let Some(uid) = tc.loginuid {
-        write_unless_equal("/proc/self/loginuid", &uid.to_string())?;
+        settings.write(Setting::LoginUid, &uid.to_string())?;
     }
     if let Some(filter) = tc.coredump_filter {
-        write_unless_equal("/proc/self/coredump_filter", &format!("{filter:08x}"))?;
+        settings.write(Setting::CoredumpFilter, &format!("{filter:08x}"))?;
     }
     Ok(())
-}
-
-fn write_unless_equal(path: &str, value: &str) -> Result<()> {
-    match fs::read_to_string(path) {
-        // The kernel was built without it, so the task cannot have had one that matters.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Ok(now) if now.trim() == value => return Ok(()),
-        _ => {}
-    }
-    let value = if path.ends_with("coredump_filter") { format!("0x{value}") } else { value.to_owned() };
-    fs::write(path, value).map_err(|e| Error::os(Phase::Files, path, "write", e))
 }
 
 /// Opens what the task holds without descriptors, then puts its descriptors in place. Returns the executable, at a number
 /// that nobody wants.
 fn install_files(world: &mut World, index: usize, alive: &Alive) -> Result<RawFd> {
-    let exe = world.files.open(alive.mm.exe_file_id, None).map_err(|mut e| {
+    let exe = world.files.hold(alive.mm.exe_file_id).map_err(|mut e| {
         e.object = format!("executable ({})", e.object);
         e
     })?;
@@ -447,7 +437,7 @@ fn install_for_all(world: &mut World, index: usize, alive: &Alive, own: [RawFd; 
 }
 
 fn directory(world: &mut World, id: u32, what: &str) -> Result<OwnedFd> {
-    world.files.open(id, None).map_err(|mut e| {
+    world.files.hold(id).map_err(|mut e| {
         e.object = format!("{what} ({})", e.object);
         e
     })

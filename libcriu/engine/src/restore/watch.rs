@@ -72,32 +72,28 @@ impl Watch {
     /// Fails when a task that should live is dead.
     fn look(&mut self, world: &World) -> Result<()> {
         let tasks = &world.checked.checkpoint.tasks;
-        for (i, slot) in world.control.slots().iter().enumerate() {
-            if tasks[i].alive().is_none() || slot.born.load(Ordering::SeqCst) == 0 {
+        let mut watched = Vec::new();
+        for ((task, slot), pidfd) in tasks.iter().zip(world.control.slots()).zip(&mut self.pidfds) {
+            if task.alive().is_none() || slot.born.load(Ordering::SeqCst) == 0 {
                 continue;
             }
-            if self.pidfds[i].is_none() {
-                let pid = Pid::from_raw(tasks[i].pid);
-                self.pidfds[i] = pid.and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok());
+            if pidfd.is_none() {
+                *pidfd = Pid::from_raw(task.pid).and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok());
             }
-            let is_dead = match &self.pidfds[i] {
-                None => true,
-                Some(fd) => {
-                    let mut fds = [PollFd::new(fd, PollFlags::IN)];
-                    poll(&mut fds, Some(&rustix::time::Timespec::default())).is_ok_and(|n| n > 0)
-                }
-            };
-            if is_dead {
-                let control = world.control.get();
-                if control.failed.load(Ordering::SeqCst) == 2 {
-                    return Err(failure::read(control));
-                }
-                return Err(Error::new(Phase::Fork, "task", "it died while it was being restored").pid(tasks[i].pid));
+            match pidfd {
+                None => return Err(died(world, task.pid)),
+                Some(fd) => watched.push((task.pid, &*fd)),
             }
+        }
+        let mut fds: Vec<PollFd<'_>> = watched.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::IN)).collect();
+        if poll(&mut fds, Some(&rustix::time::Timespec::default())).is_ok_and(|n| n > 0)
+            && let Some(at) = fds.iter().position(|fd| !fd.revents().is_empty())
+        {
+            return Err(died(world, watched[at].0));
         }
         // The root itself may have died before it said anything.
         if Pid::from_raw(self.root).is_none_or(|p| test_kill_process(p).is_err()) {
-            return Err(Error::new(Phase::Fork, "task", "it died while it was being restored").pid(self.root));
+            return Err(died(world, self.root));
         }
         Ok(())
     }
@@ -142,6 +138,15 @@ fn reap_threads(pid: i32) {
             spawn::reap_if_dead(tid);
         }
     }
+}
+
+/// The task `pid` is dead: what it has said about that, if anything.
+fn died(world: &World, pid: i32) -> Error {
+    let control = world.control.get();
+    if control.failed.load(Ordering::SeqCst) == 2 {
+        return failure::read(control);
+    }
+    Error::new(Phase::Fork, "task", "it died while it was being restored").pid(pid)
 }
 
 fn is_zombie(pid: i32) -> bool {

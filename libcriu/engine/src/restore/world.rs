@@ -10,6 +10,7 @@ use crate::error::{Error, Phase, Result};
 use crate::file::RestoreFiles;
 use crate::ipc::restore::RestoreIpc;
 use crate::mem::shmem;
+use crate::mem::vma::placement::{Space, own_mappings};
 use crate::mem::vma::restore::Backing;
 use crate::sys::control::SharedControl;
 use crate::sys::mapping::Mapped;
@@ -23,6 +24,9 @@ pub(crate) struct World {
     /// Shared anonymous segments by their number.
     pub segments: HashMap<u64, Mapped>,
     pub ipc: RestoreIpc,
+    /// Where this process had something when all of the above was there. What is mapped later is found out when it is in
+    /// the way.
+    pub space: Space,
     pub coordinator: i32,
     /// The root is started as the coordinator's sibling, so that it dies with the coordinator only once it is traced.
     pub root_is_sibling: bool,
@@ -35,7 +39,10 @@ impl World {
         let segments = segments(images, &checked)?;
         let ipc = ipc(images, &checked)?;
         let coordinator = std::process::id() as i32;
-        Ok(World { checked: std::rc::Rc::new(checked), control, files, segments, ipc, coordinator, root_is_sibling })
+        let mappings = own_mappings().map_err(|e| Error::os(Phase::Plan, "/proc/self/maps", "read", e))?;
+        let space = Space::of_this_process(&mappings);
+        let checked = std::rc::Rc::new(checked);
+        Ok(World { checked, control, files, segments, ipc, space, coordinator, root_is_sibling })
     }
 }
 

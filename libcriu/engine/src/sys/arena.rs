@@ -21,36 +21,51 @@ plain!(abi::SigInfo, abi::Limit, abi::Filter);
 #[derive(Debug)]
 pub struct Arena {
     base: u64,
-    bytes: Vec<u8>,
+    len: usize,
+    /// None when only the length matters.
+    bytes: Option<Vec<u8>>,
 }
 
 impl Arena {
-    /// What is pushed will stand from `base` (a page) on.
-    pub fn new(base: u64) -> Arena {
-        Arena { base, bytes: Vec::new() }
+    /// What is pushed, `len` bytes in all, will stand from `base` (a page) on.
+    pub fn new(base: u64, len: u64) -> Arena {
+        Arena { base, len: 0, bytes: Some(Vec::with_capacity(len as usize)) }
+    }
+
+    /// Finds out how long it gets.
+    pub fn measuring() -> Arena {
+        Arena { base: 0, len: 0, bytes: None }
     }
 
     /// Appends values; the table says where they will be.
     pub fn push<T: Plain>(&mut self, values: &[T]) -> Table {
-        self.bytes.resize(self.bytes.len().next_multiple_of(16), 0);
-        let address = self.base + self.bytes.len() as u64;
         // SAFETY: `Plain` values are readable as bytes; the slice lives through the copy.
         let raw = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
-        self.bytes.extend_from_slice(raw);
-        Table { address, count: values.len() as u64 }
+        Table { address: self.append(raw, 16), count: values.len() as u64 }
     }
 
     /// Appends the restorer's arguments; returns their address.
     pub fn push_args(&mut self, args: &abi::Args) -> u64 {
-        self.bytes.resize(self.bytes.len().next_multiple_of(64), 0);
-        let address = self.base + self.bytes.len() as u64;
         // SAFETY: repr(C), integers and atomics that nobody else uses yet.
         let raw = unsafe { std::slice::from_raw_parts((&raw const *args).cast::<u8>(), size_of::<abi::Args>()) };
-        self.bytes.extend_from_slice(raw);
-        address
+        self.append(raw, 64)
+    }
+
+    fn append(&mut self, raw: &[u8], alignment: usize) -> u64 {
+        let at = self.len.next_multiple_of(alignment);
+        self.len = at + raw.len();
+        if let Some(bytes) = &mut self.bytes {
+            bytes.resize(at, 0);
+            bytes.extend_from_slice(raw);
+        }
+        self.base + at as u64
+    }
+
+    pub fn length(&self) -> u64 {
+        self.len as u64
     }
 
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_deref().unwrap_or_default()
     }
 }

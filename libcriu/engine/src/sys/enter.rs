@@ -8,7 +8,8 @@
 pub unsafe fn enter_restorer(entry: u64, stack_top: u64, argument: u64) -> ! {
     // SAFETY: by the caller's promise; the call does not return.
     unsafe {
-        std::arch::asm!("mov rsp, {stack}", "xor ebp, ebp", "call {entry}", "ud2",
-            stack = in(reg) stack_top, entry = in(reg) entry, in("rdi") argument, options(noreturn))
+        // Named registers: any that the compiler chose could be rbp.
+        std::arch::asm!("mov rsp, rcx", "xor ebp, ebp", "call rax", "ud2",
+            in("rcx") stack_top, in("rax") entry, in("rdi") argument, options(noreturn))
     }
 }

@@ -62,6 +62,12 @@ impl Mapped {
         Ok(Mapped { start, len })
     }
 
+    /// `len` bytes of it from `offset` on; it ends where this does.
+    pub fn part(&self, offset: u64, len: u64) -> Mapped {
+        let offset = offset.min(self.len);
+        Mapped { start: self.start + offset, len: len.min(self.len - offset) }
+    }
+
     /// Takes a range over that was inherited from the parent, which had mapped it by `map`.
     pub fn inherited(start: u64, len: u64) -> Mapped {
         Mapped { start, len }
@@ -84,11 +90,7 @@ impl Mapped {
     /// # Errors
     /// UnexpectedEof when the file is shorter; EINVAL when a part leaves every one of `targets` (sorted by address).
     pub fn read_parts(targets: &[Mapped], file: &File, mut offset: u64, parts: &[(u64, u64)]) -> io::Result<()> {
-        let covered = |&(a, n): &(u64, u64)| {
-            let i = targets.partition_point(|t| t.start <= a);
-            i > 0 && targets[i - 1].covers(a, n)
-        };
-        if !parts.iter().all(covered) {
+        if !parts.iter().all(|&(a, n)| Mapped::one_covers(targets, a, n)) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         let mut vec: Vec<libc::iovec> =
@@ -117,15 +119,16 @@ impl Mapped {
         Ok(())
     }
 
-    /// Writes those pages of `bytes` that differ from what stands at `address`; returns how many did.
-    pub fn write_differing(&self, address: u64, bytes: &[u8], page: usize) -> io::Result<u64> {
-        if !self.covers(address, bytes.len() as u64) {
+    /// Writes those pages of `bytes` that differ from what stands at `address`, inside one of `targets` (sorted by address);
+    /// returns how many did.
+    pub fn write_differing(targets: &[Mapped], address: u64, bytes: &[u8], page: usize) -> io::Result<u64> {
+        if !Mapped::one_covers(targets, address, bytes.len() as u64) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         let mut differing = 0;
         for (i, new) in bytes.chunks(page).enumerate() {
             let at = (address as usize + i * page) as *mut u8;
-            // SAFETY: inside this mapping, readable and writable for now, and no reference to it exists elsewhere.
+            // SAFETY: inside one of these mappings, readable and writable for now, and no reference to it exists elsewhere.
             let old = unsafe { std::slice::from_raw_parts_mut(at, new.len()) };
             if old != new {
                 old.copy_from_slice(new);
@@ -194,6 +197,12 @@ impl Mapped {
         let len = len.min(self.len as usize);
         // SAFETY: inside this mapping, which the caller knows to be readable.
         unsafe { std::slice::from_raw_parts(self.start as *const u8, len) }.to_vec()
+    }
+
+    /// Is the range inside one of `mappings`, which are sorted by address?
+    fn one_covers(mappings: &[Mapped], address: u64, len: u64) -> bool {
+        let i = mappings.partition_point(|t| t.start <= address);
+        i > 0 && mappings[i - 1].covers(address, len)
     }
 
     fn covers(&self, address: u64, len: u64) -> bool {

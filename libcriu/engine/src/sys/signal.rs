@@ -5,6 +5,8 @@ use std::mem::zeroed;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use criu_pie::abi::restorer::SignalAction;
+
 /// Undoes what a parent may have left over an exec: SIGCHLD ignored (children would vanish before they can be waited
 /// for) and blocked signals. For the start of a program.
 pub fn reset_inherited() {
@@ -15,6 +17,20 @@ pub fn reset_inherited() {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
     }
+}
+
+/// What this process does about signals 1 to 64, in the kernel's form; those of SIGKILL and SIGSTOP are zeroes.
+///
+/// # References
+/// rt_sigaction(2).
+pub fn actions() -> Vec<SignalAction> {
+    let mut actions = vec![SignalAction::default(); 64];
+    for (signo, action) in (1..).zip(&mut actions) {
+        // SAFETY: from `handler` on the structure is the kernel's sigaction, with a mask of 8 bytes; nothing is changed.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signo, 0, &raw mut action.handler, 8) };
+        action.signo = signo;
+    }
+    actions
 }
 
 static TERMINATED: AtomicBool = AtomicBool::new(false);

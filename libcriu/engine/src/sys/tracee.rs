@@ -87,14 +87,6 @@ impl Tracee {
         }
     }
 
-    /// From any stop to an event stop, without an instruction in between: from there the kernel restarts a system call that
-    /// registers set now describe as interrupted.
-    pub fn to_event_stop(self) -> io::Result<()> {
-        self.interrupt()?;
-        request(libc::PTRACE_CONT, self.tid, 0, 0)?;
-        self.wait_stopped()
-    }
-
     /// Stops the process, whose leader this stopped thread is, as job control does. Signals that wait go on waiting.
     pub fn enter_group_stop(self) -> io::Result<()> {
         const STOP: i32 = libc::SIGSTOP;
@@ -150,23 +142,32 @@ impl Tracee {
         }
     }
 
-    /// Makes the stopped thread execute one system call by the `syscall` instruction at `instruction` and stops it at the
-    /// call's end, before it goes on in user space: so the call may unmap the instruction itself.
-    pub fn call_at(self, instruction: u64, nr: u64, args: [u64; 6]) -> io::Result<i64> {
+    /// Makes the stopped thread execute one system call by the `syscall` instruction at `instruction`, in three steps, so that
+    /// many threads can take each of them side by side. It ends in an event stop, before it goes on in user space: so the call
+    /// may unmap the instruction itself, and from there the kernel restarts a system call that registers set then describe
+    /// as interrupted.
+    pub fn begin_call(self, instruction: u64, nr: u64, args: [u64; 6]) -> io::Result<()> {
         let mut regs = self.registers()?;
         regs.rip = instruction;
         regs.rax = nr;
         regs.orig_rax = u64::MAX;
         [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = args;
         self.set_registers(&regs)?;
-        for _ in 0..2 {
-            loop {
-                request(libc::PTRACE_SYSCALL, self.tid, 0, 0)?;
-                if libc::WSTOPSIG(self.wait()?) == libc::SIGTRAP | 0x80 {
-                    break;
-                }
-            }
+        request(libc::PTRACE_SYSCALL, self.tid, 0, 0).map(drop)
+    }
+
+    /// The second step: from the call's entry to its end.
+    pub fn enter_call(self) -> io::Result<()> {
+        while libc::WSTOPSIG(self.wait()?) != libc::SIGTRAP | 0x80 {
+            request(libc::PTRACE_SYSCALL, self.tid, 0, 0)?;
         }
+        self.interrupt()?;
+        request(libc::PTRACE_CONT, self.tid, 0, 0).map(drop)
+    }
+
+    /// The last step; what the call returned.
+    pub fn end_call(self) -> io::Result<i64> {
+        self.wait_stopped()?;
         Ok(self.registers()?.rax as i64)
     }
 

@@ -5,6 +5,7 @@
 
 mod arena;
 mod faults;
+mod footprint;
 mod golden;
 mod network;
 mod transposed;
@@ -58,6 +59,7 @@ const CASES: &[Case] = &[
     Case { name: "missing_file", run: faults::missing_file },
     Case { name: "killed_engine", run: faults::killed_engine },
     Case { name: "failing_callback", run: faults::failing_callback },
+    Case { name: "memory_of_the_engine", run: footprint::of_the_engine },
 ];
 
 fn main() -> ExitCode {
@@ -66,6 +68,11 @@ fn main() -> ExitCode {
         && flag == "--in-namespace"
     {
         return in_namespace(name);
+    }
+    if let [flag, ready, result] = args.as_slice()
+        && flag == "--hold"
+    {
+        return footprint::hold(ready, result);
     }
     if args.iter().any(|a| a == "--list") {
         CASES.iter().for_each(|c| println!("{}: test", c.name));

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use crate::abi::{Args, Filter, HAS_SCHED, IntervalTimer, Limit, PosixTimer, SigInfo, Step, Thread};
+use crate::abi::{Args, Filter, HAS_CREDS, HAS_SCHED, IntervalTimer, Limit, PosixTimer, SigInfo, Step, Thread};
 use crate::report::{check, fail};
 use crate::{call, creds, slice, thread, wait, wake};
 
@@ -70,7 +70,9 @@ pub(crate) fn finish(args: &Args, me: &Thread, index: usize) {
         }
         timers(args);
     }
-    creds::set(args, &me.creds);
+    if me.present & HAS_CREDS != 0 {
+        creds::set(args, &me.creds);
+    }
     if me.no_new_privs != 0 {
         check(args, Step::NoNewPrivs, call(SYS_PRCTL, [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0]), 0);
     }
@@ -78,9 +80,11 @@ pub(crate) fn finish(args: &Args, me: &Thread, index: usize) {
     if me.seccomp_mode == 1 {
         check(args, Step::Strict, call(SYS_PRCTL, [PR_SET_SECCOMP, 1, 0, 0, 0, 0]), 0);
     }
-    // A change of credentials clears it.
-    let ret = call(SYS_PRCTL, [PR_SET_PDEATHSIG, me.pdeath_signal.into(), 0, 0, 0, 0]);
-    check(args, Step::DeathSignal, ret, me.pdeath_signal.into());
+    // A change of credentials clears it. The leader had one of ours, new threads have none.
+    if leader || me.pdeath_signal != 0 {
+        let ret = call(SYS_PRCTL, [PR_SET_PDEATHSIG, me.pdeath_signal.into(), 0, 0, 0, 0]);
+        check(args, Step::DeathSignal, ret, me.pdeath_signal.into());
+    }
 }
 
 /// Waits until every thread exists: limits and timers must not meet one on its way.

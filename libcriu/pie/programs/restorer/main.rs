@@ -21,9 +21,10 @@ mod report;
 mod rt;
 mod thread;
 
-use abi::{Args, Control, GO_FINISH, GO_WAIT, Table, Thread};
+use abi::{Args, Control, GO_FINISH, GO_WAIT, IS_FINISHED, Table, Thread};
 use core::sync::atomic::{AtomicU32, Ordering};
 
+const SYS_PAUSE: i64 = 34;
 pub(crate) const FUTEX_WAIT: u64 = 0;
 pub(crate) const FUTEX_WAKE: u64 = 1;
 
@@ -34,6 +35,7 @@ extern "C" fn _start(args: *const Args) -> ! {
     // SAFETY: the engine passes the address of its filled-in arguments, which stay mapped until the task is resumed.
     let args = unsafe { &*args };
     process::take_over(args);
+    thread::set_name(args, 0);
     thread::create_all(args);
     run(args, 0)
 }
@@ -42,12 +44,18 @@ extern "C" fn _start(args: *const Args) -> ! {
 pub(crate) extern "C" fn run(args: &Args, index: usize) -> ! {
     let threads = slice::<Thread>(args, args.threads);
     let Some(me) = threads.get(index) else { report::fail(args, abi::Step::Clone, -22, index as u64) };
-    thread::set_own(args, me);
+    thread::set_own(args, me, index);
     let control = control(args);
     // A late thread comes when the coordinator traces the others already, and itself from its birth.
     if me.is_late == 0 && args.arrived.fetch_add(1, Ordering::SeqCst) + 1 == threads.len() as u32 - args.late {
         args.arrived.store(0, Ordering::SeqCst);
         arrive(control, &control.ready);
+    }
+    if me.present & IS_FINISHED != 0 {
+        loop {
+            // Until the coordinator stops it. Signals are blocked.
+            call(SYS_PAUSE, [0; 6]);
+        }
     }
     while control.go.load(Ordering::SeqCst) == GO_WAIT {
         wait(&control.go, GO_WAIT);
@@ -57,7 +65,7 @@ pub(crate) extern "C" fn run(args: &Args, index: usize) -> ! {
     if index == 0 {
         loop {
             let n = args.arrived.load(Ordering::SeqCst);
-            if n + 1 == threads.len() as u32 {
+            if n == args.unfinished {
                 break;
             }
             // Woken by the last of the others only; a changed value merely comes back at once.
@@ -66,7 +74,7 @@ pub(crate) extern "C" fn run(args: &Args, index: usize) -> ! {
         finish::finish_process(args);
         arrive(control, &control.done);
     } else {
-        if args.arrived.fetch_add(1, Ordering::SeqCst) + 2 == threads.len() as u32 {
+        if args.arrived.fetch_add(1, Ordering::SeqCst) + 1 == args.unfinished {
             wake(&args.arrived);
         }
     }

@@ -3,7 +3,7 @@
 use core::arch::asm;
 use core::sync::atomic::Ordering;
 
-use crate::abi::{Args, HAS_RSEQ, HAS_SAS, Step, Thread};
+use crate::abi::{Args, HAS_COMM, HAS_RSEQ, HAS_SAS, Step, Thread};
 use crate::report::check;
 use crate::{call, run, slice, wake};
 
@@ -14,8 +14,8 @@ const SYS_SET_ROBUST_LIST: i64 = 273;
 const SYS_RSEQ: i64 = 334;
 const SYS_CLONE3: i64 = 435;
 const PR_SET_NAME: u64 = 15;
-/// CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM: a thread as any C library makes it.
-const THREAD_FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
+/// CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, CHILD_CLEARTID: a thread as any C library makes it.
+const THREAD_FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000 | 0x20_0000;
 
 #[repr(C)]
 struct CloneArgs {
@@ -60,7 +60,8 @@ fn create(args: &Args, i: usize, t: &Thread) {
     let clone = CloneArgs {
         flags: THREAD_FLAGS,
         pidfd: 0,
-        child_tid: 0,
+        // What set_tid_address would set.
+        child_tid: t.clear_tid,
         parent_tid: 0,
         exit_signal: 0,
         // The kernel adds the two; the stack's top is all that matters.
@@ -83,10 +84,21 @@ fn create(args: &Args, i: usize, t: &Thread) {
     check(args, Step::Clone, ret, tid as u64);
 }
 
+/// Sets the name of the calling thread, if it has to. The others begin with the leader's.
+pub(crate) fn set_name(args: &Args, index: usize) {
+    let Some(me) = slice::<Thread>(args, args.threads).get(index) else { return };
+    if me.present & HAS_COMM != 0 {
+        check(args, Step::Comm, call(SYS_PRCTL, [PR_SET_NAME, me.comm.as_ptr() as u64, 0, 0, 0, 0]), 0);
+    }
+}
+
 /// Sets what belongs to this thread alone and binds it in nothing.
-pub(crate) fn set_own(args: &Args, me: &Thread) {
-    call(SYS_SET_TID_ADDRESS, [me.clear_tid, 0, 0, 0, 0, 0]);
-    check(args, Step::Comm, call(SYS_PRCTL, [PR_SET_NAME, me.comm.as_ptr() as u64, 0, 0, 0, 0]), 0);
+pub(crate) fn set_own(args: &Args, me: &Thread, index: usize) {
+    if index == 0 {
+        call(SYS_SET_TID_ADDRESS, [me.clear_tid, 0, 0, 0, 0, 0]);
+    } else {
+        set_name(args, index);
+    }
     if me.robust_len != 0 {
         let ret = call(SYS_SET_ROBUST_LIST, [me.robust_list, me.robust_len, 0, 0, 0, 0]);
         check(args, Step::RobustList, ret, me.robust_list);

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 pub const THREAD_STACK_BYTES: u64 = 8192;
 
 /// `count` values of one type that stand at `address`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Table {
     pub address: u64,
@@ -55,7 +55,7 @@ pub struct MmMap {
 }
 
 /// A signal's disposition, in the kernel's form.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SignalAction {
     pub signo: u64,
@@ -116,7 +116,7 @@ pub struct Filter {
 }
 
 /// Credentials of one thread. Capability words are low, high.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Creds {
     pub uids: [u32; 3],
@@ -140,6 +140,12 @@ pub const HAS_RSEQ: u32 = 1;
 pub const HAS_SCHED: u32 = 2;
 /// The thread has an alternate signal stack or none; either is set.
 pub const HAS_SAS: u32 = 4;
+/// The thread sets its credentials; else it has them already.
+pub const HAS_CREDS: u32 = 8;
+/// The thread sets its name; else it has it from the leader.
+pub const HAS_COMM: u32 = 16;
+/// The thread has nothing to do once it is traced.
+pub const IS_FINISHED: u32 = 32;
 
 /// What one thread sets for itself.
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +201,8 @@ pub struct Args {
     pub task: u32,
     /// Threads that have finished the current stage.
     pub arrived: AtomicU32,
+    /// How many threads beside the leader have something to do once they are traced.
+    pub unfinished: u32,
     /// 1 once the filters that all threads share are installed.
     pub prefix_done: AtomicU32,
     /// How many threads are created late, and how many of them exist.

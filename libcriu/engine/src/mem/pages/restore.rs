@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::rc::Rc;
 
 use criu_images::messages::{PagemapEntry, PagemapHead};
 use criu_images::{ImageDir, ImageError, Kind};
@@ -25,9 +26,9 @@ pub struct Run {
 /// The pages of one task.
 #[derive(Debug)]
 pub struct PageSet {
-    /// The name of the pages image, for messages.
+    /// The name of the pages image. It is opened by whoever reads it: all of them would fill every task's table.
     pub name: String,
-    pub file: Option<File>,
+    images: Rc<ImageDir>,
     /// Sorted by address; each inside one private area.
     pub runs: Vec<Run>,
     /// Those of the vDSO: they are compared, not written.
@@ -42,22 +43,18 @@ fn image(e: ImageError) -> Error {
 const PARALLEL_BYTES: u64 = 16 << 20;
 /// The longest single read, so that two threads share a large run.
 const STRIPE_BYTES: u64 = 8 << 20;
-/// Bytes compared at a time.
-const COMPARE_BYTES: u64 = 1 << 20;
+/// Bytes compared at a time: few, for every page of the buffer is a new one in every task.
+const COMPARE_BYTES: u64 = 32 << 10;
 
 impl PageSet {
     /// Reads the pagemap `id` and checks it against the layout it belongs to.
-    pub fn load(images: &ImageDir, kind: Kind, id: u64, layout: &Layout) -> Result<PageSet> {
+    pub fn load(images: &Rc<ImageDir>, kind: Kind, id: u64, layout: &Layout) -> Result<PageSet> {
         let mut reader = images.require(kind, id).map_err(image)?;
         let bad = |why: String| Error::new(Phase::Load, kind.file_name(id), why);
         let head: PagemapHead = reader.entry().map_err(image)?.ok_or_else(|| bad("the image is empty".into()))?;
         let name = Kind::Pages.file_name(head.pages_id.into());
-        let file = images.open_raw(&name).map_err(image)?;
-        let size = match &file {
-            Some(f) => f.metadata().map_err(|e| Error::os(Phase::Load, &name, "fstat", e))?.len(),
-            None => 0,
-        };
-        let mut set = PageSet { name, file, runs: Vec::new(), vdso: Vec::new() };
+        let size = images.size(&name).map_err(image)?.unwrap_or(0);
+        let mut set = PageSet { name, images: Rc::clone(images), runs: Vec::new(), vdso: Vec::new() };
         let (mut offset, mut last) = (0, 0);
         while let Some(e) = reader.entry::<PagemapEntry>().map_err(image)? {
             let len = length(&e).ok_or_else(|| bad(format!("an impossible entry at {:#x}", e.vaddr)))?;
@@ -117,10 +114,14 @@ impl PageSet {
     pub fn read(&self, runs: &[Run]) -> Result<Vec<u8>> {
         use std::os::unix::fs::FileExt;
         let mut bytes = Vec::new();
+        if runs.is_empty() {
+            return Ok(bytes);
+        }
+        let file = self.file()?;
         for r in runs {
             let at = bytes.len();
             bytes.resize(at + r.len as usize, 0);
-            self.file()?.read_exact_at(&mut bytes[at..], r.offset).map_err(|e| self.failed(e))?;
+            file.read_exact_at(&mut bytes[at..], r.offset).map_err(|e| self.failed(e))?;
         }
         Ok(bytes)
     }
@@ -130,12 +131,12 @@ impl PageSet {
         if work.is_empty() {
             return Ok(());
         }
-        let file = self.file()?;
+        let file = &self.file()?;
         let total: u64 = work.iter().map(|p| p.len).sum();
         if total < PARALLEL_BYTES {
             return fill_in_turn(file, work, targets).map_err(|e| self.failed(e));
         }
-        let striped: Vec<Placed> = work.iter().flat_map(|p| stripes(*p)).collect();
+        let striped: Vec<Placed> = work.iter().flat_map(|p| pieces(*p, STRIPE_BYTES)).collect();
         let half = striped
             .iter()
             .scan(0, |sum, p| {
@@ -155,27 +156,41 @@ impl PageSet {
         }
     }
 
-    /// Writes only the pages that differ from the inherited ones; returns how many did.
-    pub fn fill_differing(&self, work: &[Placed], target: &Mapped) -> Result<u64> {
+    /// Writes only the pages that differ from the inherited ones; returns how many did. Runs that follow each other in the
+    /// image are read at once. `targets` are sorted by address.
+    pub fn fill_differing(&self, work: &[Placed], targets: &[Mapped]) -> Result<u64> {
         use std::os::unix::fs::FileExt;
-        let mut buffer = vec![0; COMPARE_BYTES.min(work.iter().map(|p| p.len).max().unwrap_or(0)) as usize];
-        let mut differing = 0;
-        for p in work {
-            let mut at = 0;
-            while at < p.len {
-                let n = (p.len - at).min(COMPARE_BYTES);
-                let bytes = &mut buffer[..n as usize];
-                self.file()?.read_exact_at(bytes, p.offset + at).map_err(|e| self.failed(e))?;
-                differing +=
-                    target.write_differing(p.address + at, bytes, PAGE_BYTES as usize).map_err(|e| self.failed(e))?;
-                at += n;
+        if work.is_empty() {
+            return Ok(0);
+        }
+        let file = self.file()?;
+        let pieces: Vec<Placed> = work.iter().flat_map(|p| pieces(*p, COMPARE_BYTES)).collect();
+        let (mut buffer, mut differing) = (Vec::new(), 0);
+        let mut rest = pieces.as_slice();
+        while let Some(first) = rest.first() {
+            let mut end = first.offset;
+            let fits = |p: &&Placed| {
+                let follows = p.offset == end && p.offset + p.len - first.offset <= COMPARE_BYTES;
+                end = p.offset + p.len;
+                follows
+            };
+            let (batch, others) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+            rest = others;
+            let bytes = batch.iter().map(|p| p.len).sum::<u64>() as usize;
+            buffer.resize(buffer.len().max(bytes), 0);
+            file.read_exact_at(&mut buffer[..bytes], first.offset).map_err(|e| self.failed(e))?;
+            for p in batch {
+                let new = &buffer[(p.offset - first.offset) as usize..][..p.len as usize];
+                let written = Mapped::write_differing(targets, p.address, new, PAGE_BYTES as usize);
+                differing += written.map_err(|e| self.failed(e))?;
             }
         }
         Ok(differing)
     }
 
-    fn file(&self) -> Result<&File> {
-        self.file.as_ref().ok_or_else(|| Error::new(Phase::Memory, &self.name, "missing"))
+    fn file(&self) -> Result<File> {
+        let file = self.images.open_raw(&self.name).map_err(|e| Error::image(Phase::Memory, e))?;
+        file.ok_or_else(|| Error::new(Phase::Memory, &self.name, "missing"))
     }
 
     fn failed(&self, e: io::Error) -> Error {
@@ -192,10 +207,11 @@ fn length(e: &PagemapEntry) -> Option<u64> {
     e.vaddr.checked_add(len).map(|_| len)
 }
 
-fn stripes(p: Placed) -> impl Iterator<Item = Placed> {
-    (0..p.len.div_ceil(STRIPE_BYTES)).map(move |i| {
-        let at = i * STRIPE_BYTES;
-        Placed { address: p.address + at, len: STRIPE_BYTES.min(p.len - at), offset: p.offset + at }
+/// A run in pieces of `bytes` at most.
+fn pieces(p: Placed, bytes: u64) -> impl Iterator<Item = Placed> {
+    (0..p.len.div_ceil(bytes)).map(move |i| {
+        let at = i * bytes;
+        Placed { address: p.address + at, len: bytes.min(p.len - at), offset: p.offset + at }
     })
 }
 

@@ -26,7 +26,15 @@ pub struct OwnMapping {
 
 /// The mappings of this process.
 pub fn own_mappings() -> std::io::Result<Vec<OwnMapping>> {
-    let text = std::fs::read_to_string("/proc/self/maps")?;
+    let file = std::fs::File::open("/proc/self/maps")?;
+    let mut text = Vec::with_capacity(16 << 10);
+    loop {
+        text.reserve(4096);
+        if rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text))? == 0 {
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&text);
     Ok(text.lines().filter_map(own_mapping).filter(|m| m.range.end <= USER_END).collect())
 }
 

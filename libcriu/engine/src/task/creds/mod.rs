@@ -1,6 +1,6 @@
 //! Credentials of a thread: ids, groups, capability sets, securebits, no_new_privs.
 
-mod dump;
+pub mod dump;
 pub mod restore;
 
 pub use dump::entry;

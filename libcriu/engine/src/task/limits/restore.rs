@@ -2,10 +2,10 @@
 
 use criu_images::messages::TaskCoreEntry;
 use criu_pie::abi::restorer::Limit;
-use rustix::process::{Resource, Rlimit, getrlimit};
+use rustix::process::{Resource, Rlimit};
 
 /// In the order of the kernel's numbers.
-const RESOURCES: [(Resource, &str); 16] = [
+pub const RESOURCES: [(Resource, &str); 16] = [
     (Resource::Cpu, "cpu"),
     (Resource::Fsize, "fsize"),
     (Resource::Data, "data"),
@@ -24,22 +24,22 @@ const RESOURCES: [(Resource, &str); 16] = [
     (Resource::Rttime, "rttime"),
 ];
 
-/// The limits to set. Only CAP_SYS_RESOURCE raises a maximum: without it one that is lower here stays as it is, which the
+/// The limits to set, where this process (and every task, to begin with) has `here`, by the kernel's numbers. Only CAP_SYS_RESOURCE raises a maximum: without it one that is lower here stays as it is, which the
 /// log tells; the task could not have used more on this machine.
 ///
 /// # Errors
 /// In words: more limits than there are, or a current one above its maximum.
-pub fn limits(pid: i32, tc: &TaskCoreEntry, may_raise: bool) -> Result<Vec<Limit>, String> {
+pub fn limits(pid: i32, tc: &TaskCoreEntry, here: &[Rlimit], may_raise: bool) -> Result<Vec<Limit>, String> {
     let entries = tc.rlimits.as_ref().map_or(&[][..], |r| &r.rlimits);
     if entries.len() > RESOURCES.len() {
         return Err(format!("{} resource limits", entries.len()));
     }
     let mut limits = Vec::new();
-    for (number, (e, (resource, name))) in entries.iter().zip(RESOURCES).enumerate() {
+    for (number, ((e, (resource, name)), here)) in entries.iter().zip(RESOURCES).zip(here).enumerate() {
         if e.cur > e.max {
             return Err(format!("the limit {name} is {} of at most {}", e.cur, e.max));
         }
-        let own = own(getrlimit(resource));
+        let own = number_of(here.maximum);
         let mut limit = Limit { resource: number as u64, current: e.cur, maximum: e.max };
         if limit.maximum > own && !may_raise {
             log::warn!(
@@ -49,11 +49,15 @@ pub fn limits(pid: i32, tc: &TaskCoreEntry, may_raise: bool) -> Result<Vec<Limit
             limit.maximum = own;
             limit.current = limit.current.min(own);
         }
-        limits.push(limit);
+        // This process raises its own limit of descriptors later on.
+        let is_there = (limit.current, limit.maximum) == (number_of(here.current), own);
+        if !is_there || resource == Resource::Nofile {
+            limits.push(limit);
+        }
     }
     Ok(limits)
 }
 
-fn own(limit: Rlimit) -> u64 {
-    limit.maximum.unwrap_or(u64::MAX)
+fn number_of(limit: Option<u64>) -> u64 {
+    limit.unwrap_or(u64::MAX)
 }

@@ -7,16 +7,20 @@ use criu_pie::abi::restorer::{SigInfo, SignalAction};
 const LAST: i32 = 64;
 const SA_RESTORER: u64 = 0x0400_0000;
 
-/// The actions of signals 1 to 64 without SIGKILL and SIGSTOP, in the order of the image.
+/// The actions of signals 1 to 64 without SIGKILL and SIGSTOP, in the order of the image; but those that `own`, of the
+/// process that becomes the task, has already.
 ///
 /// # Errors
 /// In words.
-pub fn actions(tc: &TaskCoreEntry) -> Result<Vec<SignalAction>, String> {
+pub fn actions(tc: &TaskCoreEntry, own: &[SignalAction]) -> Result<Vec<SignalAction>, String> {
     let signals = (1..=LAST).filter(|s| ![libc::SIGKILL, libc::SIGSTOP].contains(s));
     if tc.sigactions.len() > LAST as usize - 2 {
         return Err(format!("{} signal actions", tc.sigactions.len()));
     }
-    signals.zip(&tc.sigactions).map(|(signo, e)| action(signo, e)).collect()
+    let mut actions: Vec<_> =
+        signals.zip(&tc.sigactions).map(|(signo, e)| action(signo, e)).collect::<Result<_, _>>()?;
+    actions.retain(|a| own.get(a.signo as usize - 1) != Some(a));
+    Ok(actions)
 }
 
 fn action(signo: i32, e: &SaEntry) -> Result<SignalAction, String> {
@@ -47,4 +51,23 @@ fn info(bytes: &[u8]) -> Result<SigInfo, String> {
 pub fn mask(tc: &TaskCoreEntry, thread: &ThreadCoreEntry, leader: bool) -> u64 {
     let own = if leader { Some(tc.blk_sigset) } else { None };
     own.or(thread.blk_sigset).unwrap_or(tc.blk_sigset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_actions_that_differ_are_set() {
+        let entry = |handler, flags| SaEntry { sigaction: handler, flags, ..SaEntry::default() };
+        let own: Vec<SignalAction> = (1..=64).map(|signo| SignalAction { signo, ..SignalAction::default() }).collect();
+        let mut sigactions = vec![entry(0, 0); 62];
+        sigactions[1] = entry(1, 0);
+        // Behind SIGKILL (9) the places move on.
+        sigactions[8] = entry(0, libc::SA_RESTART as u64);
+        let tc = TaskCoreEntry { sigactions, ..TaskCoreEntry::default() };
+        let set: Vec<u64> = actions(&tc, &own).unwrap().iter().map(|a| a.signo).collect();
+        assert_eq!(set, [2, 10]);
+        assert_eq!(actions(&tc, &[]).unwrap().len(), 62);
+    }
 }
