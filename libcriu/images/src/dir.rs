@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use prost::{Message, Name};
 use rustix::fs::{Mode, OFlags};
@@ -22,12 +23,14 @@ const MODE: Mode = Mode::from_bits_truncate(0o644);
 #[derive(Debug)]
 pub struct ImageDir {
     fd: OwnedFd,
+    /// A new file of this directory has got the mode it was created with, so the next ones will.
+    keeps_mode: AtomicBool,
 }
 
 impl ImageDir {
     /// The directory that this descriptor is open on.
     pub fn new(fd: OwnedFd) -> Self {
-        ImageDir { fd }
+        ImageDir { fd, keeps_mode: AtomicBool::new(false) }
     }
 
     /// The directory's descriptor.
@@ -78,9 +81,23 @@ impl ImageDir {
     /// [`ImageError::Io`].
     pub fn create_raw(&self, file: &str) -> Result<File> {
         let io = |call| move |source: std::io::Error| ImageError::Io { file: file.to_owned(), call, source };
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let created = openat(self.fd.as_fd(), file, flags).map_err(io("openat"))?;
-        // The umask may have taken bits away.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let created = match openat(self.fd.as_fd(), file, flags | OFlags::EXCL) {
+            Ok(new) if self.keeps_mode.load(Ordering::Relaxed) => return Ok(new),
+            Ok(new) => {
+                let mode = rustix::fs::fstat(&new).map_err(|e| io("fstat")(e.into()))?.st_mode;
+                if Mode::from_raw_mode(mode) == MODE {
+                    self.keeps_mode.store(true, Ordering::Relaxed);
+                    return Ok(new);
+                }
+                new
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                openat(self.fd.as_fd(), file, flags | OFlags::TRUNC).map_err(io("openat"))?
+            }
+            Err(e) => return Err(io("openat")(e)),
+        };
+        // The umask may have taken bits away, or an earlier owner.
         rustix::fs::fchmod(&created, MODE).map_err(|e| io("fchmod")(e.into()))?;
         Ok(created)
     }
