@@ -1,6 +1,8 @@
 //! Engine and task on one CPU while they talk: a wake-up there costs a tenth of one that crosses CPUs.
 
+use std::cell::RefCell;
 use std::io;
+use std::marker::PhantomData;
 
 /// As sched_setaffinity takes it: one bit per CPU, whole 64-bit words.
 pub(crate) type CpuMask = Vec<u8>;
@@ -32,29 +34,57 @@ fn only(cpu: usize, bytes: usize) -> Option<CpuMask> {
     Some(mask)
 }
 
-/// The calling thread kept on the CPU where it is, until dropped.
+/// The calling thread kept on the CPU where it is, until the last of its pins is dropped.
 #[derive(Debug)]
-pub(crate) struct Pin {
-    before: CpuMask,
+pub struct Pin {
     /// This CPU alone.
-    pub cpu: CpuMask,
+    pub(crate) cpu: CpuMask,
+    not_send: PhantomData<*const ()>,
+}
+
+struct Pinned {
+    pins: usize,
+    before: CpuMask,
+    cpu: CpuMask,
+}
+
+thread_local! {
+    static PINNED: RefCell<Option<Pinned>> = const { RefCell::new(None) };
 }
 
 impl Pin {
     /// `None` when it cannot be: it is a matter of speed only.
     pub fn here() -> Option<Pin> {
+        PINNED.with_borrow_mut(|pinned| {
+            let pinned = match pinned {
+                Some(pinned) => pinned,
+                none => none.insert(Pinned::here()?),
+            };
+            pinned.pins += 1;
+            Some(Pin { cpu: pinned.cpu.clone(), not_send: PhantomData })
+        })
+    }
+}
+
+impl Pinned {
+    fn here() -> Option<Pinned> {
         // SAFETY: the call has no arguments.
         let cpu = usize::try_from(unsafe { libc::sched_getcpu() }).ok()?;
         let before = affinity(0).ok()?;
         let cpu = only(cpu, before.len())?;
         set_affinity(0, &cpu).ok()?;
-        Some(Pin { before, cpu })
+        Some(Pinned { pins: 0, before, cpu })
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        if let Err(e) = set_affinity(0, &self.before) {
+        let last = PINNED.with_borrow_mut(|pinned| {
+            let left = pinned.as_mut()?;
+            left.pins -= 1;
+            if left.pins == 0 { pinned.take() } else { None }
+        });
+        if let Some(Err(e)) = last.map(|pinned| set_affinity(0, &pinned.before)) {
             log::warn!("CPU affinity of the engine cannot be put back: {e}");
         }
     }

@@ -97,6 +97,15 @@ fn twice<T, E>(mut call: impl FnMut() -> std::result::Result<T, E>) -> std::resu
     call().or_else(|_| call())
 }
 
+/// What the caller knows of a task already, so that it need not be looked up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    /// Bounds of the vDSO in the task.
+    pub vdso: Option<(u64, u64)>,
+    /// The index of a thread that is not under seccomp.
+    pub unfiltered: Option<usize>,
+}
+
 impl SeizedTask {
     /// Puts the parasite into one thread (the leader, unless another one is free of seccomp or the leader is dead). The task
     /// stays as good as stopped: nothing of its own code runs. On failure all is put back and the task released.
@@ -105,9 +114,17 @@ impl SeizedTask {
     /// [`Kind::Compat`], [`Kind::NoRoom`], [`Kind::Seccomp`]; [`Kind::Remote`] when the task lacks memory (mmap) or
     /// descriptors (socketpair).
     pub fn infect(self) -> Result<Infected> {
-        let who = self.pick_host()?;
+        self.infect_knowing(Known::default())
+    }
+
+    /// As [`SeizedTask::infect`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn infect_knowing(self, known: Known) -> Result<Infected> {
+        let who = known.unfiltered.filter(|at| *at < self.threads.len()).map_or_else(|| self.pick_host(), Ok)?;
         let pin = Pin::here();
-        let (mut hold, home) = Hold::prepare(self, who)?;
+        let (mut hold, home) = Hold::prepare(self, who, known.vdso)?;
         match hold.enter(&home, pin.as_ref()) {
             Ok(socket) => Ok(Infected { hold, socket }),
             Err(e) => {
@@ -134,7 +151,7 @@ impl SeizedTask {
 
 impl Hold {
     /// Everything that can be looked up and computed while the thread is untouched.
-    fn prepare(mut task: SeizedTask, who: usize) -> Result<(Hold, Home)> {
+    fn prepare(mut task: SeizedTask, who: usize, vdso: Option<(u64, u64)>) -> Result<(Hold, Home)> {
         let tid = task.threads[who].tid;
         if !arch::is_native(&task.threads[who].regs) {
             return Err(Error::new(tid, Kind::Compat, "infecting"));
@@ -143,7 +160,8 @@ impl Hold {
         rseq::abort_if_inside(&memory, &mut task.threads[who])?;
         let SeizedThread { regs, sigmask, .. } = task.threads[who];
         let affinity = affinity::affinity(tid).ok().filter(|mask| mask.len() <= 64);
-        let room = vdso::find_room(&memory, task.pid, tid, HOME_BYTES + affinity.as_ref().map_or(0, Vec::len))?;
+        let bounds = vdso.map_or_else(|| vdso::mapping(task.pid, tid), Ok)?;
+        let room = vdso::find_room(&memory, tid, bounds, HOME_BYTES + affinity.as_ref().map_or(0, Vec::len))?;
         let home_regs = arch::home_regs(&regs, rseq::is_int80(&memory, &regs));
         let bytes = Area::total_bytes(task.threads.len());
         let area_bytes = u32::try_from(bytes).map_err(|_| Error::new(tid, Kind::Unexpected, "counting threads"))?;
@@ -222,15 +240,20 @@ impl Hold {
 
     /// Duplicates a descriptor of the task (Linux 5.6).
     fn take_fd(&self, fd: i32) -> Result<OwnedFd> {
-        // A dead leader has no descriptors any more: ask the thread itself (Linux 6.9).
-        let flags = if self.tid == self.task.pid { 0 } else { libc::O_EXCL };
-        // SAFETY: integers only.
-        let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, self.tid, flags) };
-        if pidfd < 0 {
-            return Err(Error::last(self.tid, "pidfd_open"));
-        }
-        // SAFETY: just made by the kernel for us alone.
-        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd as RawFd) };
+        let threads;
+        let pidfd = if self.tid == self.task.pid {
+            &self.task.pidfd
+        } else {
+            // A dead leader has no descriptors any more: ask the thread itself (Linux 6.9).
+            // SAFETY: integers only.
+            let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, self.tid, libc::O_EXCL) };
+            if pidfd < 0 {
+                return Err(Error::last(self.tid, "pidfd_open"));
+            }
+            // SAFETY: just made by the kernel for us alone.
+            threads = unsafe { OwnedFd::from_raw_fd(pidfd as RawFd) };
+            &threads
+        };
         // SAFETY: integers only.
         let got = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) };
         if got < 0 {

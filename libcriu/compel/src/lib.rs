@@ -28,13 +28,14 @@ mod seize;
 pub mod status;
 mod vdso;
 
+pub use affinity::Pin;
 pub use copy::Copy;
 pub use criu_pie::abi::parasite::Call;
 pub use each_thread::{MakeCalls, ThreadAnswer};
 pub use error::{Error, Kind, Result};
-pub use infect::Infected;
+pub use infect::{Infected, Known};
 pub use memory::Memory;
 pub use ptrace::Regs;
 pub use query::{AltStack, PosixTimer, ProcessFacts, SigAction, ThreadFacts, TimerValue};
-pub use seize::{Resume, SeizedTask, SeizedThread, Seizing};
+pub use seize::{Resume, SeizedTask, SeizedThread, Seizing, TracerRights};
 pub use vdso::syscall_instruction;

@@ -10,7 +10,8 @@ use crate::status::{self, ThreadStatus};
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How long a vfork child usually needs at most until it calls execve.
 const VFORK_LIMIT: Duration = Duration::from_millis(20);
-const YIELDS: u32 = 100;
+/// How long it is looked for all the time, other threads being let by: a wake-up from sleep may take as long.
+const EAGER: Duration = Duration::from_micros(300);
 
 /// Waits until the thread reports something.
 ///
@@ -18,13 +19,16 @@ const YIELDS: u32 = 100;
 /// [`Kind::Gone`] when it is no tracee any more or dead without a report (a leader whose threads live on),
 /// [`Kind::InVfork`], [`Kind::Unresponsive`].
 pub(crate) fn wait(pid: i32, tid: i32) -> Result<Stop> {
-    for _ in 0..YIELDS {
+    let begin = Instant::now();
+    loop {
         if let Some(stop) = ptrace::try_wait(tid, false)? {
             return Ok(stop);
         }
+        if begin.elapsed() > EAGER {
+            break;
+        }
         std::thread::yield_now();
     }
-    let begin = Instant::now();
     let mut pause = Duration::from_micros(20);
     loop {
         std::thread::sleep(pause);

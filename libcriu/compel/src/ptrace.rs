@@ -148,10 +148,11 @@ pub fn set_regs(tid: i32, regs: &Regs) -> Result<()> {
 /// # Errors
 /// `ESRCH` when it is gone or not stopped, `ENODEV` on a CPU without xsave.
 pub fn xstate(tid: i32) -> Result<Vec<u8>> {
-    let mut bytes = vec![0_u8; XSTATE_MAX_BYTES];
-    let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let mut bytes = Vec::<u8>::with_capacity(XSTATE_MAX_BYTES);
+    let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: XSTATE_MAX_BYTES };
     request(tid, libc::PTRACE_GETREGSET, "PTRACE_GETREGSET", NT_X86_XSTATE, ptr::from_mut(&mut iov).cast())?;
-    bytes.truncate(iov.iov_len);
+    // SAFETY: the kernel has written so many bytes from the beginning on, at most as many as there is room for.
+    unsafe { bytes.set_len(iov.iov_len.min(XSTATE_MAX_BYTES)) };
     bytes.shrink_to_fit();
     Ok(bytes)
 }

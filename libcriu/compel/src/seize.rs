@@ -76,13 +76,27 @@ fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// Whether PTRACE_O_SUSPEND_SECCOMP is open to us.
-fn may_suspend_seccomp() -> bool {
-    const CAP_SYS_ADMIN: u32 = 21;
-    let text = status::read_proc("/proc/thread-self/status").unwrap_or_default();
-    let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).map_or("", str::trim);
-    let caps = u64::from_str_radix(field("CapEff:"), 16).unwrap_or(0);
-    caps >> CAP_SYS_ADMIN & 1 == 1 && matches!(field("Seccomp:"), "0" | "")
+/// What this thread may do as a tracer.
+#[derive(Clone, Copy, Debug)]
+pub struct TracerRights {
+    /// PTRACE_O_SUSPEND_SECCOMP is open to it.
+    suspend_seccomp: bool,
+}
+
+impl TracerRights {
+    /// Those that the calling thread has now.
+    pub fn own() -> TracerRights {
+        const CAP_SYS_ADMIN: u32 = 21;
+        const VERSION_3: u32 = 0x2008_0522;
+        let header = [VERSION_3, 0];
+        // Effective, permitted, inheritable: the lower halves, then the upper ones.
+        let mut sets = [0_u32; 6];
+        // SAFETY: header and sets have the sizes of version 3.
+        let known = unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) } == 0;
+        // SAFETY: no pointers; a thread under strict seccomp could not be here.
+        let filtered = unsafe { libc::prctl(libc::PR_GET_SECCOMP) } > 0;
+        TracerRights { suspend_seccomp: known && sets[0] >> CAP_SYS_ADMIN & 1 == 1 && !filtered }
+    }
 }
 
 impl Seizing {
@@ -90,14 +104,14 @@ impl Seizing {
     ///
     /// # Errors
     /// [`Kind::Gone`], [`Kind::Zombie`], [`Kind::Traced`], [`Kind::NotPermitted`]; threads seized so far are released.
-    pub fn start(pid: i32) -> Result<Seizing> {
+    pub fn start(pid: i32, rights: TracerRights) -> Result<Seizing> {
         let mut this = Seizing {
             pid,
             pidfd: pidfd_open(pid)?,
             threads: Vec::new(),
             stopped_by: None,
             leader_is_dead: false,
-            suspend_seccomp: may_suspend_seccomp(),
+            suspend_seccomp: rights.suspend_seccomp,
             not_send: PhantomData,
         };
         this.tell_new_threads()?;
@@ -107,6 +121,9 @@ impl Seizing {
     /// Tells threads that are not known yet; returns how many.
     fn tell_new_threads(&mut self) -> Result<usize> {
         let before = self.threads.len();
+        if before + usize::from(self.leader_is_dead) == status::thread_count(self.pid) && before > 0 {
+            return Ok(0);
+        }
         let tids = status::threads(self.pid).map_err(|e| Error::os(self.pid, "reading /proc/PID/task", e))?;
         let known: std::collections::HashSet<i32> = self.threads.iter().map(|t| t.tid).collect();
         for tid in tids.into_iter().filter(|tid| !known.contains(tid)) {
@@ -231,7 +248,7 @@ impl SeizedTask {
     /// # Errors
     /// Those of both.
     pub fn seize(pid: i32) -> Result<SeizedTask> {
-        Seizing::start(pid)?.finish()
+        Seizing::start(pid, TracerRights::own())?.finish()
     }
 
     pub fn pid(&self) -> i32 {

@@ -62,8 +62,21 @@ pub fn is_in_vfork(pid: i32, tid: i32) -> bool {
     }
 }
 
+/// The number of a process's threads, a dead leader included; 0 when it cannot be told.
+///
+/// The kernel counts them as links of the folder that it shows them in.
+pub fn thread_count(pid: i32) -> usize {
+    use std::os::unix::fs::MetadataExt;
+    const LINKS_OF_ANY_FOLDER: u64 = 2;
+    let links = fs::metadata(format!("/proc/{pid}/task")).map_or(0, |m| m.nlink());
+    links.saturating_sub(LINKS_OF_ANY_FOLDER) as usize
+}
+
 /// Thread ids of a process, ascending as the kernel lists them.
 pub fn threads(pid: i32) -> io::Result<Vec<i32>> {
+    if thread_count(pid) == 1 {
+        return Ok(vec![pid]);
+    }
     let mut tids = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
         if let Some(tid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {

@@ -21,7 +21,7 @@ pub(crate) struct Room {
 }
 
 /// Bounds of the vDSO in the task's address space.
-fn mapping(pid: i32, tid: i32) -> Result<(u64, u64)> {
+pub(crate) fn mapping(pid: i32, tid: i32) -> Result<(u64, u64)> {
     let found = match mapping_by_query(pid, tid) {
         None => mapping_in_list(tid, &format!("/proc/{pid}/task/{tid}/maps"))?,
         found => found,
@@ -114,11 +114,13 @@ fn elf_end(image: &[u8]) -> Option<(usize, usize)> {
     Some((usize::try_from(headers).ok()?, usize::try_from(end).ok()?))
 }
 
-/// Finds room for at least `bytes`. Zeros are preferred: what is not zero may be the way home of a thread that a dead
+/// Finds room for at least `bytes` in the vDSO between these bounds. Zeros are preferred: what is not zero may be the way home of a thread that a dead
 /// engine left there, still in use below a signal handler.
-pub(crate) fn find_room(memory: &Memory, pid: i32, tid: i32, bytes: usize) -> Result<Room> {
+pub(crate) fn find_room(memory: &Memory, tid: i32, (start, end): (u64, u64), bytes: usize) -> Result<Room> {
     let no_room = || Error::new(tid, Kind::NoRoom, "looking for room in the vDSO");
-    let (start, end) = mapping(pid, tid)?;
+    if end < start || end - start > VDSO_MAX_BYTES {
+        return Err(no_room());
+    }
     let mut image = vec![0; (end - start) as usize];
     memory.read(start, &mut image)?;
     let (headers, elf) = elf_end(&image).ok_or_else(no_room)?;

@@ -126,6 +126,8 @@ pub fn vfork() -> Verdict {
         }
         let pid = libc::clone(child, top.cast(), flags, (&raw const nap).cast_mut().cast());
         libc::waitpid(pid, std::ptr::null_mut(), 0);
+        // Whoever waits for it to be through has time to find it.
+        libc::nanosleep(&raw const nap, std::ptr::null_mut());
     }
     Ok(())
 }

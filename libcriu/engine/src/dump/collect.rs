@@ -9,22 +9,21 @@ use criu_compel::SeizedTask;
 use criu_images::messages::{RseqEntry, SignalQueueEntry, TaskRlimitsEntry};
 
 use super::freeze::{Frozen, FrozenTask};
+use super::look::{self, ProcessLook, TaskLook, ThreadLook};
 use super::snapshot::WORTHWHILE_PAGES;
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{DumpFiles, DumpTask, FileId, Link};
 use crate::ipc::DumpIpc;
 use crate::mem::mm;
-use crate::namespace::Namespaces;
 use crate::options::Options;
-use crate::proc::{PosixTimer, ProcDir, Status, posix_timers};
+use crate::proc::{PosixTimer, ProcDir, Status};
 use crate::progress::Operator;
 use crate::pstree::{Item, SharedIds, TaskIds, session_blockers};
-use crate::sys::kcmp::{Kobj, kcmp};
 use crate::sys::ptrace::has_tls_segment;
 use crate::task::identity::Identity;
 use crate::task::sched::Sched;
 use crate::task::seccomp::ThreadSeccomp;
-use crate::task::{identity, limits, rseq, sched, seccomp, signals, timers};
+use crate::task::{rseq, seccomp, signals, timers as posix};
 
 /// A stopped thread, seen from outside.
 #[derive(Debug)]
@@ -93,19 +92,23 @@ impl Frozen {
         let io = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, "engine", call, e);
         let mut collector = Collector {
             mm: mm::Collector::new().map_err(io("memfd_create"))?,
-            namespaces: Namespaces::of_engine().map_err(io("reading /proc/self/ns"))?,
             ids: SharedIds::default(),
             files: DumpFiles::new(options),
             ipc: DumpIpc::default(),
             cgroups: None,
+            no_labels: false,
             blockers: &mut blockers,
         };
         let total = self.tasks.len() as u64;
         let mut tasks = Vec::with_capacity(self.tasks.len());
-        for (done, task) in self.tasks.into_iter().enumerate() {
+        operator.check_cancelled(Phase::Collect)?;
+        operator.progress(Phase::Collect, 0, total);
+        let namespaces = self.namespaces.map_err(io("reading /proc/self/ns"))?;
+        let looks = look::at_all(&self.tasks, &namespaces);
+        for (done, (task, look)) in self.tasks.into_iter().zip(looks).enumerate() {
             operator.check_cancelled(Phase::Collect)?;
             operator.progress(Phase::Collect, done as u64, total);
-            tasks.push(collector.task(task)?);
+            tasks.push(collector.task(task, look)?);
         }
         let (mut files, mut ipc) = (collector.files, collector.ipc);
         files.resolve(operator, &mut blockers)?;
@@ -160,24 +163,28 @@ fn sharing_blockers(tasks: &[CollectedTask], blockers: &mut Vec<Blocker>) {
 
 struct Collector<'a> {
     mm: mm::Collector,
-    namespaces: Namespaces,
     ids: SharedIds,
     files: DumpFiles,
     ipc: DumpIpc,
     /// Those of the root, with which all others are compared.
     cgroups: Option<Vec<u8>>,
+    /// There is no security module that gives labels to tasks.
+    no_labels: bool,
     blockers: &'a mut Vec<Blocker>,
 }
 
 impl Collector<'_> {
-    fn task(&mut self, task: FrozenTask) -> Result<CollectedTask> {
+    fn task(&mut self, task: FrozenTask, look: Option<TaskLook>) -> Result<CollectedTask> {
         let FrozenTask { pid, dir, stat, state, seized } = task;
         let mut item = Item { pid, ppid: stat.ppid, pgid: stat.pgid, sid: stat.sid, threads: vec![pid], state };
-        let living = match seized {
-            None => None,
-            Some(seized) => {
+        let living = match (seized, look) {
+            (None, _) => None,
+            (Some(seized), look) => {
+                let look = look.filter(|l| l.threads.len() == seized.threads().len());
+                let unseen = || Error::new(Phase::Collect, "task", "not all of its threads were looked at").pid(pid);
+                let look = look.ok_or_else(unseen)?;
                 item.threads.extend(seized.threads().iter().map(|t| t.tid).filter(|t| *t != pid));
-                self.living(pid, &dir, &stat, seized)?
+                self.living(pid, &dir, &stat, seized, look)?
             }
         };
         Ok(CollectedTask { item, dir, comm: stat.comm, flags: stat.flags, living })
@@ -189,6 +196,7 @@ impl Collector<'_> {
         dir: &ProcDir,
         stat: &crate::proc::Stat,
         seized: SeizedTask,
+        look: TaskLook,
     ) -> Result<Option<Living>> {
         let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, "task", call, e).pid(pid);
         let dead_leader = match seized.leader_is_dead() {
@@ -198,7 +206,8 @@ impl Collector<'_> {
         // A thread by which the process can be looked at.
         let alive = seized.threads().first().map_or(pid, |t| t.tid);
         self.check_label(pid, dir);
-        self.namespaces.check_process(dir, pid, self.blockers).map_err(failed("reading /proc/PID/ns"))?;
+        let ProcessLook { mm: seen, identity, limits, timers, blockers } = look.process?;
+        self.blockers.extend(blockers);
         let (ids, first) = self.ids.of(alive).map_err(failed("kcmp"))?;
         for (_, object, how) in
             [(first.vm, "address space", "CLONE_VM"), (first.sighand, "signal actions", "CLONE_SIGHAND")]
@@ -211,7 +220,7 @@ impl Collector<'_> {
         let pidfd = if alive == pid { None } else { Some(thread_pidfd(alive).map_err(failed("pidfd_open"))?) };
         let pidfd = pidfd.as_ref().map_or(seized.pidfd(), AsFd::as_fd);
         let task = DumpTask { pid: alive, vpid: pid, pidfd };
-        let mm = self.mm.collect(&task, dir, stat, &mut self.files, self.blockers)?;
+        let mm = self.mm.collect(&task, dir, seen, stat, &mut self.files, self.blockers)?;
         for id in &mm.segments {
             self.ipc.attach(*id, pid);
         }
@@ -220,31 +229,18 @@ impl Collector<'_> {
         }
         let cwd = self.files.collect_link(&task, Link::Cwd, self.blockers)?.unwrap_or(0);
         let root = self.files.collect_link(&task, Link::Root, self.blockers)?.unwrap_or(0);
-        let timers = posix_timers(dir).map_err(failed("reading /proc/PID/timers"))?;
         let tids: Vec<i32> = seized.threads().iter().map(|t| t.tid).collect();
         for t in &timers {
-            if let Some(cause) = timers::unsupported_clock(t, pid, &tids) {
+            if let Some(cause) = posix::unsupported_clock(t, pid, &tids) {
                 self.blockers.push(Blocker::new(pid, format!("POSIX timer {} (clock {})", t.id, t.clock), cause));
             }
         }
         let pending = signals::queue(alive, true).map_err(compel(pid))?;
         let mut threads = Vec::with_capacity(seized.threads().len());
-        for t in seized.threads() {
-            threads.push(self.thread(pid, alive, dir, t.tid, &t.regs)?);
+        for (t, look) in seized.threads().iter().zip(look.threads) {
+            threads.push(self.thread(pid, t.tid, &t.regs, look?)?);
         }
-        Ok(Some(Living {
-            ids,
-            mm,
-            identity: identity::read(dir).map_err(failed("reading /proc/PID"))?,
-            limits: limits::entry(dir).map_err(failed("reading /proc/PID/limits"))?,
-            timers,
-            pending,
-            cwd,
-            root,
-            threads,
-            dead_leader,
-            seized,
-        }))
+        Ok(Some(Living { ids, mm, identity, limits, timers, pending, cwd, root, threads, dead_leader, seized }))
     }
 
     fn dead_leader(&mut self, pid: i32, stat: &crate::proc::Stat) -> Result<DeadLeader> {
@@ -257,39 +253,15 @@ impl Collector<'_> {
         Ok(DeadLeader { status, exit_code: stat.exit_code })
     }
 
-    /// `first` is the process's first living thread.
-    fn thread(
-        &mut self,
-        pid: i32,
-        first: i32,
-        process: &ProcDir,
-        tid: i32,
-        regs: &criu_compel::Regs,
-    ) -> Result<CollectedThread> {
+    fn thread(&mut self, pid: i32, tid: i32, regs: &criu_compel::Regs, look: ThreadLook) -> Result<CollectedThread> {
         let object = || format!("thread {tid}");
         let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, object(), call, e).pid(pid);
-        let dir = process.thread(tid).map_err(failed("opening /proc/PID/task"))?;
-        let status = dir.status().map_err(failed("reading status"))?;
-        if tid != first {
-            self.namespaces.check_thread(&dir, pid, self.blockers).map_err(failed("reading ns"))?;
-            for (kobj, what) in [(Kobj::Files, "table of descriptors"), (Kobj::Fs, "working directory")] {
-                if kcmp(first, tid, kobj).map_err(failed("kcmp"))?.is_ne() {
-                    let cause = format!("it has a {what} of its own (unshare)");
-                    self.blockers.push(Blocker::new(pid, object(), cause));
-                }
-            }
-        }
-        self.check_cgroups(pid, &dir)?;
+        let ThreadLook { status, sched, cgroups, blockers } = look;
+        self.blockers.extend(blockers);
+        self.check_cgroups(pid, tid, cgroups);
         for cause in unsupported(tid, &status, regs).map_err(failed("ptrace"))? {
             self.blockers.push(Blocker::new(pid, object(), cause));
         }
-        let sched = match sched::read(tid).map_err(failed("sched_getattr"))? {
-            Ok(sched) => sched,
-            Err(cause) => {
-                self.blockers.push(Blocker::new(pid, object(), cause));
-                Sched::default()
-            }
-        };
         Ok(CollectedThread {
             tid,
             sched,
@@ -302,8 +274,17 @@ impl Collector<'_> {
     }
 
     fn check_label(&mut self, pid: i32, dir: &ProcDir) {
-        // Without a security module the file cannot be read.
-        let Ok(label) = dir.text("attr/current") else { return };
+        if self.no_labels {
+            return;
+        }
+        let label = match dir.text("attr/current") {
+            Ok(label) => label,
+            // Without a security module the file cannot be read.
+            Err(e) => {
+                self.no_labels |= e.raw_os_error() == Some(libc::EINVAL);
+                return;
+            }
+        };
         let label = label.trim_end_matches('\0');
         if !label.is_empty() && label != "unconfined" {
             let cause = format!("it is {label}; labels of security modules cannot be saved yet");
@@ -327,22 +308,16 @@ impl Collector<'_> {
     }
 
     /// A restore puts all tasks into the cgroups of whoever restores them; so all have to be in the same.
-    fn check_cgroups(&mut self, pid: i32, dir: &ProcDir) -> Result<()> {
-        let own = match dir.read("cgroup") {
-            Ok(own) => own,
-            // A kernel without cgroups.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(Error::os(Phase::Collect, "cgroup", "reading /proc", e).pid(pid)),
-        };
-        match &self.cgroups {
-            None => self.cgroups = Some(own),
-            Some(roots) if *roots == own => {}
-            Some(_) => {
+    fn check_cgroups(&mut self, pid: i32, tid: i32, own: Option<Vec<u8>>) {
+        match (&self.cgroups, own) {
+            (_, None) => {}
+            (None, own) => self.cgroups = own,
+            (Some(roots), Some(own)) if *roots == own => {}
+            (Some(_), Some(_)) => {
                 let cause = "it is in other cgroups than the root of the tree; these cannot be saved yet";
-                self.blockers.push(Blocker::new(pid, format!("cgroups of thread {}", dir.id()), cause));
+                self.blockers.push(Blocker::new(pid, format!("cgroups of thread {tid}"), cause));
             }
         }
-        Ok(())
     }
 }
 

@@ -1,13 +1,15 @@
 //! Freeze: stops every thread of every task of the tree, and looks for new ones until there are none.
 
 use std::collections::HashSet;
+use std::io;
 use std::time::{Duration, Instant};
 
-use criu_compel::{Kind, SeizedTask, Seizing};
+use criu_compel::{Kind, SeizedTask, Seizing, TracerRights};
 
 use crate::error::{Error, Phase, Result};
+use crate::namespace::Namespaces;
 use crate::options::Options;
-use crate::proc::{ProcDir, Stat};
+use crate::proc::{ProcDir, Stat, ancestry, stat_of};
 use crate::progress::Operator;
 use crate::pstree::{self, TaskState};
 
@@ -29,6 +31,8 @@ pub(super) struct FrozenTask {
 #[derive(Debug)]
 pub(super) struct Frozen {
     pub tasks: Vec<FrozenTask>,
+    /// The engine's own, with which those of the tasks are compared.
+    pub namespaces: io::Result<Namespaces>,
     pub since: Instant,
     pub freezing: Duration,
 }
@@ -44,13 +48,18 @@ impl Frozen {
             options.msg.timeout.filter(|t| *t != 0).map_or(DEFAULT_TIMEOUT, |t| Duration::from_secs(t.into()));
         let mut walk = Walk {
             root: options.pid,
-            above: ancestors(),
+            above: Vec::new(),
             known: HashSet::new(),
             tasks: Vec::new(),
+            rights: TracerRights::own(),
             deadline: since + timeout,
         };
-        walk.check_root()?;
-        walk.take(&[options.pid], operator)?;
+        let root = walk.check_root()?;
+        let told = walk.tell(&[options.pid])?;
+        // While the root comes to a stop.
+        let namespaces = Namespaces::of_engine();
+        walk.above = ancestry(std::process::id() as i32, root.start_time);
+        walk.wait(told, operator)?;
         // Children of a stopped task can be no more than reparented to it; that takes a running descendant, so when a look
         // at all of them finds nobody new, nobody is left.
         let mut fresh = 0;
@@ -63,59 +72,61 @@ impl Frozen {
                 break;
             }
             fresh = walk.tasks.len();
-            walk.take(&found, operator)?;
+            let told = walk.tell(&found)?;
+            walk.wait(told, operator)?;
         }
         let freezing = since.elapsed();
         log::info!("Froze {} tasks in {} us", walk.tasks.len(), freezing.as_micros());
-        Ok(Frozen { tasks: walk.tasks, since, freezing })
+        Ok(Frozen { tasks: walk.tasks, namespaces, since, freezing })
     }
 }
 
 struct Walk {
     root: i32,
-    /// The engine and its ancestors.
+    /// The engine and its ancestors, as far as they can be below the root.
     above: Vec<i32>,
     known: HashSet<i32>,
     tasks: Vec<FrozenTask>,
+    rights: TracerRights,
     deadline: Instant,
 }
 
 impl Walk {
-    fn check_root(&self) -> Result<()> {
+    fn check_root(&self) -> Result<Stat> {
         let no_such =
             || Error::new(Phase::Freeze, "task", "there is no such process").pid(self.root).errno(libc::ESRCH);
         if self.root <= 0 {
             return Err(no_such());
         }
-        if self.above.first() == Some(&self.root) {
+        if self.root == std::process::id() as i32 {
             return Err(Error::new(Phase::Freeze, "task", "the engine cannot dump itself").pid(self.root));
         }
-        let dir = ProcDir::open(self.root).map_err(|_| no_such())?;
-        let stat = dir.stat().map_err(|_| no_such())?;
-        // /proc also opens the number of a thread.
-        let leader = dir.status().map_err(|_| no_such())?.tgid;
-        if leader != self.root {
-            return Err(Error::new(Phase::Freeze, "task", format!("this is a thread of process {leader}"))
-                .pid(self.root)
-                .errno(libc::ESRCH)
-                .hint(format!("dump process {leader}")));
-        }
+        let stat = stat_of(self.root).map_err(|_| no_such())?;
         match stat.state {
             b'Z' if stat.threads <= 1 => {
                 Err(Error::new(Phase::Freeze, "task", "it is a zombie").pid(self.root).errno(libc::ESRCH))
             }
-            _ => Ok(()),
+            _ => Ok(stat),
         }
+    }
+
+    /// Why the root has no pidfd: /proc also shows what has the number of a thread.
+    fn thread_of_another(&self) -> Option<Error> {
+        let leader = ProcDir::open(self.root).and_then(|d| d.status()).ok()?.tgid;
+        (leader != self.root).then(|| {
+            Error::new(Phase::Freeze, "task", format!("this is a thread of process {leader}"))
+                .pid(self.root)
+                .errno(libc::ESRCH)
+                .hint(format!("dump process {leader}"))
+        })
     }
 
     /// Children not known yet of the tasks from index `first` on.
     fn children(&mut self, first: usize) -> Result<Vec<i32>> {
         let mut found = Vec::new();
         for task in &self.tasks[first..] {
-            if task.seized.is_none() {
-                continue;
-            }
-            let children = pstree::children(&task.dir)
+            let Some(seized) = &task.seized else { continue };
+            let children = pstree::children(&task.dir, seized.threads().iter().map(|t| t.tid))
                 .map_err(|e| Error::os(Phase::Freeze, "children", "reading /proc", e).pid(task.pid))?;
             for child in children {
                 if let Some(at) = self.above.iter().position(|a| *a == child) {
@@ -133,13 +144,13 @@ impl Walk {
         Ok(found)
     }
 
-    /// Stops tasks: tells all of them first, then waits for each.
-    fn take(&mut self, pids: &[i32], operator: &mut dyn Operator) -> Result<()> {
+    /// Tells tasks to stop, all of them before any is waited for.
+    fn tell(&mut self, pids: &[i32]) -> Result<Vec<(i32, Started)>> {
         self.known.extend(pids);
-        let mut told = Vec::with_capacity(pids.len());
-        for &pid in pids {
-            told.push((pid, self.start(pid)?));
-        }
+        pids.iter().map(|&pid| Ok((pid, self.start(pid)?))).collect()
+    }
+
+    fn wait(&mut self, told: Vec<(i32, Started)>, operator: &mut dyn Operator) -> Result<()> {
         for (pid, started) in told {
             operator.check_cancelled(Phase::Freeze)?;
             match started {
@@ -155,10 +166,11 @@ impl Walk {
     }
 
     fn start(&self, pid: i32) -> Result<Started> {
-        match Seizing::start(pid) {
+        match Seizing::start(pid, self.rights) {
             Ok(seizing) => Ok(Started::Told(seizing)),
             Err(e) if e.kind == Kind::Zombie => Ok(Started::Zombie),
             Err(e) if e.kind == Kind::Gone && pid != self.root => Ok(Started::Gone),
+            Err(e) if pid == self.root => Err(self.thread_of_another().unwrap_or_else(|| refusal(pid, e))),
             Err(e) => Err(refusal(pid, e)),
         }
     }
@@ -223,16 +235,4 @@ fn refusal(pid: i32, e: criu_compel::Error) -> Error {
         Kind::InVfork | Kind::Unresponsive => error.hint("try again later, or allow more time with --timeout"),
         _ => error,
     }
-}
-
-/// The engine and its ancestors, itself first.
-fn ancestors() -> Vec<i32> {
-    let mut above = vec![std::process::id() as i32];
-    while let Some(&last) = above.last() {
-        match ProcDir::open(last).and_then(|d| d.stat()) {
-            Ok(stat) if stat.ppid > 0 && !above.contains(&stat.ppid) => above.push(stat.ppid),
-            _ => break,
-        }
-    }
-    above
 }

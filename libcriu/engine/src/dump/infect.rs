@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use criu_compel::{Infected, ProcessFacts, SeizedTask, ThreadFacts};
+use criu_compel::{Call, Infected, Known, Pin, ProcessFacts, SeizedTask, ThreadFacts};
 use criu_images::messages::VmaEntry;
 
 use super::collect::{Collected, CollectedTask, Living};
@@ -11,6 +11,7 @@ use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::DumpFiles;
 use crate::ipc::DumpIpc;
 use crate::mem::pages::{Run, private_runs};
+use crate::mem::vma::status;
 use crate::options::Options;
 use crate::proc::{PosixTimer, ProcDir};
 use crate::progress::Operator;
@@ -63,6 +64,7 @@ impl Collected {
         let total = self.tasks.len() as u64;
         let mut tasks = Vec::with_capacity(self.tasks.len());
         let mut blockers = Vec::new();
+        let _cpu = Pin::here();
         for (done, mut task) in self.tasks.into_iter().enumerate() {
             operator.check_cancelled(Phase::Infect)?;
             operator.progress(Phase::Infect, done as u64, total);
@@ -118,26 +120,41 @@ fn ask(pid: i32, dir: &ProcDir, living: Living, runs: Option<Vec<Run>>) -> Resul
     let Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, dead_leader } = living;
     // The copy would have to be made by a thread that is no leader.
     let runs = runs.filter(|_| dead_leader.is_none());
-    let (told, seized) = infected(seized, pid, dir, &timers, &mm.vmas, runs).map_err(failed)?;
+    let known = Known {
+        vdso: mm.vmas.iter().find(|v| v.status & status::VDSO != 0).map(|v| (v.start, v.end)),
+        unfiltered: threads.iter().position(|t| t.seccomp.mode == mode::NONE),
+    };
+    let locked = threads.first().map_or(0, |t| t.status.locked_kb);
+    let outside = Outside { pid, dir, timers: &timers, vmas: &mm.vmas, known, locked };
+    let (told, seized) = infected(seized, &outside, runs).map_err(failed)?;
     Ok((Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, dead_leader }, told))
+}
+
+/// What is known of a task before it is infected.
+struct Outside<'a> {
+    pid: i32,
+    dir: &'a ProcDir,
+    timers: &'a [PosixTimer],
+    vmas: &'a [VmaEntry],
+    known: Known,
+    /// Locked memory in KiB.
+    locked: u64,
 }
 
 fn infected(
     seized: SeizedTask,
-    pid: i32,
-    dir: &ProcDir,
-    timers: &[PosixTimer],
-    vmas: &[VmaEntry],
+    outside: &Outside<'_>,
     runs: Option<Vec<Run>>,
 ) -> criu_compel::Result<(Told, SeizedTask)> {
-    let xstate = (0..seized.threads().len()).map(|at| seized.xstate(at)).collect::<criu_compel::Result<_>>()?;
+    let &Outside { pid, dir, timers, vmas, known, locked } = outside;
     let ids: Vec<i32> = timers.iter().map(|t| t.id as i32).collect();
-    let locked = locked_kb(dir);
-    let mut infected = seized.infect()?;
-    // The parasite's area is a new mapping like any other.
-    let locks_future = locked_kb(dir) > locked;
+    let mut infected = seized.infect_knowing(known)?;
+    let count = infected.task().threads().len();
+    let xstate = (0..count).map(|at| infected.xstate(at)).collect::<criu_compel::Result<_>>()?;
     let (process, threads) = infected.query(&ids)?;
-    let has_ldt = has_ldt(&mut infected)?;
+    let (has_ldt, may_lock) = has_ldt_and_may_lock(&mut infected)?;
+    // The parasite's area is a new mapping like any other.
+    let locks_future = may_lock && locked_kb(dir) > locked;
     let snapshot = match runs.as_deref().filter(|r| snapshot::is_worthwhile(r)) {
         Some(runs) => snapshot::take(&mut infected, pid, vmas, runs)?,
         None => None,
@@ -148,18 +165,22 @@ fn infected(
 
 /// Locked memory in KiB; 0 when it cannot be read.
 fn locked_kb(dir: &ProcDir) -> u64 {
-    let status = dir.text("status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmLck:"));
-    line.and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse().ok()).unwrap_or(0)
+    dir.status().map_or(0, |s| s.locked_kb)
 }
 
-/// Does the process have a local descriptor table?
-fn has_ldt(infected: &mut Infected) -> criu_compel::Result<bool> {
+/// Does the process have a local descriptor table, and can its new mappings be locked?
+fn has_ldt_and_may_lock(infected: &mut Infected) -> criu_compel::Result<(bool, bool)> {
     const READ: u64 = 0;
     const ENTRY_BYTES: u64 = 8;
+    const PAGE_BYTES: u64 = 4096;
     let (scratch, _) = infected.scratch();
-    // The answer is the number of bytes read; a kernel without such tables has an error.
-    Ok(infected.syscall(libc::SYS_modify_ldt, [READ, scratch, ENTRY_BYTES, 0, 0, 0])? > 0)
+    let call = |nr: i64, [a, b, c]: [u64; 3]| Call { nr: nr as u64, args: [a, b, c, 0, 0, 0], ret: 0 };
+    let cold = [scratch & !(PAGE_BYTES - 1), PAGE_BYTES, libc::MADV_COLD as u64];
+    let mut calls = [call(libc::SYS_modify_ldt, [READ, scratch, ENTRY_BYTES]), call(libc::SYS_madvise, cold)];
+    infected.syscalls(&mut calls)?;
+    // The answer of the first is the number of bytes read; a kernel without such tables has an error. The second, which changes
+    // nothing but the page's age, is refused for locked memory, and by kernels that do not know it (before 5.4).
+    Ok((calls[0].ret > 0, calls[1].ret != 0))
 }
 
 /// What an image has no place for.

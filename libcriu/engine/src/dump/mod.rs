@@ -7,6 +7,7 @@ mod apart;
 mod collect;
 mod freeze;
 mod infect;
+mod look;
 mod release;
 mod save;
 mod snapshot;

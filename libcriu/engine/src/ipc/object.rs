@@ -6,6 +6,7 @@ use std::io;
 use criu_images::messages::IpcDescEntry;
 
 use crate::error::{Error, Phase, Result};
+use crate::proc::read_file;
 use crate::sys::ipc::{Family, Owner, as_creator};
 
 const PERMISSIONS: u32 = 0o777;
@@ -59,8 +60,8 @@ impl Row {
 
 /// All objects of a kind in this process's namespace. A kernel without System V IPC has none.
 pub(super) fn list(family: Family) -> io::Result<Vec<Row>> {
-    match std::fs::read_to_string(family.list()) {
-        Ok(text) => parse(&text)
+    match read_file(family.list()) {
+        Ok(text) => parse(&String::from_utf8_lossy(&text))
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{}: unknown form", family.list()))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(e) => Err(e),

@@ -63,12 +63,17 @@ impl ProcDir {
         Ok(rustix::fs::openat(&self.fd, name, flags | OFlags::CLOEXEC, Mode::empty())?)
     }
 
-    /// The contents of a file.
+    /// The contents of a file that is no list of areas: those have records of any length.
     pub fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        read_records(self.open_at(name, OFlags::RDONLY)?, RECORD_MAX_BYTES)
+    }
+
+    /// The contents of a list whose records may be long.
+    pub fn read_list(&self, name: &str) -> io::Result<Vec<u8>> {
         let fd = self.open_at(name, OFlags::RDONLY)?;
-        let mut bytes = Vec::with_capacity(4096);
+        let mut bytes = Vec::with_capacity(LIST_BYTES);
         loop {
-            if bytes.len() == bytes.capacity() {
+            if bytes.capacity() - bytes.len() < LIST_BYTES {
                 bytes.reserve(bytes.capacity());
             }
             if rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut bytes))? == 0 {
@@ -105,20 +110,8 @@ impl ProcDir {
         Status::parse(&self.read("status")?).ok_or_else(|| malformed("status"))
     }
 
-    /// The ids of the process's threads, in order.
-    pub fn threads(&self) -> io::Result<Vec<i32>> {
-        let fd = self.open_at("task", OFlags::DIRECTORY | OFlags::RDONLY)?;
-        let mut tids = Vec::new();
-        for entry in rustix::fs::Dir::new(fd)? {
-            if let Some(tid) = entry?.file_name().to_str().ok().and_then(|n| n.parse().ok()) {
-                tids.push(tid);
-            }
-        }
-        Ok(tids)
-    }
-
-    /// The children of every thread of the process; needs a kernel with CONFIG_PROC_CHILDREN.
-    pub fn children(&self, threads: &[i32]) -> io::Result<Vec<i32>> {
+    /// The children of these threads of the process; needs a kernel with CONFIG_PROC_CHILDREN.
+    pub fn children(&self, threads: impl Iterator<Item = i32>) -> io::Result<Vec<i32>> {
         let mut children = Vec::new();
         for tid in threads {
             match self.text(&format!("task/{tid}/children")) {
@@ -140,6 +133,59 @@ impl ProcDir {
     }
 }
 
+/// Longer than any record of the files that are read without asking for the end.
+const RECORD_MAX_BYTES: usize = 1024;
+/// A page.
+const PIECE_BYTES: usize = 4096;
+const LIST_BYTES: usize = 32 << 10;
+
+/// Reads a file of /proc. Of a list the kernel gives at most a page at once, as many records as fit: a read that leaves room for one
+/// more was the last, and the end need not be asked for.
+fn read_records(fd: OwnedFd, longest: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(PIECE_BYTES);
+    loop {
+        if bytes.capacity() - bytes.len() < PIECE_BYTES {
+            bytes.reserve(bytes.capacity().max(PIECE_BYTES));
+        }
+        let got = rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut bytes))?;
+        if got < PIECE_BYTES - longest {
+            return Ok(bytes);
+        }
+    }
+}
+
+/// As [`ProcDir::read`], by a path.
+///
+/// # Errors
+/// Those of opening and reading the file.
+pub fn read_file(path: &str) -> io::Result<Vec<u8>> {
+    read_records(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?, RECORD_MAX_BYTES)
+}
+
+/// A process's stat line.
+///
+/// # Errors
+/// ENOENT when there is no such process.
+pub fn stat_of(pid: i32) -> io::Result<Stat> {
+    Stat::parse(&read_file(&format!("/proc/{pid}/stat"))?).ok_or_else(|| malformed("stat"))
+}
+
+/// A process and its ancestors, itself first, as far as they can be descendants of a process that was started at `since`: nobody's
+/// parent is younger than its children.
+pub fn ancestry(pid: i32, since: u64) -> Vec<i32> {
+    let mut line = Vec::new();
+    let mut next = pid;
+    while next > 0 && !line.contains(&next) {
+        let Ok(stat) = stat_of(next) else { break };
+        if stat.start_time < since {
+            break;
+        }
+        line.push(next);
+        next = stat.ppid;
+    }
+    line
+}
+
 fn malformed(file: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{file} is not as expected"))
 }
@@ -154,5 +200,32 @@ pub(crate) fn text(name: &str, bytes: &[u8]) {
         "limits" => drop(limits::parse(&text)),
         "timers" => drop(timers::parse(&text)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_read_to_their_end() {
+        // Lists of many pages, of records of different lengths, that do not change.
+        for path in ["/proc/kallsyms", "/proc/crypto", "/proc/self/limits"] {
+            match std::fs::read(path) {
+                Ok(whole) => assert_eq!(read_file(path).unwrap().len(), whole.len(), "{path}"),
+                Err(e) => eprintln!("skipped: {path}: {e}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_of_ancestors() {
+        let me = std::process::id() as i32;
+        let parent = stat_of(me).unwrap().ppid;
+        let all = ancestry(me, 0);
+        assert_eq!(all[..2], [me, parent]);
+        assert_eq!(ancestry(me, stat_of(me).unwrap().start_time)[0], me);
+        assert_eq!(ancestry(me, u64::MAX), []);
+        assert_eq!(ancestry(i32::MAX, 0), []);
     }
 }

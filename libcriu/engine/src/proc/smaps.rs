@@ -44,7 +44,7 @@ impl Area {
 /// # Errors
 /// Those of reading the file.
 pub fn areas(dir: &ProcDir) -> io::Result<Vec<Area>> {
-    parse(&dir.read("smaps")?).ok_or_else(|| malformed("smaps"))
+    parse(&dir.read_list("smaps")?).ok_or_else(|| malformed("smaps"))
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Option<Vec<Area>> {

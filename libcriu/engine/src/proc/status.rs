@@ -25,6 +25,8 @@ pub struct Status {
     /// 0 none, 1 strict, 2 filter.
     pub seccomp_mode: u32,
     pub seccomp_filters: u32,
+    /// `VmLck`: locked memory of the process in KiB.
+    pub locked_kb: u64,
     /// Absent in kernels before 5.0.
     pub thp_enabled: Option<bool>,
     /// `x86_Thread_features`: `shstk`, `wrss`; empty when none is on.
@@ -67,6 +69,7 @@ impl Status {
                 "NoNewPrivs" => s.no_new_privs = value == "1",
                 "Seccomp" => s.seccomp_mode = value.parse().ok()?,
                 "Seccomp_filters" => s.seccomp_filters = value.parse().ok()?,
+                "VmLck" => s.locked_kb = value.split(' ').next()?.parse().ok()?,
                 "THP_enabled" => s.thp_enabled = Some(value == "1"),
                 "x86_Thread_features" => s.x86_features = value.to_owned(),
                 "untag_mask" => s.untag_mask = hex(value.trim_start_matches("0x")),
@@ -117,12 +120,13 @@ mod tests {
     fn the_fields_that_matter() {
         let s = Status::parse(
             b"Name:\tx:y\\n \\\\z\nUmask:\t0027\nTracerPid:\t5\nNSpid:\t100\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t10 20 \n\
-              CapInh:\t00000000000000ff\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\nTHP_enabled:\t0\n",
+              VmLck:\t      24 kB\nCapInh:\t00000000000000ff\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\nTHP_enabled:\t0\n",
         )
         .unwrap();
         assert_eq!((s.umask, s.tracer_pid, s.uids, s.gids), (0o27, 5, [1, 2, 3, 4], [5, 6, 7, 8]));
         assert_eq!((s.ns_pids, s.groups, s.cap_inh), (vec![100, 7], vec![10, 20], 0xff));
         assert_eq!((s.no_new_privs, s.seccomp_mode, s.seccomp_filters, s.thp_enabled), (true, 2, 3, Some(false)));
+        assert_eq!(s.locked_kb, 24);
         assert_eq!(s.name, b"x:y\n \\z");
         assert!(Status::parse(b"Name:\tx\n").is_none());
     }

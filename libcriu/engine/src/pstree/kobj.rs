@@ -2,6 +2,7 @@
 //! equal ids. The engine itself has the ids 1, as the first task of every set.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::io;
 
 use crate::sys::kcmp::{Kobj, kcmp};
@@ -23,7 +24,11 @@ impl TaskIds {
 /// Ids given so far.
 #[derive(Debug)]
 pub struct SharedIds {
-    sets: [Sorted; 4],
+    sets: [Sorted; 3],
+    /// Of each address space, tasks with distinct signal actions and the ids of these: they are only ever shared along with
+    /// the address space (clone takes CLONE_SIGHAND with CLONE_VM only, execve ends both).
+    sighands: HashMap<u32, Vec<(i32, u32)>>,
+    last_sighand: u32,
 }
 
 /// Tasks with distinct objects, in the kernel's order, each with its object's id.
@@ -37,7 +42,11 @@ struct Sorted {
 impl Default for SharedIds {
     fn default() -> Self {
         let set = |object| Sorted { object, tasks: Vec::new(), last: TaskIds::ENGINE.vm };
-        SharedIds { sets: [set(Kobj::Vm), set(Kobj::Files), set(Kobj::Fs), set(Kobj::Sighand)] }
+        SharedIds {
+            sets: [set(Kobj::Vm), set(Kobj::Files), set(Kobj::Fs)],
+            sighands: HashMap::new(),
+            last_sighand: TaskIds::ENGINE.sighand,
+        }
     }
 }
 
@@ -47,10 +56,25 @@ impl SharedIds {
     /// # Errors
     /// Those of kcmp(2).
     pub fn of(&mut self, pid: i32) -> io::Result<(TaskIds, FirstOf)> {
-        let [vm, files, fs, sighand] = &mut self.sets;
-        let (vm, files, fs, sighand) = (vm.id(pid)?, files.id(pid)?, fs.id(pid)?, sighand.id(pid)?);
+        let [vm, files, fs] = &mut self.sets;
+        let (vm, files, fs) = (vm.id(pid)?, files.id(pid)?, fs.id(pid)?);
+        let sighand = self.sighand(pid, vm.0)?;
         let ids = TaskIds { vm: vm.0, files: files.0, fs: fs.0, sighand: sighand.0 };
         Ok((ids, FirstOf { vm: vm.1, files: files.1, fs: fs.1, sighand: sighand.1 }))
+    }
+}
+
+impl SharedIds {
+    fn sighand(&mut self, pid: i32, vm: u32) -> io::Result<(u32, bool)> {
+        let known = self.sighands.entry(vm).or_default();
+        for &(other, id) in known.iter() {
+            if kcmp(pid, other, Kobj::Sighand)?.is_eq() {
+                return Ok((id, false));
+            }
+        }
+        self.last_sighand += 1;
+        known.push((pid, self.last_sighand));
+        Ok((self.last_sighand, true))
     }
 }
 

@@ -21,6 +21,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use criu_images::messages::{CriuReq, CriuReqType, CriuResp};
 use criu_images::options::Settings;
 
+use rustix::fs::{Mode, OFlags};
+
 pub use connection::{Connection, MAX_EXTENDED_RESPONSE_BYTES, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, Received};
 pub use operator::{RpcOperator, Wishes};
 pub use peer::Peer;
@@ -134,12 +136,12 @@ impl Session {
 
 /// The numbers of this process's open descriptors, without one of them.
 fn open_descriptors(without: i32) -> Vec<i32> {
-    let own = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let numbers = own.filter_map(|e| e.file_name().to_str()?.parse().ok());
-    // Reading the folder opens one, too, which is closed by now.
-    let is_open = |n: &i32| std::fs::symlink_metadata(format!("/proc/self/fd/{n}")).is_ok();
-    let numbers: Vec<i32> = numbers.filter(|&n| n != without).collect();
-    numbers.into_iter().filter(is_open).collect()
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(folder) = rustix::fs::open("/proc/self/fd", flags, Mode::empty()) else { return Vec::new() };
+    let reading = folder.as_raw_fd();
+    let Ok(own) = rustix::fs::Dir::new(folder) else { return Vec::new() };
+    let numbers = own.flatten().filter_map(|e| e.file_name().to_str().ok()?.parse().ok());
+    numbers.filter(|&n| n != without && n != reading).collect()
 }
 
 /// What a request led to.

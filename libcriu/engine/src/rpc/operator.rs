@@ -14,6 +14,9 @@ use crate::sys::signal;
 /// Between two progress messages of the same phase.
 const PROGRESS_PERIOD: Duration = Duration::from_millis(50);
 
+/// Between two looks for a message of the client in the same phase.
+const LOOK_PERIOD: Duration = Duration::from_millis(1);
+
 /// What the client asked to be told.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wishes {
@@ -34,12 +37,13 @@ pub struct RpcOperator<'a> {
     wishes: Wishes,
     scripts: ActionScripts,
     last_progress: Option<(Phase, Instant)>,
+    last_look: Option<(Phase, Instant)>,
 }
 
 impl<'a> RpcOperator<'a> {
     /// `scripts` run at each stage before the client is asked.
     pub fn new(connection: &'a Connection, wishes: Wishes, scripts: ActionScripts) -> Self {
-        RpcOperator { connection, wishes, scripts, last_progress: None }
+        RpcOperator { connection, wishes, scripts, last_progress: None, last_look: None }
     }
 
     fn late(&self, phase: Phase) -> Error {
@@ -150,13 +154,21 @@ impl Operator for RpcOperator<'_> {
     }
 
     fn check_cancelled(&mut self, phase: Phase) -> Result<()> {
-        if self.wishes.deadline.is_some_and(|d| Instant::now() >= d) {
+        let now = Instant::now();
+        if self.wishes.deadline.is_some_and(|d| now >= d) {
             return Err(self.late(phase));
         }
         if signal::terminated() {
             let cause = "a signal asked this process to end";
             return Err(Error::new(phase, "the operation", cause).errno(libc::ECANCELED));
         }
+        if let Some((last, at)) = self.last_look
+            && last == phase
+            && now.duration_since(at) < LOOK_PERIOD
+        {
+            return Ok(());
+        }
+        self.last_look = Some((phase, now));
         Self::interrupted(phase, &self.connection.take()?)
     }
 }

@@ -1,6 +1,5 @@
 //! The process that sent a request: who it is, its descriptors, and its end of the connection.
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -11,6 +10,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use crate::error::{Error, Phase, Result};
+use crate::proc::{ancestry, stat_of};
 use crate::sys::peer::{PeerCredentials, credentials};
 
 /// The peer of a connection, as it was when the connection was made.
@@ -76,24 +76,11 @@ impl Peer {
 
     /// Whether the peer is `root` or one of its descendants, so that dumping `root` stops it.
     pub fn is_in_tree(self, root: i32) -> bool {
-        let mut pid = self.pid();
-        // No chain of parents is longer than there are pids.
-        for _ in 0..(1 << 22) {
-            if pid == root {
-                return pid != 0;
-            }
-            match parent(pid) {
-                Some(ppid) if ppid > 0 => pid = ppid,
-                _ => return false,
-            }
+        if self.pid() == root {
+            return root != 0;
         }
-        false
+        stat_of(root).is_ok_and(|r| ancestry(self.pid(), r.start_time).contains(&root))
     }
-}
-
-fn parent(pid: i32) -> Option<i32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|l| l.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 /// The inode of the other end of a unix socket, asked of the kernel's socket diagnostics.
@@ -157,6 +144,7 @@ fn peer_attribute(answer: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::net::UnixDatagram;
 
     #[test]
@@ -183,7 +171,7 @@ mod tests {
         let peer = Peer::of(&a).unwrap();
         assert_eq!(peer.pid(), std::process::id() as i32);
         assert!(peer.is_in_tree(peer.pid()));
-        assert!(peer.is_in_tree(parent(peer.pid()).unwrap()));
+        assert!(peer.is_in_tree(stat_of(peer.pid()).unwrap().ppid));
         assert!(!peer.is_in_tree(i32::MAX));
         assert!(!peer.is_in_tree(0));
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use super::spawn;
 
@@ -27,9 +28,7 @@ pub fn front() -> Option<i32> {
 /// # Errors
 /// Those of fork(2); `EDEADLK` when there are other threads, whose locks would stay locked in the copy.
 pub fn fork() -> io::Result<Side> {
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::from_raw_os_error(libc::EDEADLK));
-    }
+    await_lone_thread()?;
     let front = std::process::id() as i32;
     // SAFETY: no other thread exists, so the copy finds every lock as this thread left it.
     match unsafe { libc::fork() } {
@@ -43,6 +42,18 @@ pub fn fork() -> io::Result<Side> {
         }
         copy => Ok(Side::Front(copy)),
     }
+}
+
+/// A thread that has been joined is still listed for a moment.
+fn await_lone_thread() -> io::Result<()> {
+    const MOMENTS: u32 = 20;
+    for _ in 0..MOMENTS {
+        if std::fs::read_dir("/proc/self/task")?.count() == 1 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    Err(io::Error::from_raw_os_error(libc::EDEADLK))
 }
 
 /// Whether the kernel is to kill this copy when the front dies. Look at [`front_lives`] after turning it on.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use criu_images::messages::{FdTypes, FileEntry, MemfdFileEntry, MemfdInodeEntry};
 use criu_images::{ImageDir, Kind};
-use rustix::fs::{MemfdFlags, fcntl_get_seals, fstat, memfd_create};
+use rustix::fs::fcntl_get_seals;
 
 use crate::error::Result;
 use crate::file::FileId;
@@ -29,8 +29,7 @@ pub(crate) struct Memfds {
 
 impl Default for Memfds {
     fn default() -> Self {
-        let dev = memfd_create(c"", MemfdFlags::CLOEXEC).and_then(fstat).map(|s| s.st_dev).ok();
-        Memfds { dev, inodes: Vec::new(), by_inode: HashMap::new() }
+        Memfds { dev: shmem::memfd_device().ok(), inodes: Vec::new(), by_inode: HashMap::new() }
     }
 }
 

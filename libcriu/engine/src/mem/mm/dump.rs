@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::io;
 
 use criu_images::messages::{MmEntry, VmaEntry};
-use rustix::fs::{MemfdFlags, fstat, major, memfd_create, minor};
+use rustix::fs::{major, minor};
 
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{DumpFiles, DumpTask, FileId, Link};
 use crate::mem::pages::guard_regions;
+use crate::mem::shmem::memfd_device;
 use crate::mem::vma::{AreaKind, classify, entry, flags, status};
 use crate::proc::{Area, ProcDir, Stat, areas, auxv};
 
@@ -17,7 +18,12 @@ use crate::proc::{Area, ProcDir, Stat, areas, auxv};
 pub struct Collector {
     /// The kernel's own tmpfs, where shared anonymous memory lives.
     shmem_dev: (u32, u32),
+    /// The mapped files of all tasks so far.
+    mapped: HashMap<MappedFile, Option<FileId>>,
 }
+
+/// Inode, device and path as this process sees it.
+type MappedFile = (u64, (u32, u32), Vec<u8>);
 
 /// An address space as far as it can be seen from outside.
 #[derive(Clone, Debug, Default)]
@@ -51,13 +57,33 @@ pub struct Facts {
     pub protection_keys: u16,
 }
 
+/// What /proc shows of an address space.
+#[derive(Debug)]
+pub struct Seen {
+    areas: Vec<Area>,
+    auxv: Vec<u64>,
+}
+
+impl Seen {
+    /// `pid`: whose it is, in errors.
+    ///
+    /// # Errors
+    /// Those of reading /proc.
+    pub fn of(dir: &ProcDir, pid: i32) -> Result<Seen> {
+        let failed = |call: &'static str| move |e| Error::os(Phase::Collect, "memory", call, e).pid(pid);
+        Ok(Seen {
+            areas: areas(dir).map_err(failed("reading smaps"))?,
+            auxv: auxv(dir).map_err(failed("reading auxv"))?,
+        })
+    }
+}
+
 impl Collector {
     /// # Errors
     /// Those of memfd_create(2).
     pub fn new() -> io::Result<Collector> {
-        // A memfd lives on the same device.
-        let dev = fstat(memfd_create("criu", MemfdFlags::CLOEXEC)?)?.st_dev;
-        Ok(Collector { shmem_dev: (major(dev), minor(dev)) })
+        let dev = memfd_device()?;
+        Ok(Collector { shmem_dev: (major(dev), minor(dev)), mapped: HashMap::new() })
     }
 
     /// Collects the address space of a task and the files that are mapped in it; only reads.
@@ -65,23 +91,23 @@ impl Collector {
     /// # Errors
     /// Those of reading /proc.
     pub fn collect(
-        &self,
+        &mut self,
         task: &DumpTask<'_>,
         dir: &ProcDir,
+        seen: Seen,
         stat: &Stat,
         files: &mut DumpFiles,
         blockers: &mut Vec<Blocker>,
     ) -> Result<Collected> {
         let failed = |call: &str, e| Error::os(Phase::Collect, "memory", call, e).pid(task.pid);
-        let list = areas(dir).map_err(|e| failed("reading smaps", e))?;
+        let Seen { areas: list, auxv } = seen;
         let mut mm = Collected {
             vmas: Vec::with_capacity(list.len()),
             exe: files.collect_link(task, Link::Exe, blockers)?.unwrap_or(0),
-            auxv: auxv(dir).map_err(|e| failed("reading auxv", e))?,
+            auxv,
             stat: stat.clone(),
             ..Collected::default()
         };
-        let mut mapped = HashMap::new();
         for area in &list {
             let kind = match classify(area, self.shmem_dev) {
                 Ok(kind) => kind,
@@ -92,13 +118,13 @@ impl Collector {
             };
             let file = match kind {
                 AreaKind::File { .. } => {
-                    let key = (area.inode, area.dev, area.name.as_slice());
-                    let id = match mapped.get(&key) {
+                    let key = (area.inode, area.dev, area.name.clone());
+                    let id = match self.mapped.get(&key) {
                         Some(id) => *id,
                         None => {
                             let link = Link::Mapped { start: area.start, end: area.end };
                             let id = files.collect_link(task, link, blockers)?;
-                            mapped.insert(key, id);
+                            self.mapped.insert(key, id);
                             id
                         }
                     };

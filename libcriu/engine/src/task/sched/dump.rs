@@ -1,6 +1,7 @@
 //! Read from outside by sched_getattr.
 
 use std::io;
+use std::sync::OnceLock;
 
 use super::{FLAG_RESET_ON_FORK, RESET_ON_FORK};
 use crate::sys::task::{cpu_affinity, ioprio, sched_getattr};
@@ -41,7 +42,9 @@ pub fn read(tid: i32) -> io::Result<Result<Sched, &'static str>> {
 
 /// Has the mask every CPU that is online? Then it says nothing, and binds to nothing on another machine.
 fn is_everywhere(mask: &[u64]) -> bool {
-    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    // One look for all threads: a CPU that comes or goes in the middle of a dump makes no difference to any of them.
+    static ONLINE: OnceLock<String> = OnceLock::new();
+    let online = ONLINE.get_or_init(|| std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default());
     let has = |cpu: usize| mask.get(cpu / 64).is_some_and(|w| w >> (cpu % 64) & 1 == 1);
     let ranges = online.trim().split(',').filter_map(|r| {
         let (first, last) = r.split_once('-').unwrap_or((r, r));

@@ -1,0 +1,129 @@
+//! What can be seen of a stopped task without ptrace. It takes the kernel a while to say, and no task's answer depends on
+//! another's: two threads look at many.
+
+use std::io;
+
+use criu_images::messages::TaskRlimitsEntry;
+
+use super::freeze::FrozenTask;
+use crate::error::{Blocker, Error, Phase, Result};
+use crate::mem::mm;
+use crate::namespace::Namespaces;
+use crate::parallel;
+use crate::proc::{PosixTimer, ProcDir, Status, posix_timers};
+use crate::sys::kcmp::{Kobj, kcmp};
+use crate::task::identity::{self, Identity};
+use crate::task::limits;
+use crate::task::sched::{self, Sched};
+
+/// A process and its threads.
+#[derive(Debug)]
+pub(super) struct TaskLook {
+    pub process: Result<ProcessLook>,
+    /// In the order of the seized threads.
+    pub threads: Vec<Result<ThreadLook>>,
+}
+
+#[derive(Debug)]
+pub(super) struct ProcessLook {
+    pub mm: mm::Seen,
+    pub identity: Identity,
+    pub limits: TaskRlimitsEntry,
+    pub timers: Vec<PosixTimer>,
+    pub blockers: Vec<Blocker>,
+}
+
+#[derive(Debug)]
+pub(super) struct ThreadLook {
+    pub status: Status,
+    pub sched: Sched,
+    /// `None` in a kernel without cgroups.
+    pub cgroups: Option<Vec<u8>>,
+    pub blockers: Vec<Blocker>,
+}
+
+/// Who is looked at.
+struct At<'a> {
+    pid: i32,
+    dir: &'a ProcDir,
+    /// By which the process can be looked at.
+    first: i32,
+    /// `None`: the process as such.
+    tid: Option<i32>,
+}
+
+enum Look {
+    Process(Result<ProcessLook>),
+    Thread(Result<ThreadLook>),
+}
+
+/// Looks at all of them; zombies show nothing.
+pub(super) fn at_all(tasks: &[FrozenTask], namespaces: &Namespaces) -> Vec<Option<TaskLook>> {
+    let mut places = Vec::new();
+    for task in tasks {
+        let Some(seized) = &task.seized else { continue };
+        let first = seized.threads().first().map_or(task.pid, |t| t.tid);
+        let at = |tid| At { pid: task.pid, dir: &task.dir, first, tid };
+        places.push(at(None));
+        places.extend(seized.threads().iter().map(|t| at(Some(t.tid))));
+    }
+    let looks = parallel::map(&places, |at| match at.tid {
+        None => Look::Process(process(at, namespaces)),
+        Some(tid) => Look::Thread(thread(at, tid, namespaces)),
+    });
+    let mut found = Vec::new();
+    for look in looks {
+        match look {
+            Look::Process(process) => found.push(TaskLook { process, threads: Vec::new() }),
+            Look::Thread(thread) => found.last_mut().expect("a process stands before its threads").threads.push(thread),
+        }
+    }
+    let mut found = found.into_iter();
+    tasks.iter().map(|t| t.seized.as_ref().and_then(|_| found.next())).collect()
+}
+
+fn process(at: &At<'_>, namespaces: &Namespaces) -> Result<ProcessLook> {
+    let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, "task", call, e).pid(at.pid);
+    let mut blockers = Vec::new();
+    namespaces.check_process(at.dir, at.pid, &mut blockers).map_err(failed("reading /proc/PID/ns"))?;
+    Ok(ProcessLook {
+        mm: mm::Seen::of(at.dir, at.first)?,
+        identity: identity::read(at.dir).map_err(failed("reading /proc/PID"))?,
+        limits: limits::entry(at.dir).map_err(failed("reading /proc/PID/limits"))?,
+        timers: posix_timers(at.dir).map_err(failed("reading /proc/PID/timers"))?,
+        blockers,
+    })
+}
+
+fn thread(at: &At<'_>, tid: i32, namespaces: &Namespaces) -> Result<ThreadLook> {
+    let object = || format!("thread {tid}");
+    let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, object(), call, e).pid(at.pid);
+    let mut blockers = Vec::new();
+    let opened;
+    let dir = if tid == at.dir.id() {
+        at.dir
+    } else {
+        opened = at.dir.thread(tid).map_err(failed("opening /proc/PID/task"))?;
+        &opened
+    };
+    let status = dir.status().map_err(failed("reading status"))?;
+    if tid != at.first {
+        namespaces.check_thread(dir, at.pid, &mut blockers).map_err(failed("reading ns"))?;
+        for (kobj, what) in [(Kobj::Files, "table of descriptors"), (Kobj::Fs, "working directory")] {
+            if kcmp(at.first, tid, kobj).map_err(failed("kcmp"))?.is_ne() {
+                let cause = format!("it has a {what} of its own (unshare)");
+                blockers.push(Blocker::new(at.pid, object(), cause));
+            }
+        }
+    }
+    let cgroups = match dir.read("cgroup") {
+        Ok(own) => Some(own),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(Error::os(Phase::Collect, "cgroup", "reading /proc", e).pid(at.pid)),
+    };
+    let sched = sched::read(tid).map_err(failed("sched_getattr"))?.unwrap_or_else(|cause| {
+        blockers.push(Blocker::new(at.pid, object(), cause));
+        Sched::default()
+    });
+    Ok(ThreadLook { status, sched, cgroups, blockers })
+}
