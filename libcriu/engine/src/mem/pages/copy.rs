@@ -62,6 +62,8 @@ pub(super) fn copy(source: Source<'_>, runs: &[Run], out: BorrowedFd<'_>, go_on:
         }
         return Ok(total);
     }
+    // The second thread, which does not ask, may be through before this one has a turn.
+    go_on().map_err(CopyError::Stopped)?;
     // The list is bounded: a chunk stands for half a megabyte, or for 1024 ranges.
     let list: Vec<Chunk> = chunks.by_ref().collect();
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
