@@ -20,10 +20,11 @@
 #include <unistd.h>
 
 #define MANY 65536
-enum { UNKNOWN, RUNNING, IN_CALL, FAILING, SPOILING, LEAVING };
+enum { UNKNOWN, RUNNING, IN_CALL, FAILING, SPOILING, BREAKING };
 static unsigned char state[MANY];
 static long calls, wanted;
 static int code, started;
+static unsigned long long asked_break;
 static FILE *report;
 
 // Looking again and again at one task is counted twice: how often it takes is another number each time.
@@ -104,8 +105,9 @@ static void entered(pid_t tid) {
   state[tid] = r.orig_rax == SYS_close ? SPOILING : FAILING;
   if (r.orig_rax == SYS_brk) {
     // Its failure is that the break stays where it is.
+    asked_break = r.rdi;
     r.rdi = 0;
-    state[tid] = IN_CALL;
+    state[tid] = BREAKING;
     ptrace(PTRACE_SETREGS, tid, 0, &r);
   }
   if (state[tid] == FAILING) {
@@ -117,7 +119,8 @@ static void entered(pid_t tid) {
 static void left(pid_t tid) {
   struct user_regs_struct r;
   if (state[tid] != IN_CALL && !ptrace(PTRACE_GETREGS, tid, 0, &r)) {
-    r.rax = -code;
+    if (state[tid] == BREAKING) r.rdi = asked_break;
+    else r.rax = -code;
     ptrace(PTRACE_SETREGS, tid, 0, &r);
   }
   state[tid] = RUNNING;
