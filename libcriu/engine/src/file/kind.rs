@@ -167,6 +167,11 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
         Ok(())
     }
 
+    /// In the coordinator, when the tasks outlive it.
+    fn wake(&self, _plan: &Plan) -> Result<()> {
+        Ok(())
+    }
+
     /// Lets go of descriptors that `prepare` made: the numbers are about to be the task's.
     fn close(&mut self) {}
 

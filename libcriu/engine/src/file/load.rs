@@ -205,6 +205,11 @@ impl RestoreFiles {
         self.kinds.iter().try_for_each(|k| k.resume(&self.plan))
     }
 
+    /// In the coordinator, when the tasks outlive it, and before they run.
+    pub fn wake(&self) -> Result<()> {
+        self.kinds.iter().try_for_each(|k| k.wake(&self.plan))
+    }
+
     /// In the coordinator, when the restore is complete: removes links that the dump made for it.
     pub fn finished(&mut self) {
         self.plan.ghosts.remove_links();

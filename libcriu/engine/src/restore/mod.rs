@@ -154,7 +154,9 @@ fn drive(world: &mut World, watch: &mut Watch, root: i32, operator: &mut dyn Ope
     operator.stage(Stage::PreResume, Some(root), None)?;
     world.ipc.detach()?;
     world.files.resume()?;
-    ready.let_go(world)?;
+    ready.commit(world)?;
+    world.files.wake()?;
+    ready.let_go(world);
     world.ipc.keep();
     Ok(())
 }

@@ -122,8 +122,11 @@ impl Traced {
 }
 
 impl Ready {
-    /// The commit point, then every task runs.
-    pub fn let_go(self, world: &World) -> Result<()> {
+    /// The commit point: the tasks outlive the coordinator.
+    ///
+    /// # Errors
+    /// A task that is gone; none may live then.
+    pub fn commit(&self, world: &World) -> Result<()> {
         let tasks = &self.traced.tasks;
         // One thread that dies with the coordinator takes its process along: the leaders go last, so that all of the tree
         // becomes free as nearly at once as can be.
@@ -137,7 +140,12 @@ impl Ready {
                 t.lift_exit_kill(*suspend).map_err(failed(pid(world, *index), t.tid, "ptrace PTRACE_SETOPTIONS"))?;
             }
         }
-        for (index, threads, _) in tasks {
+        Ok(())
+    }
+
+    /// Every task runs.
+    pub fn let_go(self, world: &World) {
+        for (index, threads, _) in &self.traced.tasks {
             let task = &world.checked.checkpoint.tasks[*index];
             for t in threads {
                 // Past the commit point: a thread that is gone was killed by somebody else.
@@ -146,7 +154,6 @@ impl Ready {
                 }
             }
         }
-        Ok(())
     }
 }
 

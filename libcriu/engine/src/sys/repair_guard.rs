@@ -8,6 +8,8 @@ use super::spawn;
 
 const TCP_REPAIR: i32 = 19;
 const TCP_REPAIR_OFF_NO_WP: i32 = -1;
+/// The word by which a guard is armed.
+const ARMED: u8 = b'a';
 
 /// Guards sockets until it is [dismissed](RepairGuard::dismiss).
 #[derive(Debug)]
@@ -22,6 +24,10 @@ impl RepairGuard {
     /// # Errors
     /// Those of pipe(2) and fork(2).
     pub(crate) fn start(sockets: &[(RawFd, bool)]) -> io::Result<Self> {
+        Self::begin(sockets, true)
+    }
+
+    fn begin(sockets: &[(RawFd, bool)], armed: bool) -> io::Result<Self> {
         let (end, word) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let mut keep: Vec<RawFd> = sockets.iter().map(|s| s.0).chain([end.as_raw_fd()]).collect();
         keep.sort_unstable();
@@ -29,11 +35,27 @@ impl RepairGuard {
         // SAFETY: the child makes system calls only, on memory that was made before: no lock of another thread is needed.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            watch(&keep, end.as_raw_fd(), sockets);
+            watch(&keep, end.as_raw_fd(), sockets, armed);
         }
         let failed = io::Error::last_os_error();
         spawn::set_signal_mask(mask);
         if child < 0 { Err(failed) } else { Ok(RepairGuard { child, word: Some(word) }) }
+    }
+
+    /// The same, but until it is [armed](RepairGuard::arm) sockets stay as they are when the engine dies: their tasks die with it, and
+    /// closed in repair mode they say nothing to their peers.
+    ///
+    /// # Errors
+    /// Those of pipe(2) and fork(2).
+    pub(crate) fn start_unarmed(sockets: &[(RawFd, bool)]) -> io::Result<Self> {
+        Self::begin(sockets, false)
+    }
+
+    /// From now on the tasks outlive the engine.
+    pub(crate) fn arm(&self) {
+        if let Some(word) = &self.word {
+            let _ = rustix::io::write(word, &[ARMED]);
+        }
     }
 
     /// Ends the process; the sockets are out of repair mode by now.
@@ -57,7 +79,7 @@ impl Drop for RepairGuard {
 }
 
 /// The child: all signals are blocked, nothing but its sockets is open.
-fn watch(keep: &[RawFd], end: RawFd, sockets: &[(RawFd, bool)]) -> ! {
+fn watch(keep: &[RawFd], end: RawFd, sockets: &[(RawFd, bool)], mut armed: bool) -> ! {
     let mut first = 0;
     for &fd in keep {
         if fd > first {
@@ -67,12 +89,17 @@ fn watch(keep: &[RawFd], end: RawFd, sockets: &[(RawFd, bool)]) -> ! {
     }
     close(first, i32::MAX);
     let mut word = 0u8;
-    // SAFETY: one byte is read into a local; a session of its own keeps the terminal's signals away.
-    let got = unsafe {
-        libc::setsid();
-        libc::read(end, (&raw mut word).cast(), 1)
+    // SAFETY: a session of its own keeps the terminal's signals away.
+    unsafe { libc::setsid() };
+    let got = loop {
+        // SAFETY: one byte is read into a local.
+        let got = unsafe { libc::read(end, (&raw mut word).cast(), 1) };
+        if got != 1 || word != ARMED {
+            break got;
+        }
+        armed = true;
     };
-    if got != 1 {
+    if got != 1 && armed {
         for &(fd, reuse) in sockets {
             let mut mode = 0i32;
             let mut len = size_of::<i32>() as libc::socklen_t;

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use criu_images::ImageDir;
 use criu_images::Kind;
@@ -19,6 +19,7 @@ use super::{
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
 use crate::netlock::{Flow, LockId, Method, NetworkLock, release_persistent};
+use crate::sys::repair_guard::RepairGuard;
 
 #[derive(Debug, Default)]
 pub(crate) struct InetSockets {
@@ -32,7 +33,12 @@ pub(crate) struct InetSockets {
     skips_lock: bool,
     /// This restore's own, where no dump has left one.
     lock: RefCell<Option<NetworkLock>>,
+    /// From the network's unlocking until the connections are resumed.
+    guard: RefCell<Option<RepairGuard>>,
 }
+
+/// A connection in repair mode, and what `SO_REUSEADDR` it had.
+type PausedSocket<'a> = (&'a FileEntry, BorrowedFd<'a>, &'a InetSkEntry, bool);
 
 impl RestoreKind for InetSockets {
     fn load(&mut self, plan: &Plan, images: &ImageDir) -> Result<()> {
@@ -106,18 +112,32 @@ impl RestoreKind for InetSockets {
         members.iter().map(|m| duplicate(m)).collect()
     }
 
+    /// Still in repair mode: should the tasks die now, no peer hears of it.
     fn resume(&self, plan: &Plan) -> Result<()> {
         self.unlock_network()?;
-        for id in self.connections.keys() {
-            let (Some(fd), Some(entry)) = (self.made.get(id), plan.entries.get(id)) else { continue };
-            let isk = body(entry, entry.isk.as_ref())?;
-            if plan.inherit.contains_key(&key(isk)) {
-                continue;
-            }
-            Paused::take_over(fd.as_fd(), isk.opts.reuseaddr()).resume().map_err(|e| {
+        let paused = self.paused(plan)?;
+        if !paused.is_empty() {
+            let sockets: Vec<_> = paused.iter().map(|(_, fd, _, reuse)| (fd.as_raw_fd(), *reuse)).collect();
+            let guard = RepairGuard::start_unarmed(&sockets)
+                .map_err(|e| Error::os(Phase::Resume, "TCP connections", "fork", e))?;
+            self.guard.replace(Some(guard));
+        }
+        Ok(())
+    }
+
+    fn wake(&self, plan: &Plan) -> Result<()> {
+        let guard = self.guard.take();
+        if let Some(guard) = &guard {
+            guard.arm();
+        }
+        for (entry, fd, isk, reuse) in self.paused(plan)? {
+            Paused::take_over(fd, reuse).resume().map_err(|e| {
                 let e = Error::new(Phase::Resume, object(plan, entry, isk), e.to_string()).errno(e.errno());
-                e.pid(plan.pid_of(*id))
+                e.pid(plan.pid_of(entry.id))
             })?;
+        }
+        if let Some(guard) = guard {
+            guard.dismiss();
         }
         Ok(())
     }
@@ -172,6 +192,18 @@ impl InetSockets {
             Err(e) => return Err(e.during(Phase::Files)),
         }
         Ok(())
+    }
+
+    fn paused<'a>(&'a self, plan: &'a Plan) -> Result<Vec<PausedSocket<'a>>> {
+        let mut paused = Vec::new();
+        for id in self.connections.keys() {
+            let (Some(fd), Some(entry)) = (self.made.get(id), plan.entries.get(id)) else { continue };
+            let isk = body(entry, entry.isk.as_ref())?;
+            if !plan.inherit.contains_key(&key(isk)) {
+                paused.push((entry, fd.as_fd(), isk, isk.opts.reuseaddr()));
+            }
+        }
+        Ok(paused)
     }
 
     fn unlock_network(&self) -> Result<()> {
