@@ -135,7 +135,11 @@ pub fn killed_engine() -> CaseResult {
         let mut left = crate::arena::others();
         left.sort_unstable();
         if left != [3327, 3329, 3330, 3331] {
-            return Err(format!("killed after {delay:?}: {left:?} are left"));
+            // On a busy machine, they take longer to die.
+            crate::arena::nothing_is_left()
+                .map_err(|e| format!("killed after {delay:?}: at first {left:?}, then: {e}"))?;
+            nothing += 1;
+            continue;
         }
         all += 1;
         kill_all(&left)?;
