@@ -198,6 +198,7 @@ impl InetSockets {
         let mut paused = Vec::new();
         for id in self.connections.keys() {
             let (Some(fd), Some(entry)) = (self.made.get(id), plan.entries.get(id)) else { continue };
+            let entry: &FileEntry = entry;
             let isk = body(entry, entry.isk.as_ref())?;
             if !plan.inherit.contains_key(&key(isk)) {
                 paused.push((entry, fd.as_fd(), isk, isk.opts.reuseaddr()));
