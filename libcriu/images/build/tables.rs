@@ -68,13 +68,14 @@ fn write_message(
         };
         let kind = kind_of(field, messages, enums)?;
         let show = show_of(field)?;
+        // What the pool itself tells was found out before the options were read.
+        let packed = field.field_descriptor_proto().options.as_ref().is_some_and(|o| o.packed());
         add(
             out,
             format_args!(
-                "        Field {{ number: {}, name: {:?}, label: Label::{label}, packed: {}, kind: Type::{kind}, show: Show::{show} }},\n",
+                "        Field {{ number: {}, name: {:?}, label: Label::{label}, packed: {packed}, kind: Type::{kind}, show: Show::{show} }},\n",
                 field.number(),
-                field.name(),
-                field.is_packed()
+                field.name()
             ),
         );
     }
