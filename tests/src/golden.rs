@@ -81,7 +81,8 @@ fn steps(which: &str, route: Route, layout: &Layout, folder: &Path) -> Outcome {
     }
     let result = format!("/tmp/golden-{which}.res");
     let _ = fs::remove_file(&result);
-    let (root, lacking) = needs(&images)?;
+    let (tree, lacking) = needs(&images)?;
+    let root = tree[0];
     let options = FOLDERS.iter().find(|f| f.0 == which).map_or(&[][..], |f| f.1);
     let options: Vec<String> = options.iter().map(|o| o.to_string()).collect();
     let answer =
@@ -97,6 +98,10 @@ fn steps(which: &str, route: Route, layout: &Layout, folder: &Path) -> Outcome {
     }
     wait_for(root, Duration::from_secs(5))?;
     let _ = fs::remove_file(&result);
+    // One that only pauses outlives the others.
+    for pid in tree.into_iter().filter(|&pid| !descendants::ended(pid)) {
+        descendants::signal(pid, Signal::KILL)?;
+    }
     reap_all(Duration::from_secs(5))
 }
 
@@ -113,11 +118,14 @@ fn refused_for_cpu(lacking: &[&str], ok: bool, text: &str) -> Outcome {
     Err(Stop::Skipped(format!("refused by name, as it must be: this CPU lacks {}", lacking.join(", "))))
 }
 
-/// The root's pid, and the CPU flags that the saved registers need and this machine lacks.
-fn needs(images: &Path) -> Outcome<(i32, Vec<&'static str>)> {
+/// The pids, the root's first, and the CPU flags that the saved registers need and this machine lacks.
+fn needs(images: &Path) -> Outcome<(Vec<i32>, Vec<&'static str>)> {
     let dir = ImageDir::new(OwnedFd::from(fs::File::open(images).map_err(failed)?));
     let tree: Vec<PstreeEntry> = dir.read_all(Kind::Pstree, 0).map_err(failed)?;
-    let root = tree.first().ok_or_else(|| failed("an empty pstree.img"))?.pid;
+    let pids = tree.iter().map(|t| i32::try_from(t.pid)).collect::<Result<Vec<i32>, _>>().map_err(failed)?;
+    if pids.is_empty() {
+        return Err(failed("an empty pstree.img"));
+    }
     let cpu = fs::read_to_string("/proc/cpuinfo").map_err(failed)?;
     let flags: Vec<&str> =
         cpu.lines().find(|l| l.starts_with("flags")).unwrap_or_default().split_whitespace().collect();
@@ -132,7 +140,7 @@ fn needs(images: &Path) -> Outcome<(i32, Vec<&'static str>)> {
     let mut lacking: Vec<&str> =
         COMPONENTS.iter().filter(|c| used >> c.0 & 1 == 1 && !flags.contains(&c.1)).map(|c| c.1).collect();
     lacking.dedup();
-    Ok((i32::try_from(root).map_err(failed)?, lacking))
+    Ok((pids, lacking))
 }
 
 fn await_file(path: &str) -> Outcome<String> {

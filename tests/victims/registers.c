@@ -56,7 +56,7 @@ __attribute__((target("avx512f"))) static void avx512(void) {
 }
 static void pkru(void) {
   int key = pkey_alloc(0, PKEY_DISABLE_WRITE);
-  if (key < 0) SKIP("the CPU or the kernel has no protection keys");
+  CHECK(key >= 0);
   char *p = map_anon(4096, MAP_PRIVATE);
   CHECK(pkey_mprotect(p, 4096, PROT_READ | PROT_WRITE, key) == 0);
   while (!stop) sleep_ms(1);
@@ -69,6 +69,11 @@ static void pkru(void) {
 static void victim(void) {
   if (is("avx") && !__builtin_cpu_supports("avx")) SKIP("the CPU has no AVX");
   if (is("avx512") && !__builtin_cpu_supports("avx512f")) SKIP("the CPU has no AVX-512");
+  if (is("pkru")) {
+    int key = pkey_alloc(0, 0);
+    if (key < 0) SKIP("the CPU or the kernel has no protection keys");
+    pkey_free(key);
+  }
   signal(SIGUSR1, on_go);
   sigset_t usr1;
   sigemptyset(&usr1);
