@@ -6,6 +6,7 @@
 //! subreaper, so that it can reap what the engine killed before the pid is wanted again, and so that whatever a case leaves
 //! behind is found and named.
 
+pub mod aged;
 pub mod apart;
 pub mod bad_input;
 pub mod build;

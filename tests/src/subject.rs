@@ -14,6 +14,7 @@
 //! | `Copy` | `no`: after leave-running, the outside has changed too much to restore the copy |
 //! | `Refused` | a dump must fail, and one line of its error has all these words (`&` between words, `\|` between alternatives) |
 //! | `Refused.VARIANT` | the same, for one variant |
+//! | `Images` | `per-task-filters`: its images are restored as an older CRIU would have written them (see `aged.rs`) |
 //! | `Go` | `signal` (SIGUSR1, default) or `file` (the file `go` appears in the directory) |
 //! | `Self` | `yes`: the program calls the library itself |
 //! | `Ignore` | rows of the outside view (see `snapshot.rs`) that may change |
@@ -42,6 +43,7 @@ pub struct Subject {
     pub copy: bool,
     /// Alternatives of words that all have to be there.
     pub refused: Option<Vec<Vec<String>>>,
+    pub images: Option<String>,
     pub go_file: bool,
     pub dumps_itself: bool,
     pub ignore: Vec<String>,
@@ -109,6 +111,7 @@ pub fn read(source: &Path) -> io::Result<Vec<Subject>> {
         dumps,
         copy: fact(&text, "Copy").as_deref() != Some("no"),
         refused: refusal(&text, "Refused"),
+        images: fact(&text, "Images"),
         go_file: fact(&text, "Go").as_deref() == Some("file"),
         dumps_itself: fact(&text, "Self").as_deref() == Some("yes"),
         ignore: words(&text, "Ignore"),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, WaitStatus};
 
+use crate::aged::age;
 use crate::build;
 use crate::case::{Case, Mode};
 use crate::descendants::{self, adopt_orphans, describe, kill_all, reap_all, wait_for};
@@ -74,6 +75,7 @@ fn leave_running(subject: &Running, engine: &Engine) -> Outcome {
         same("left running", &before, subject)?;
     }
     round_trip::of(&images)?;
+    age(subject.subject, &images)?;
     subject.check().map_err(|s| within("the original", s))?;
     if !subject.subject.copy {
         return Ok(());
@@ -234,6 +236,7 @@ impl<'a> Running<'a> {
         let before = self.at_rest();
         accepted("dump", &engine.dump(self.pid, &images, &self.subject.dump_options)?)?;
         round_trip::of(&images)?;
+        age(self.subject, &images)?;
         let status = wait_for(self.pid, Duration::from_secs(5)).map_err(|s| within("after the dump", s))?;
         if status.terminating_signal() != Some(9) {
             return Err(failed(format!("after the dump the subject ended by {}", describe(status))));

@@ -1,5 +1,5 @@
 // What: unix servers and clients of one tree: listening by path and abstract name, accepted connections with data both ways,
-// connections that wait to be accepted, a relative name, a file that was removed; the file's mode.
+// connections that wait to be accepted, a relative name, a file that was removed; the file's mode and owner.
 // Variants: path abstract relative gone seqpacket two_tasks
 #include "victim.h"
 #include <sys/un.h>
@@ -36,7 +36,7 @@ static void victim(void) {
   int type = is("seqpacket") ? SOCK_SEQPACKET : SOCK_STREAM, on_disk = !is("abstract") && !is("gone");
   int l = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
   CHECK(bind(l, (void *)&name, name_len) == 0 && listen(l, 5) == 0);
-  if (on_disk) CHECK(chmod(name.sun_path, 0640) == 0);
+  if (on_disk) CHECK(chmod(name.sun_path, 0640) == 0 && chown(name.sun_path, 1234, 2345) == 0);
   pid_t child = 0;
   int client = -1, accepted = -1;
   if (is("two_tasks")) {
@@ -68,7 +68,7 @@ static void victim(void) {
   has_name(accepted, getsockname);
   CHECK(fcntl(l, F_GETFD) == FD_CLOEXEC);
   struct stat st;
-  if (on_disk) CHECK(stat(name.sun_path, &st) == 0 && S_ISSOCK(st.st_mode) && (st.st_mode & 0777) == 0640);
+  if (on_disk) CHECK(stat(name.sun_path, &st) == 0 && S_ISSOCK(st.st_mode) && (st.st_mode & 0777) == 0640 && st.st_uid == 1234 && st.st_gid == 2345);
   if (is("gone")) CHECK(access(name.sun_path, F_OK) == -1);
   says(accepted, "hello");
   if (is("two_tasks")) {

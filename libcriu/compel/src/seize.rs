@@ -141,9 +141,9 @@ impl Seizing {
         Ok(self.threads.len() - before)
     }
 
-    fn tell(&mut self, tid: i32) -> Result<()> {
-        let options = |suspend_seccomp| SeizeOptions { exit_kill: false, suspend_seccomp };
-        match ptrace::seize(tid, options(self.suspend_seccomp)) {
+    /// Seccomp stays in force as long as the thread runs: it is suspended when it has stopped.
+    fn tell(&self, tid: i32) -> Result<()> {
+        match ptrace::seize(tid, SeizeOptions::default()) {
             Ok(()) => {}
             Err(e) if e.errno() == libc::EPERM => {
                 let now = ThreadStatus::read(self.pid, tid).ok_or(Error::new(tid, Kind::Gone, "PTRACE_SEIZE"))?;
@@ -156,11 +156,7 @@ impl Seizing {
                     return Err(Error::new(tid, Kind::Traced { tracer: now.tracer }, "PTRACE_SEIZE"));
                 }
                 if now.tracer == 0 {
-                    if !self.suspend_seccomp {
-                        return Err(Error::new(tid, Kind::NotPermitted, "PTRACE_SEIZE"));
-                    }
-                    ptrace::seize(tid, options(false)).map_err(|e| Error { kind: Kind::NotPermitted, ..e })?;
-                    self.suspend_seccomp = false;
+                    return Err(Error::new(tid, Kind::NotPermitted, "PTRACE_SEIZE"));
                 }
             }
             Err(e) => return Err(e),
@@ -209,6 +205,14 @@ impl Seizing {
         match wait_interrupted(self.pid, tid) {
             Ok(stop) => {
                 self.threads[at].stopped = true;
+                if self.suspend_seccomp {
+                    let suspended = SeizeOptions { exit_kill: false, suspend_seccomp: true };
+                    match ptrace::set_options(tid, suspended, false) {
+                        Err(e) if e.errno() == libc::EPERM => self.suspend_seccomp = false,
+                        // One that is killed meanwhile is found out where it is looked at.
+                        _ => {}
+                    }
+                }
                 if let Stop::Group(signal) = stop {
                     self.stopped_by = Some(signal);
                 }

@@ -30,41 +30,58 @@ const MOST_SOCKETS: u64 = 1 << 16;
 impl Hidden {
     /// Completes an entry.
     pub(super) fn find(&mut self, seen: &Seen<'_>, fd: BorrowedFd<'_>, isk: &mut InetSkEntry) -> Result<(), Unsaved> {
-        let sends = isk.r#type != STREAM;
-        if !sends && !isk.opts.so_reuseport() {
+        if isk.r#type == STREAM && !isk.opts.so_reuseport() {
             return Ok(());
         }
-        let kernel = match self.kernel.get_or_insert_with(|| Kernel::open().map_err(|e| e.to_string())) {
-            Ok(kernel) => kernel,
+        let kernel = self.kernel.get_or_insert_with(|| Kernel::open().map_err(|e| e.to_string()));
+        // A kernel that lays out its structures in another way is one that may not be looked into.
+        let found = kernel.as_ref().map_err(Clone::clone).and_then(|k| look(k, fd, isk).map_err(|e| e.to_string()));
+        let found = match found {
+            Ok(found) => found,
             Err(why) => {
-                warn(seen, isk, why);
+                warn(seen, isk, &why);
                 return Ok(());
             }
         };
-        let failed = |e| Unsaved::os(seen, "reading the kernel's memory", e);
-        let sock = kernel.socket(fd).map_err(failed)?;
-        if sends {
-            let index = kernel.number(sock, "inet_sock", "mc_index").map_err(failed)? as u32;
-            if index != 0 {
-                let name = index_to_name(fd, index).map_err(|e| {
-                    Unsaved::because(format!("the device {index} that IP_MULTICAST_IF names is not there ({e})"))
-                })?;
-                isk.multicast_dev = Some(name);
-            }
+        if found.device != 0 {
+            let name = index_to_name(fd, found.device).map_err(|e| {
+                let device = found.device;
+                Unsaved::because(format!("the device {device} that IP_MULTICAST_IF names is not there ({e})"))
+            })?;
+            isk.multicast_dev = Some(name);
         }
-        if isk.opts.so_reuseport() {
-            let group = kernel.number(sock, "sock", "sk_reuseport_cb").map_err(failed)?;
-            if group != 0 {
-                isk.reuseport_index = place_in(kernel, group, sock).map_err(failed)?;
-                isk.reuseport_filter = program(kernel, group).map_err(failed)?.ok_or_else(|| {
-                    let cause = "a program of eBPF attached by SO_ATTACH_REUSEPORT_EBPF cannot be saved";
-                    Unsaved::because(cause)
-                        .hint("take it off (SO_DETACH_REUSEPORT_BPF), or close the sockets of its port")
-                })?;
-            }
+        if let Some((place, program)) = found.group {
+            isk.reuseport_index = place;
+            isk.reuseport_filter = program.ok_or_else(|| {
+                Unsaved::because("a program of eBPF attached by SO_ATTACH_REUSEPORT_EBPF cannot be saved")
+                    .hint("take it off (SO_DETACH_REUSEPORT_BPF), or close the sockets of its port")
+            })?;
         }
         Ok(())
     }
+}
+
+/// What the kernel has of a socket.
+#[derive(Debug)]
+struct Found {
+    /// Index of the device given to IP_MULTICAST_IF, or 0.
+    device: u32,
+    /// Place in a group of SO_REUSEPORT, and the group's program (`None`: of eBPF).
+    group: Option<(Option<u32>, Option<Vec<u64>>)>,
+}
+
+fn look(kernel: &Kernel, fd: BorrowedFd<'_>, isk: &InetSkEntry) -> io::Result<Found> {
+    let sock = kernel.socket(fd)?;
+    let device = if isk.r#type == STREAM { 0 } else { kernel.number(sock, "inet_sock", "mc_index")? as u32 };
+    let group = match isk.opts.so_reuseport() {
+        true => kernel.number(sock, "sock", "sk_reuseport_cb")?,
+        false => 0,
+    };
+    let group = match group {
+        0 => None,
+        at => Some((place_in(kernel, at, sock)?, program(kernel, at)?)),
+    };
+    Ok(Found { device, group })
 }
 
 fn warn(seen: &Seen<'_>, isk: &InetSkEntry, why: &str) {

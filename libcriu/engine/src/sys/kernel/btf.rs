@@ -2,7 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
+use std::ops::Deref;
+use std::path::Path;
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 const MAGIC: u16 = 0xeb9f;
 const INT: u32 = 1;
@@ -29,7 +34,7 @@ pub(crate) struct Member {
 /// The kernel's description of its types.
 #[derive(Debug)]
 pub(crate) struct Layouts {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// Where each type starts in `bytes`; the type 0 is `void`.
     types: Vec<u32>,
     /// Those that are structures with members: where the name is, and the number.
@@ -38,14 +43,58 @@ pub(crate) struct Layouts {
     known: RefCell<HashMap<(String, String), Member>>,
 }
 
+/// A file of several megabytes, of which little is looked at: mapped if the kernel lets it be (Linux 6.16), else read, which
+/// sysfs does by the page.
+#[derive(Debug)]
+enum Bytes {
+    Mapped(*const u8, usize),
+    Read(Vec<u8>),
+}
+
+impl Bytes {
+    fn of(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len() as usize;
+        if len > 0 {
+            // SAFETY: a new mapping at an address of the kernel's choice.
+            let mapped = unsafe { mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, &file, 0) };
+            if let Ok(at) = mapped {
+                return Ok(Bytes::Mapped(at.cast_const().cast(), len));
+            }
+        }
+        std::fs::read(path).map(Bytes::Read)
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            // SAFETY: mapped by `of` until it is dropped; the kernel's description of itself does not change.
+            Bytes::Mapped(at, len) => unsafe { std::slice::from_raw_parts(*at, *len) },
+            Bytes::Read(bytes) => bytes,
+        }
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        if let Bytes::Mapped(at, len) = *self {
+            // SAFETY: made by `of`, and used through `self` alone. It cannot fail.
+            let _ = unsafe { munmap(at.cast_mut().cast(), len) };
+        }
+    }
+}
+
 impl Layouts {
     /// # Errors
     /// ENOENT: a kernel without CONFIG_DEBUG_INFO_BTF.
     pub(super) fn load() -> io::Result<Self> {
-        Self::parse(std::fs::read("/sys/kernel/btf/vmlinux")?).ok_or_else(malformed)
+        Self::parse(Bytes::of(Path::new("/sys/kernel/btf/vmlinux"))?).ok_or_else(malformed)
     }
 
-    fn parse(bytes: Vec<u8>) -> Option<Self> {
+    fn parse(bytes: Bytes) -> Option<Self> {
         let magic = u16::from_le_bytes(bytes.get(..2)?.try_into().ok()?);
         if magic != MAGIC {
             return None;

@@ -6,6 +6,8 @@ use criu_pie::abi::restorer::{SigInfo, SignalAction};
 /// Signals run from 1 to this.
 const LAST: i32 = 64;
 const SA_RESTORER: u64 = 0x0400_0000;
+/// Those whose actions the C library changes by itself, when this process starts a thread.
+const OF_THE_LIBRARY: std::ops::RangeInclusive<u64> = 32..=33;
 
 /// The actions of signals 1 to 64 without SIGKILL and SIGSTOP, in the order of the image; but those that `own`, of the
 /// process that becomes the task, has already.
@@ -19,7 +21,7 @@ pub fn actions(tc: &TaskCoreEntry, own: &[SignalAction]) -> Result<Vec<SignalAct
     }
     let mut actions: Vec<_> =
         signals.zip(&tc.sigactions).map(|(signo, e)| action(signo, e)).collect::<Result<_, _>>()?;
-    actions.retain(|a| own.get(a.signo as usize - 1) != Some(a));
+    actions.retain(|a| OF_THE_LIBRARY.contains(&a.signo) || own.get(a.signo as usize - 1) != Some(a));
     Ok(actions)
 }
 
@@ -67,7 +69,7 @@ mod tests {
         sigactions[8] = entry(0, libc::SA_RESTART as u64);
         let tc = TaskCoreEntry { sigactions, ..TaskCoreEntry::default() };
         let set: Vec<u64> = actions(&tc, &own).unwrap().iter().map(|a| a.signo).collect();
-        assert_eq!(set, [2, 10]);
+        assert_eq!(set, [2, 10, 32, 33]);
         assert_eq!(actions(&tc, &[]).unwrap().len(), 62);
     }
 }
