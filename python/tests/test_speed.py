@@ -6,13 +6,14 @@ import os
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import protobuf_decoder
 import pure_decoder
 
+from protobuf_decoder import seconds
 from pycriu import _native, images
+
 
 def pagemap(records):
     return {
@@ -23,15 +24,6 @@ def pagemap(records):
             for i in range(records)
         ],
     }
-
-
-def best(times, function):
-    taken = []
-    for _ in range(times):
-        start = time.thread_time()
-        result = function()
-        taken.append(time.thread_time() - start)
-    return min(taken), result
 
 
 def image_set(golden):
@@ -68,17 +60,17 @@ def test_crit_decode_is_twenty_times_as_fast_as_the_tightest_python(golden, tmp_
     for i, (data, messages) in enumerate(image_set(golden)):
         image, text, plain = (tmp_path / f"{i}.{name}" for name in ("img", "json", "plain"))
         image.write_bytes(data)
-        taken, status = best(3, lambda: _native.crit(["decode", "-i", str(image), "-o", str(text)]))
+        taken, status = seconds(3, lambda: _native.crit(["decode", "-i", str(image), "-o", str(text)]))
         assert status == 0
         fast += taken
-        objects, entries = best(1, lambda: pure_decoder.loads(image.read_bytes(), messages))
+        objects, entries = seconds(1, lambda: pure_decoder.loads(image.read_bytes(), messages))
         magic = images.magic.by_val[struct.unpack_from("<I", data, 4)[0]]
         with plain.open("w") as f:
-            taken, _ = best(1, lambda: json.dump({"magic": magic, "entries": entries}, f))
+            taken, _ = seconds(1, lambda: json.dump({"magic": magic, "entries": entries}, f))
         slow += objects + taken
         assert text.read_bytes() == plain.read_bytes()
         slow_objects += objects
-        taken, loaded = best(3, lambda: images.loads(data))
+        taken, loaded = seconds(3, lambda: images.loads(data))
         fast_objects += taken
         assert loaded["entries"] == entries
         size += len(data)

@@ -22,22 +22,26 @@ pub struct Kinship {
 /// # References
 /// clone3(2), `set_tid` (Linux 5.5).
 pub fn fork_as(pid: i32, kinship: Kinship) -> io::Result<i32> {
-    let tid = pid;
-    let as_sibling = kinship.as_sibling;
-    let flag = |set: bool, flag: i32| if set { flag as u64 } else { 0 };
+    let flag = |set: bool, flag: i32| if set { flag } else { 0 };
+    let flags = flag(kinship.as_sibling, libc::CLONE_PARENT)
+        | flag(kinship.shares_files, libc::CLONE_FILES)
+        | flag(kinship.shares_fs, libc::CLONE_FS);
+    // The kernel refuses an exit signal beside CLONE_PARENT: the sibling inherits the creator's.
+    clone_as(pid, flags, if kinship.as_sibling { 0 } else { libc::SIGCHLD })
+}
+
+/// [`fork_as`] with the flags of clone (CLONE_VM is none of them) and the signal that tells of the copy's end, 0 for none.
+pub(super) fn clone_as(pid: i32, flags: i32, exit_signal: i32) -> io::Result<i32> {
     let mut args = libc::clone_args {
-        flags: flag(as_sibling, libc::CLONE_PARENT)
-            | flag(kinship.shares_files, libc::CLONE_FILES)
-            | flag(kinship.shares_fs, libc::CLONE_FS),
+        flags: flags as u64,
         pidfd: 0,
         child_tid: 0,
         parent_tid: 0,
-        // The kernel refuses an exit signal beside CLONE_PARENT: the sibling inherits the creator's.
-        exit_signal: if as_sibling { 0 } else { libc::SIGCHLD as u64 },
+        exit_signal: exit_signal as u64,
         stack: 0,
         stack_size: 0,
         tls: 0,
-        set_tid: &raw const tid as u64,
+        set_tid: &raw const pid as u64,
         set_tid_size: 1,
         cgroup: 0,
     };
@@ -102,24 +106,9 @@ pub(crate) struct PidStandIn(i32);
 /// # Errors
 /// As [`fork_as`].
 pub(crate) fn stand_in(pid: i32) -> io::Result<PidStandIn> {
-    let mut args = libc::clone_args {
-        flags: 0,
-        pidfd: 0,
-        child_tid: 0,
-        parent_tid: 0,
-        // Nobody is to be told of its end.
-        exit_signal: 0,
-        stack: 0,
-        stack_size: 0,
-        tls: 0,
-        set_tid: &raw const pid as u64,
-        set_tid_size: 1,
-        cgroup: 0,
-    };
-    // SAFETY: without CLONE_VM the child has its own copy of everything, as after fork; it only ends.
-    match unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) } {
+    // Nobody is to be told of its end.
+    match clone_as(pid, 0, 0)? {
         0 => exit_now(0),
-        ret if ret < 0 => Err(io::Error::last_os_error()),
         _ => Ok(PidStandIn(pid)),
     }
 }

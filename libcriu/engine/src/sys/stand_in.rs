@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::control::SharedControl;
 use super::descriptor::adopt;
-use super::spawn::{exit_now, prctl};
+use super::spawn::{clone_as, exit_now, prctl};
 use super::unix::address;
 
 /// Whom the kernel is to name.
@@ -213,27 +213,11 @@ impl StandIn {
             return Err(io::Error::last_os_error());
         }
         let mut made = StandIn { pid: 0, page: at.cast(), parent: std::process::id() };
-        let mut args = libc::clone_args {
-            flags: libc::CLONE_FILES as u64,
-            pidfd: 0,
-            child_tid: 0,
-            parent_tid: 0,
-            // Nobody is to be told of its end.
-            exit_signal: 0,
-            stack: 0,
-            stack_size: 0,
-            tls: 0,
-            set_tid: &raw const who.pid as u64,
-            set_tid_size: 1,
-            cgroup: 0,
-        };
-        // SAFETY: without CLONE_VM the child has its own copy of everything, as after fork; it runs `serve` alone, which
-        // takes no lock that another thread could have had.
-        match unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) } {
+        // Nobody is to be told of its end. It runs `serve` alone, which takes no lock that another thread could have had.
+        match clone_as(who.pid, libc::CLONE_FILES, 0)? {
             0 => serve(made.page(), who, made.parent),
-            -1 => Err(io::Error::last_os_error()),
             pid => {
-                made.pid = pid as i32;
+                made.pid = pid;
                 made.page().turn.compare_exchange(0, ASKED, Ordering::SeqCst, Ordering::SeqCst).ok();
                 made.wait()?;
                 made.page().outcome()?;
