@@ -15,7 +15,6 @@ pub mod coverage;
 pub mod descendants;
 pub mod engine;
 pub mod golden;
-pub mod killed;
 pub mod layout;
 pub mod mutated;
 pub mod round_trip;

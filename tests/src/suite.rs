@@ -8,7 +8,7 @@ use crate::case::{self, Case};
 use crate::layout::Layout;
 use crate::subject::{self, Subject};
 use crate::verdict::{Outcome, Stop, Summary, Verdict, failed};
-use crate::{bad_input, golden, killed, mutated, torture, trial};
+use crate::{bad_input, golden, mutated, torture, trial};
 
 /// Subjects of the two folders.
 pub fn subjects(layout: &Layout) -> io::Result<Vec<Subject>> {
@@ -41,7 +41,6 @@ pub fn wanted(name: &str, filters: &[String]) -> bool {
 pub fn run_here(name: &str, layout: &Layout, folder: &Path) -> Outcome {
     match name.split_once('/') {
         Some(("golden", rest)) => golden::restore(rest, layout, folder),
-        Some(("kill", rest)) => killed::one(rest, layout, folder),
         Some(("mutated", rest)) => mutated::one(rest, layout, folder),
         Some(("torture", rest)) => torture::one(rest, layout, folder),
         Some(("input", rest)) => bad_input::one(rest, layout, folder),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 
-use crate::descendants::{below, try_wait};
+use crate::descendants::{below, ended, try_wait};
 use crate::snapshot::Snapshot;
 use crate::trial::Running;
 use crate::verdict::{Outcome, failed};
@@ -20,13 +20,17 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A target at rest, and the machine around it.
 pub struct Before {
     tree: BTreeSet<i32>,
+    /// What has ended of it, and nobody has collected.
+    dead: BTreeSet<i32>,
     snapshot: Snapshot,
     outside: Outside,
 }
 
 impl Before {
     pub fn look(running: &Running) -> Before {
-        Before { tree: tree(), snapshot: running.at_rest(), outside: Outside::look(&running.folder) }
+        let tree = tree();
+        let dead = tree.iter().copied().filter(|p| ended(*p)).collect();
+        Before { tree, dead, snapshot: running.at_rest(), outside: Outside::look(&running.folder) }
     }
 
     /// The target is as it was, nobody's tracee, and nothing else is there.
@@ -51,6 +55,31 @@ impl Before {
             sleep(Duration::from_millis(2));
         }
         self.outside.unchanged(&running.folder)
+    }
+
+    /// Once the engine's own processes have ended, which may go on for a while after it: whether the tree is dead, some of it
+    /// at least.
+    ///
+    /// # Errors
+    /// They do not end, or the tree is neither dead nor as it was.
+    pub fn gone_or_again(&self, running: &Running) -> Outcome<bool> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let strangers: Vec<i32> =
+                tree().difference(&self.tree).copied().filter(|p| try_wait(*p).is_none()).collect();
+            let dead = self.tree.iter().any(|p| ended(*p) && !self.dead.contains(p));
+            let missing = self.missing(running);
+            if strangers.is_empty() && (dead || missing.is_empty()) {
+                return Ok(dead);
+            }
+            if Instant::now() > end {
+                return Err(failed(format!(
+                    "still there: {strangers:?}; {}",
+                    missing[..missing.len().min(6)].join("; ")
+                )));
+            }
+            sleep(Duration::from_millis(2));
+        }
     }
 
     /// What of the tree does not look as it did.

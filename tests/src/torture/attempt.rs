@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::case::Route;
-use crate::descendants::{self, kill_all, reap_all};
+use crate::descendants::{kill_all, reap_all};
 use crate::engine::Engine;
 use crate::layout::Layout;
 use crate::subject::Subject;
@@ -101,21 +101,25 @@ impl Scene<'_> {
             rest.push("--leave-running".into());
         }
         let ending = disturb(&running, &images, &rest)?;
+        let committed = match ending {
+            Ending::Killed => before.gone_or_again(&running)?,
+            _ => ending == Ending::Succeeded && self.action == Action::Dump,
+        };
         let complete = images.join("inventory.img").exists();
         match (ending, complete) {
             (Ending::Succeeded, false) => return Err(failed("the dump succeeded without an inventory.img")),
             (Ending::Failed, true) => return Err(failed("the dump failed, and there is an inventory.img")),
             _ => {}
         }
-        if self.action == Action::Dump && complete {
-            // The tree is being killed, or was: the images are what counts.
+        if committed {
+            if !complete {
+                return Err(failed("the target is dead, and there is no inventory.img"));
+            }
+            // What is not dead yet was to die: the images are what counts.
             kill_all();
             running.forget_result();
             accepted("restore of the completed dump", &self.engine().restore(&images, &self.subject.restore_options)?)?;
             return running.check();
-        }
-        if descendants::ended(running.pid) {
-            return Err(failed("the target is dead, and there is no inventory.img"));
         }
         before.again(&running)?;
         self.round(&running, 2).map_err(|s| after("second try", s))?;

@@ -38,6 +38,17 @@ const SUBJECTS: [&str; 9] = [
     "memory_private",
 ];
 
+/// Those whose engine is killed in the sample too.
+const KILLED: [&str; 7] = [
+    "tree_sessions",
+    "threads.many",
+    "seccomp.chains",
+    "seccomp.forbid",
+    "memory_cow",
+    "pipe.shared",
+    "inet_connected.many",
+];
+
 /// Failures after which a job gives up.
 const ENOUGH: usize = 4;
 
@@ -100,6 +111,9 @@ pub fn run(layout: &Layout, filters: &[String]) -> Summary {
         let blow = Blow::ALL[n % Blow::ALL.len()];
         let action = Action::ALL[n % Action::ALL.len()];
         jobs.push(job(blow.name(), action, subject, 4, seed));
+    }
+    for action in [Action::Dump, Action::Restore] {
+        jobs.extend(KILLED.map(|subject| job(Blow::Kill.name(), action, subject, 10, seed)));
     }
     for action in Action::ALL {
         jobs.push(job("fault", action, "tree_sessions", 2503, seed % 2503));

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use criu_tests::layout::Layout;
 use criu_tests::verdict::{Summary, Verdict, failed};
-use criu_tests::{bad_input, build, descendants, golden, killed, suite, torture};
+use criu_tests::{bad_input, build, descendants, golden, suite, torture};
 
 use crate::workspace::Workspace;
 use crate::{fuzz, install, package, packages};
 
 /// A suite: its name on the command line and what it does.
-const SUITES: [(&str, &str); 14] = [
+const SUITES: [(&str, &str); 13] = [
     ("fmt", "formatting"),
     ("clippy", "lints"),
     ("rust", "Rust tests"),
@@ -25,7 +25,6 @@ const SUITES: [(&str, &str); 14] = [
     ("c", "C and C++ programs against the installed library"),
     ("subjects", "programs that hold state, dumped and restored"),
     ("golden", "checkpoints made by CRIU 4.2"),
-    ("kill", "an engine killed at random moments"),
     ("torture", "an engine disturbed in every way there is, a sample"),
     ("fuzz", "mutated input of every kind"),
     ("input", "bad input"),
@@ -45,7 +44,7 @@ struct Progress {
 }
 
 /// The suites that need the staged installation.
-const STAGED: [&str; 8] = ["c", "subjects", "golden", "kill", "torture", "fuzz", "input", "go"];
+const STAGED: [&str; 7] = ["c", "subjects", "golden", "torture", "fuzz", "input", "go"];
 
 pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
     let start = Instant::now();
@@ -112,7 +111,6 @@ fn one(name: &str, workspace: &Workspace, layout: &Layout, filters: &[String]) -
         "golden" => golden::run(layout, filters),
         "torture" => torture::run(layout, filters),
         "fuzz" => fuzz::short(workspace, layout, filters),
-        "kill" => killed::run(layout, filters),
         "input" => bad_input::run(layout, filters),
         _ => match suite::subjects(layout) {
             Ok(subjects) => suite::run(&subjects, layout, filters, 2),

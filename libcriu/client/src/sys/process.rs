@@ -64,7 +64,7 @@ pub(crate) fn is_child(pid: i32) -> bool {
     }
 }
 
-/// Whether the process is gone, or a child that waits to be collected.
+/// Whether the process is gone, or waits to be collected.
 pub(crate) fn has_ended(pid: i32) -> bool {
     // SAFETY: an all-zero siginfo_t is valid, and it outlives the call; WNOWAIT leaves the child as it is. Signal 0 is none.
     unsafe {
@@ -73,8 +73,20 @@ pub(crate) fn has_ended(pid: i32) -> bool {
         if libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, flags) == 0 {
             return info.si_pid() == pid;
         }
-        libc::kill(pid, 0) == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+        if libc::kill(pid, 0) == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH) {
+            return true;
+        }
     }
+    waits_for_another(pid)
+}
+
+/// Whether the process is a zombie that waits to be collected by somebody else, maybe for ever.
+fn waits_for_another(pid: i32) -> bool {
+    let Some(id) = rustix::process::Pid::from_raw(pid) else { return false };
+    // Readable as soon as the last thread has ended. Kernels before 5.3 cannot tell.
+    let Ok(fd) = rustix::process::pidfd_open(id, rustix::process::PidfdFlags::empty()) else { return false };
+    let mut ends = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+    rustix::event::poll(&mut ends, Some(&rustix::event::Timespec::default())).is_ok_and(|n| n > 0)
 }
 
 /// SIGKILL.
