@@ -74,6 +74,12 @@ pub(crate) fn set_signal_owner(fd: BorrowedFd<'_>, owner: SignalOwner) -> io::Re
     Ok(())
 }
 
+/// From here on nobody is signalled about `fd`.
+pub(crate) fn forget_signal_owner(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: F_SETOWN takes an integer.
+    check(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, 0) })).map(drop)
+}
+
 /// Runs `f` with these real and effective uids (of this thread alone); the saved uid keeps the way back open.
 fn as_user<T>(uid: u32, euid: u32, f: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let (mut r, mut e, mut s) = (0u32, 0u32, 0u32);

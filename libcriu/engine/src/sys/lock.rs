@@ -3,6 +3,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::fs::{Mode, OFlags};
+
+use super::descriptor::{forget_signal_owner, set_signal_owner, signal_owner};
+
 /// A range of a file to lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
@@ -58,4 +62,29 @@ pub(crate) fn flock(fd: BorrowedFd<'_>, r#type: i32) -> io::Result<()> {
 pub(crate) fn set_lease(fd: BorrowedFd<'_>, r#type: i32) -> io::Result<()> {
     // SAFETY: the command takes an integer.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, r#type) })
+}
+
+/// Takes a lease and has it broken, so that it is to become a `target` (`F_RDLCK`, `F_UNLCK`). Its owner gets no signal.
+///
+/// # Errors
+/// EAGAIN: the file is open elsewhere.
+///
+/// # References
+/// fcntl(2); open(2): `O_NONBLOCK` breaks a lease and does not wait for its end
+pub(crate) fn broken_lease(fd: BorrowedFd<'_>, target: i32) -> io::Result<()> {
+    // Only a write lease becomes a read lease. One that is to end was a read lease where the description can only read: such
+    // a lease and a write lease are the same to their holder from here on.
+    let reads = rustix::fs::fcntl_getfl(fd)?.intersection(OFlags::RWMODE) == OFlags::RDONLY;
+    let owner = signal_owner(fd)?;
+    set_lease(fd, if reads && target == libc::F_UNLCK { libc::F_RDLCK } else { libc::F_WRLCK })?;
+    forget_signal_owner(fd)?;
+    let access = if target == libc::F_RDLCK { OFlags::RDONLY } else { OFlags::WRONLY };
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let opened = rustix::fs::open(path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+    set_signal_owner(fd, owner)?;
+    match opened {
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(()),
+        Err(e) => Err(e.into()),
+        Ok(_) => Err(io::Error::other("opening the file did not break it")),
+    }
 }

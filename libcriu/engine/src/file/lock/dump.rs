@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use criu_images::messages::FileLockEntry;
 use criu_images::{ImageDir, Kind};
 
-use super::{FLOCK, LEASE, OFD, POSIX};
+use super::{BREAKING, FLOCK, LEASE, OFD, POSIX};
 use crate::error::{Blocker, Result};
 use crate::file::collect::saving;
 use crate::file::fdinfo::FdInfo;
@@ -100,10 +100,7 @@ impl Locks {
                 refuse(format!("a lock is held through it ({})", line.name), "allow it with --file-locks");
                 continue;
             }
-            if line.is_broken {
-                refuse("a lease that is being broken cannot be saved".into(), "dump when it was given up");
-                continue;
-            }
+            let r#type = if line.is_broken { r#type | BREAKING } else { r#type };
             let (pid, start, len) = (task.vpid, line.start, line.len);
             self.entries.push(FileLockEntry { flag: line.kind, r#type, pid, fd, start, len });
         }

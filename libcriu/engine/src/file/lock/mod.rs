@@ -4,8 +4,9 @@
 //! /proc/PID/fdinfo tells them, through every descriptor of the description that they were made with. They are set again when
 //! descriptors are at their numbers and nothing of the file is closed any more: closing would release POSIX locks.
 //!
-//! Limits: without `file_locks` refused; a lease that is being broken is refused; what somebody else has locked meanwhile
-//! fails the restore.
+//! A lease that is being broken is taken and broken again, without a word to its owner; its time (lease-break-time) starts anew.
+//!
+//! Limits: without `file_locks` refused; what somebody else has locked meanwhile fails the restore.
 
 mod dump;
 mod restore;
@@ -20,6 +21,9 @@ const POSIX: u32 = 1;
 const FLOCK: u32 = 2;
 const OFD: u32 = 4;
 const LEASE: u32 = 8;
+
+/// Bit of the `file_lock_entry.type` of a lease: it is being broken, and the rest is what it is to become.
+const BREAKING: u32 = 4;
 
 /// For [`crate::parsers`].
 pub(super) fn text(line: &str) {

@@ -6,11 +6,11 @@ use std::os::fd::RawFd;
 use criu_images::messages::FileLockEntry;
 use criu_images::{ImageDir, Kind};
 
-use super::{FLOCK, LEASE, OFD, POSIX};
+use super::{BREAKING, FLOCK, LEASE, OFD, POSIX};
 use crate::error::{Error, Phase, Result};
 use crate::file::load::loading;
 use crate::sys::descriptor::borrow;
-use crate::sys::lock::{Range, flock, set_lease, set_range};
+use crate::sys::lock::{Range, broken_lease, flock, set_lease, set_range};
 
 /// The locks of a restore.
 #[derive(Debug, Default)]
@@ -30,7 +30,12 @@ impl RestoreLocks {
                     .pid(e.pid)
                     .hint("have it set again with --file-locks"));
             }
-            let known = [POSIX, FLOCK, OFD, LEASE].contains(&e.flag) && e.r#type <= libc::F_WRLCK as u32;
+            let known = match e.flag {
+                POSIX | FLOCK | OFD => e.r#type <= libc::F_WRLCK as u32,
+                LEASE if e.r#type & BREAKING != 0 => [libc::F_RDLCK, libc::F_UNLCK].contains(&target(e)),
+                LEASE => e.r#type <= libc::F_WRLCK as u32,
+                _ => false,
+            };
             if !known || e.start < 0 || e.len < 0 || e.start.checked_add(e.len).is_none() || e.fd < 0 {
                 let cause = format!("a lock of kind {}, type {}, from {} over {}", e.flag, e.r#type, e.start, e.len);
                 return Err(Error::new(Phase::Load, "filelocks.img", cause).pid(e.pid));
@@ -61,6 +66,7 @@ impl RestoreLocks {
             let (call, result) = match e.flag {
                 POSIX => ("fcntl F_SETLK", set_range(fd, range, false)),
                 OFD => ("fcntl F_OFD_SETLK", set_range(fd, range, true)),
+                LEASE if e.r#type & BREAKING != 0 => ("fcntl F_SETLEASE", broken_lease(fd, target(e))),
                 LEASE => ("fcntl F_SETLEASE", set_lease(fd, range.r#type)),
                 _ => ("flock", flock(fd, range.r#type)),
             };
@@ -71,6 +77,11 @@ impl RestoreLocks {
         }
         Ok(())
     }
+}
+
+/// What a lease that is being broken is to become.
+fn target(e: &FileLockEntry) -> i32 {
+    (e.r#type & !BREAKING) as i32
 }
 
 fn name(e: &FileLockEntry) -> String {

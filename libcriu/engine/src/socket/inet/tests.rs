@@ -459,3 +459,43 @@ fn what_cannot_be_bound_is_named() {
     drop((taken, files));
     restore(&options, &[|| assert_eq!(local(10), own(10, 5010))]);
 }
+
+#[test]
+fn sockets_given_by_whoever_restores() {
+    fix();
+    let images = tempfile::tempdir().unwrap();
+    let plain = options(images.path(), CriuOpts::default());
+    let setup = || {
+        let s = socket(V4, UDP);
+        bind(&s, &own(70, 5070)).unwrap();
+        put(s, 10);
+        let s = socket(V4, TCP);
+        bind(&s, &own(70, 5071)).unwrap();
+        listen(&s, 3).unwrap();
+        put(s, 11);
+    };
+    crate::file::tests::dump(&plain, setup, &[|| {}]);
+    let dir = criu_images::ImageDir::new(plain.images_dir.try_clone().unwrap());
+    let entries: Vec<criu_images::messages::FileEntry> = dir.read_all(criu_images::Kind::Files, 0).unwrap();
+    let key = |port: u32| {
+        let isk = entries.iter().filter_map(|e| e.isk.as_ref()).find(|s| s.src_port == port).unwrap();
+        format!("socket:[{}]", isk.ino)
+    };
+    let given = [(5070, UDP), (5071, TCP)].map(|(port, kind)| {
+        let s = socket(V4, kind);
+        bind(&s, &own(71, port)).unwrap();
+        s
+    });
+    listen(&given[1], 3).unwrap();
+    let give = |n: usize, port| criu_images::messages::InheritFd { key: key(port), fd: given[n].as_raw_fd() };
+    let inherit_fd = vec![give(0, 5070), give(1, 5071)];
+    restore(
+        &options(images.path(), CriuOpts { inherit_fd, ..CriuOpts::default() }),
+        &[|| {
+            assert_eq!((local(10), local(11)), (own(71, 5070), own(71, 5071)));
+            let client = socket(V4, TCP);
+            connect(&client, &own(71, 5071)).unwrap();
+            accept(borrow(11)).unwrap();
+        }],
+    );
+}

@@ -86,6 +86,13 @@ fn whoever_is_asked_may_let_a_connection_go() {
     let told = refused.iter().map(|b| b.to_string()).collect::<Vec<_>>().join("\n");
     assert!(refused.len() == 1 && told.contains("fd 10 (unix socket"), "{told}");
     assert!(told.contains(&format!("--ext-unix-sk={ino}")), "{told}");
+    // By the list of the request nobody needs to be asked.
+    let listed = criu_images::messages::CriuOpts {
+        unix_sk_ino: vec![criu_images::messages::UnixSk { inode: ino }],
+        ..Default::default()
+    };
+    let mut nobody = Allows(Vec::new(), 0);
+    assert_eq!((made.collect_with(&request(images.path(), listed), &mut nobody).1, nobody.1), (vec![], 0));
     let (mut files, refused) = made.collect_with(&options, &mut Allows(vec![ino], 0));
     assert_eq!(refused, []);
     let dir = criu_images::ImageDir::new(options.images_dir.try_clone().unwrap());
