@@ -77,12 +77,13 @@ fn c_compiler(source: &Path, out: &Path, more: &[String], layout: &Layout) -> Co
     cc
 }
 
-/// Is the output newer than its source and the common header?
+/// Is the output newer than its source and the headers beside it?
 fn fresh(source: &Path, out: &Path) -> bool {
     let time = |p: &Path| fs::metadata(p).and_then(|m| m.modified()).ok();
-    let header = source.with_file_name("victim.h");
+    let beside = source.parent().map(fs::read_dir).into_iter().flatten().flatten().flatten().map(|e| e.path());
+    let mut headers = beside.filter(|p| p.extension().is_some_and(|e| e == "h"));
     match (time(out), time(source)) {
-        (Some(out), Some(source)) => out > source && time(&header).is_none_or(|h| out > h),
+        (Some(out), Some(source)) => out > source && headers.all(|p| time(&p).is_none_or(|h| out > h)),
         _ => false,
     }
 }

@@ -1,6 +1,8 @@
 // What: one attribute of a task each: name, umask, personality, oom score, nice value, timer slack, dumpable, core filter ...
-// Variants: comm umask personality oom nice slack dumpable corefilter pdeathsig thp mdwe affinity ioprio
+// Variants: comm umask personality oom nice slack dumpable corefilter pdeathsig thp mdwe affinity ioprio loginuid tsc cpuid mce
 #include "victim.h"
+#include <asm/prctl.h>
+#include <setjmp.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
 #ifndef PR_SET_MDWE
@@ -35,6 +37,20 @@ static void parent_and_child(void) {
   pass_on(child);
   expect_exit(child, 2);
 }
+static sigjmp_buf denied;
+static void on_segv(int s) {
+  (void)s;
+  siglongjmp(denied, 1);
+}
+static void time_stamp_is_denied(void) {
+  int how = 0;
+  CHECK(prctl(PR_GET_TSC, &how) == 0 && how == PR_TSC_SIGSEGV);
+  signal(SIGSEGV, on_segv);
+  if (sigsetjmp(denied, 1) == 0) {
+    __builtin_ia32_rdtsc();
+    CHECK(!"rdtsc went through");
+  }
+}
 static void victim(void) {
   cpu_set_t cpus, now;
   char name[16];
@@ -55,7 +71,14 @@ static void victim(void) {
   else if (is("thp")) CHECK(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0);
   else if (is("affinity")) CHECK(sched_setaffinity(0, sizeof cpus, &cpus) == 0);
   else if (is("ioprio")) CHECK(syscall(SYS_ioprio_set, 1, 0, (2 << 13) | 6) == 0);
-  else if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)) SKIP("the kernel has no PR_SET_MDWE");
+  else if (is("loginuid")) {
+    int fd = open("/proc/self/loginuid", O_WRONLY);
+    if (fd < 0 || write(fd, "4321", 4) != 4) SKIP("/proc/self/loginuid: %s", strerror(errno));
+    close(fd);
+  } else if (is("tsc")) CHECK(prctl(PR_SET_TSC, PR_TSC_SIGSEGV) == 0);
+  else if (is("cpuid") && syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0)) SKIP("ARCH_SET_CPUID: %s", strerror(errno));
+  else if (is("mce")) CHECK(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0) == 0);
+  else if (is("mdwe") && prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)) SKIP("the kernel has no PR_SET_MDWE");
   ready_and_wait();
   if (is("comm")) CHECK(prctl(PR_GET_NAME, name) == 0 && !strcmp(name, "odd ) \xe2\x82 ("));
   else if (is("umask")) CHECK(umask(0) == 0137);
@@ -68,5 +91,9 @@ static void victim(void) {
   else if (is("thp")) CHECK(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1);
   else if (is("affinity")) CHECK(sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &cpus));
   else if (is("ioprio")) CHECK(syscall(SYS_ioprio_get, 1, 0) == ((2 << 13) | 6));
-  else CHECK(prctl(PR_GET_MDWE, 0, 0, 0, 0) == PR_MDWE_REFUSE_EXEC_GAIN);
+  else if (is("loginuid")) CHECK(holds("/proc/self/loginuid", "4321"));
+  else if (is("cpuid")) CHECK(syscall(SYS_arch_prctl, ARCH_GET_CPUID, 0) == 0);
+  else if (is("mce")) CHECK(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0) == PR_MCE_KILL_EARLY);
+  else if (is("tsc")) time_stamp_is_denied();
+  else if (is("mdwe")) CHECK(prctl(PR_GET_MDWE, 0, 0, 0, 0) == PR_MDWE_REFUSE_EXEC_GAIN);
 }

@@ -1,5 +1,5 @@
 // What: what madvise and mlock asked for (the outside view compares the flags of every mapping).
-// Variants: dontfork dontdump hugepage nohugepage sequential random mergeable wipeonfork mlock mlock2 droppable
+// Variants: dontfork dontdump hugepage nohugepage sequential random mergeable wipeonfork mlock mlock2 droppable mlockall mlockall_onfault
 #include "victim.h"
 #ifndef MLOCK_ONFAULT
 #define MLOCK_ONFAULT 1
@@ -20,7 +20,19 @@ static void victim(void) {
     if (is(table[i].name) && madvise(p, n, table[i].advice)) SKIP("madvise(%s): %s", table[i].name, strerror(errno));
   if (is("mlock")) CHECK(mlock(p, 65536) == 0);
   if (is("mlock2")) CHECK(mlock2(p, 65536, MLOCK_ONFAULT) == 0);
+  if (!strncmp(victim_variant, "mlockall", 8)) CHECK(mlockall(MCL_FUTURE | (is("mlockall_onfault") ? MCL_ONFAULT : 0)) == 0);
   fill(p, n, 2);
   ready_and_wait();
+  if (!strncmp(victim_variant, "mlockall", 8)) {
+    // What was there is not locked, what comes is, and counts at once only without MCL_ONFAULT.
+    int before = atoi(proc_field("/proc/self/status", "VmLck"));
+    char *new = map_anon(n, MAP_PRIVATE);
+    int locked = atoi(proc_field("/proc/self/status", "VmLck")) - before;
+    unsigned char there[1024];
+    CHECK(locked == 4096 && mincore(new, n, there) == 0 && (there[512] & 1) == is("mlockall"));
+    CHECK(munlockall() == 0);
+    map_anon(n, MAP_PRIVATE);
+    CHECK(atoi(proc_field("/proc/self/status", "VmLck")) == 0);
+  }
   if (!is("droppable")) CHECK(filled(p, n, 2));
 }

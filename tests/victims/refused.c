@@ -1,5 +1,5 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio secretmem netlink packet_ring packet_waiting tun console siblings timens mlockall inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd
+// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio secretmem netlink packet_ring packet_waiting tun console siblings timens inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd
 // Refused.mptcp: internet socket & protocol
 // Refused.pidfd: pidfd & outside
 // Refused.thread_pidfd: pidfd & of thread
@@ -32,8 +32,7 @@
 // Refused.siblings: table of descriptors & not with its parent
 // Refused.inotify_events: events & read them
 // Refused.reuseport_ebpf: SO_ATTACH_REUSEPORT_EBPF
-// Refused.mlockall: MCL_FUTURE & munlockall
-#include "victim.h"
+#include "outsider.h"
 #include <linux/bpf.h>
 #include <linux/if_packet.h>
 #include <linux/io_uring.h>
@@ -50,31 +49,6 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 static int fd = -1, set = -1;
-static void need(int ok, const char *what) {
-  if (!ok) SKIP("%s: %s", what, strerror(errno));
-}
-static pid_t outsider(int (*body)(void)) {
-  // A process that leaves the tree: a new session below the test's subreaper.
-  pid_t middle = fork();
-  if (!middle) {
-    pid_t p = fork();
-    if (!p) {
-      setsid();
-      body();
-      mark("outside");
-      // Until the tree has closed its end, or some seconds.
-      for (int i = 0; i < 100; i++) sleep_ms(100);
-      _exit(0);
-    }
-    char text[32];
-    snprintf(text, sizeof text, "%d", p);
-    victim_write("outsider", text);
-    _exit(0);
-  }
-  status_of(middle);
-  await_mark("outside");
-  return middle;
-}
 static volatile pid_t thread_id;
 static void *thread(void *arg) {
   thread_id = syscall(SYS_gettid);
@@ -174,7 +148,6 @@ static void victim(void) {
   } else if (is("secretmem")) {
     need((fd = syscall(SYS_memfd_secret, 0)) >= 0, "memfd_secret");
   } else if (is("netlink")) fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
-  else if (is("mlockall")) need(mlockall(MCL_FUTURE) == 0, "mlockall");
   else if (is("mqueue") || is("mqueue_unlinked")) {
     char name[64];
     snprintf(name, sizeof name, "/refused-%d", (int)getpid());
@@ -248,13 +221,8 @@ static void victim(void) {
     status_of(child);
   }
   if (is("external_socket") || is("shm") || is("bpf_outside")) {
-    char path[PATH_MAX + 32];
-    int outside = 0;
-    snprintf(path, sizeof path, "%s/outsider", victim_folder);
-    FILE *f = fopen(path, "r");
-    CHECK(f && fscanf(f, "%d", &outside) == 1);
     if (is("external_socket")) CHECK(write(fd, "x", 1) == 1);
-    CHECK(kill(outside, SIGKILL) == 0);
+    end_outsider();
   }
   char name[64];
   snprintf(name, sizeof name, "/refused-%d", (int)getpid());

@@ -142,7 +142,7 @@ pub fn at_length(layout: &Layout, filters: &[String], rounds: u64) -> Summary {
             jobs.extend(Unrest::ALL.map(|unrest| job(unrest.name(), Action::Dump, &unrest.subject(), PART, part)));
         }
     }
-    for subject in ["pipe.data", "tree_sessions"] {
+    for subject in ["pipe.data", "tree_sessions", "threads.names"] {
         for offset in 0..STRIDE {
             jobs.extend(Action::ALL.map(|action| job("fault", action, subject, STRIDE, offset)));
         }

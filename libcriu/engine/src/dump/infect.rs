@@ -13,7 +13,7 @@ use crate::ipc::DumpIpc;
 use crate::mem::pages::{Run, private_runs};
 use crate::mem::vma::status;
 use crate::options::Options;
-use crate::proc::{PosixTimer, ProcDir};
+use crate::proc::{PosixTimer, ProcDir, areas};
 use crate::progress::Operator;
 use crate::task::seccomp::mode;
 
@@ -33,8 +33,8 @@ pub(super) struct Told {
     /// Bytes of each thread's extended state.
     pub xstate: Vec<Vec<u8>>,
     has_ldt: bool,
-    /// What it maps from now on is locked (mlockall with MCL_FUTURE).
-    locks_future: bool,
+    /// How what it maps from now on is locked: MCL_* of mlockall; 0 when it is not.
+    pub mlock_future: u32,
     /// Pages to keep, when they have been looked for already.
     pub runs: Option<Vec<Run>>,
     /// Where they are read from when the task runs on.
@@ -73,8 +73,7 @@ impl Collected {
                 Some(living) => {
                     let runs = if snapshots { Some(pages_of(&task, &living)?) } else { None };
                     let (living, told) = ask(task.item.pid, &task.dir, living, runs)?;
-                    let strict = |tid| living.threads.iter().any(|t| t.tid == tid && t.seccomp.mode == mode::STRICT);
-                    unsupported(task.item.pid, &told, strict, &mut blockers);
+                    unsupported(task.item.pid, &told, &mut blockers);
                     task.living = Some(living);
                     Some(told)
                 }
@@ -154,18 +153,26 @@ fn infected(
     let (process, threads) = infected.query(&ids)?;
     let (has_ldt, may_lock) = has_ldt_and_may_lock(&mut infected)?;
     // The parasite's area is a new mapping like any other.
-    let locks_future = may_lock && locked_kb(dir) > locked;
+    let is_locked = may_lock && locked_kb(dir) > locked;
+    let mlock_future = if is_locked { mlock_future(dir, infected.scratch().0) } else { 0 };
     let snapshot = match runs.as_deref().filter(|r| snapshot::is_worthwhile(r)) {
         Some(runs) => snapshot::take(&mut infected, pid, vmas, runs)?,
         None => None,
     };
     // The copy, if there is one, is ended when the task runs again.
-    Ok((Told { process, threads, xstate, has_ldt, locks_future, runs, snapshot }, infected.cure()?))
+    Ok((Told { process, threads, xstate, has_ldt, mlock_future, runs, snapshot }, infected.cure()?))
 }
 
 /// Locked memory in KiB; 0 when it cannot be read.
 fn locked_kb(dir: &ProcDir) -> u64 {
     dir.status().map_or(0, |s| s.locked_kb)
+}
+
+/// How a new mapping, the one at `address`, was locked.
+fn mlock_future(dir: &ProcDir, address: u64) -> u32 {
+    let areas = areas(dir).unwrap_or_default();
+    let on_fault = areas.iter().any(|a| (a.start..a.end).contains(&address) && a.has(b"lf"));
+    (if on_fault { libc::MCL_FUTURE | libc::MCL_ONFAULT } else { libc::MCL_FUTURE }) as u32
 }
 
 /// Does the process have a local descriptor table, and can its new mappings be locked?
@@ -184,14 +191,10 @@ fn has_ldt_and_may_lock(infected: &mut Infected) -> criu_compel::Result<(bool, b
 }
 
 /// What an image has no place for.
-fn unsupported(pid: i32, told: &Told, is_strict: impl Fn(i32) -> bool, blockers: &mut Vec<Blocker>) {
+fn unsupported(pid: i32, told: &Told, blockers: &mut Vec<Blocker>) {
     if told.has_ldt {
         let cause = "it has a local descriptor table (modify_ldt); this cannot be saved";
         blockers.push(Blocker::new(pid, "memory", cause));
-    }
-    if told.locks_future {
-        let cause = "what it maps from now on is locked (mlockall with MCL_FUTURE); this cannot be saved yet";
-        blockers.push(Blocker::new(pid, "memory", cause).hint("call munlockall before the dump"));
     }
     if told.process.memory_merge == Some(true) {
         blockers.push(Blocker::new(
@@ -201,22 +204,9 @@ fn unsupported(pid: i32, told: &Told, is_strict: impl Fn(i32) -> bool, blockers:
         ));
     }
     for t in &told.threads {
-        let mut block = |cause: &str| blockers.push(Blocker::new(pid, format!("thread {}", t.tid), cause));
-        // Strict seccomp takes the counter away by itself.
-        if t.tsc.is_some_and(|tsc| tsc != PR_TSC_ENABLE) && !is_strict(t.tid) {
-            block("it may not read the time stamp counter (PR_SET_TSC); this cannot be saved");
-        }
-        if t.cpuid == Some(false) {
-            block("it may not use cpuid (ARCH_SET_CPUID); this cannot be saved");
-        }
         if t.io_flusher == Some(true) {
-            block("it is an I/O flusher (PR_SET_IO_FLUSHER); this cannot be saved");
-        }
-        if t.mce_kill.is_some_and(|policy| policy != PR_MCE_KILL_DEFAULT) {
-            block("it has a policy of its own for memory errors (PR_MCE_KILL); this cannot be saved");
+            let cause = "it is an I/O flusher (PR_SET_IO_FLUSHER); this cannot be saved";
+            blockers.push(Blocker::new(pid, format!("thread {}", t.tid), cause));
         }
     }
 }
-
-const PR_TSC_ENABLE: u32 = 1;
-const PR_MCE_KILL_DEFAULT: u32 = 2;

@@ -191,6 +191,7 @@ impl Saver {
             dumpable: p.dumpable,
             thp_disabled: p.thp_disable != 0,
             protection_keys: p.protection_keys,
+            mlock_future: told.mlock_future,
         };
         self.images.write_one(Kind::Mm, pid as u64, &living.mm.entry(facts)).map_err(image)?;
         let runs = match told.runs.take() {

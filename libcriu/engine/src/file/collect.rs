@@ -1,11 +1,14 @@
 //! Collects descriptors and links from outside, and writes them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
 use criu_images::{ImageDir, Kind};
-use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, openat, readlinkat};
+use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, major, minor, openat, readlinkat};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, Resource, Rlimit, getrlimit, pidfd_getfd, pidfd_open, setrlimit};
 
 use super::fdinfo::FdInfo;
@@ -73,6 +76,19 @@ pub struct DumpFiles {
     /// Descriptors that wait in messages: open, so that others can be compared with them.
     in_flight: Vec<OwnedFd>,
     buf: Vec<u8>,
+}
+
+pub(crate) const UNREACHABLE: &str =
+    "it can be looked at only with CAP_CHECKPOINT_RESTORE in the initial user namespace";
+pub(crate) const BE_ROOT_OUTSIDE: &str = "dump as root outside of all user namespaces";
+
+/// The file behind a mapping, for whoever may not follow the links of map_files: what is at its path, if it is the same.
+fn by_path(link: Link, path: &[u8]) -> Option<OwnedFd> {
+    let Link::Mapped { dev, inode, .. } = link else { return None };
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let found = openat(CWD, OsStr::from_bytes(path), flags, Mode::empty()).ok()?;
+    let stat = fstat(&found).ok()?;
+    ((major(stat.st_dev), minor(stat.st_dev)) == dev && stat.st_ino == inode).then_some(found)
 }
 
 impl DumpFiles {
@@ -153,8 +169,17 @@ impl DumpFiles {
         let holder = link.describe();
         let name = format!("/proc/{}/{}", task.pid, link.proc_name());
         let text = readlinkat(CWD, &name, Vec::new()).map_err(|e| failed(task, &holder, "readlink", e))?.into_bytes();
-        let dup = openat(CWD, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|e| failed(task, &holder, "open", e))?;
+        let dup = match openat(CWD, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            Err(Errno::PERM) if matches!(link, Link::Mapped { .. }) => match by_path(link, &text) {
+                Some(dup) => dup,
+                None => {
+                    let object = format!("{holder} ({})", path::shown(&text));
+                    blockers.push(Blocker::new(task.vpid, object, UNREACHABLE).hint(BE_ROOT_OUTSIDE));
+                    return Ok(None);
+                }
+            },
+            opened => opened.map_err(|e| failed(task, &holder, "open", e))?,
+        };
         let stat = fstat(&dup).map_err(|e| failed(task, &holder, "fstat", e))?;
         let key = (stat.st_dev, stat.st_ino, text.clone());
         if let Some(&known) = self.links.get(&key) {

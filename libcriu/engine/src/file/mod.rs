@@ -42,7 +42,7 @@ pub(crate) mod tests;
 pub use collect::DumpFiles;
 pub use load::RestoreFiles;
 
-pub(crate) use collect::Collected;
+pub(crate) use collect::{BE_ROOT_OUTSIDE, Collected, UNREACHABLE};
 pub(crate) use ghost::kernel_dev;
 pub(crate) use kind::{DumpKind, FileKind, InFlight, RestoreKind, Unsaved, body};
 pub(crate) use load::Plan;
@@ -71,10 +71,12 @@ pub enum Link {
     Exe,
     Cwd,
     Root,
-    /// The file behind the mapping at these addresses.
+    /// The file behind the mapping at these addresses: what the list of areas says of it.
     Mapped {
         start: u64,
         end: u64,
+        dev: (u32, u32),
+        inode: u64,
     },
 }
 
@@ -85,7 +87,7 @@ impl Link {
             Link::Exe => "exe".into(),
             Link::Cwd => "cwd".into(),
             Link::Root => "root".into(),
-            Link::Mapped { start, end } => format!("map_files/{start:x}-{end:x}"),
+            Link::Mapped { start, end, .. } => format!("map_files/{start:x}-{end:x}"),
         }
     }
 
@@ -94,7 +96,7 @@ impl Link {
             Link::Exe => "executable".into(),
             Link::Cwd => "current directory".into(),
             Link::Root => "root directory".into(),
-            Link::Mapped { start, end } => format!("mapping {start:#x}-{end:#x}"),
+            Link::Mapped { start, end, .. } => format!("mapping {start:#x}-{end:#x}"),
         }
     }
 }

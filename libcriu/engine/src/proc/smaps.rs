@@ -22,6 +22,8 @@ pub struct Area {
     /// `VmFlags`: two letters each.
     pub flags: Vec<[u8; 2]>,
     pub protection_key: u32,
+    /// Has the process pages of its own here? Told only of what is executed from a file.
+    pub has_own_code: bool,
 }
 
 impl Area {
@@ -32,6 +34,11 @@ impl Area {
 
     pub fn len(&self) -> u64 {
         self.end - self.start
+    }
+
+    /// Is it executed from a file, of which the process could have changed pages for itself?
+    fn is_code(&self) -> bool {
+        self.prot & libc::PROT_EXEC as u32 != 0 && !self.shared && self.inode != 0
     }
 
     pub fn is_empty(&self) -> bool {
@@ -65,6 +72,13 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Vec<Area>> {
                     areas.last_mut()?.protection_key = std::str::from_utf8(key).ok()?.trim().parse().ok()?;
                 }
             }
+            Some(b'A') => {
+                if let Some(size) = line.strip_prefix(b"Anonymous:")
+                    && let Some(area) = areas.last_mut()
+                {
+                    area.has_own_code = area.is_code() && !size.trim_ascii().starts_with(b"0 ");
+                }
+            }
             Some(_) => {}
         }
     }
@@ -94,6 +108,7 @@ fn header(line: &[u8]) -> Option<Area> {
         name: name.trim_ascii_start().to_vec(),
         flags: Vec::new(),
         protection_key: 0,
+        has_own_code: false,
     };
     (area.start < area.end).then_some(area)
 }
@@ -105,13 +120,14 @@ mod tests {
     #[test]
     fn areas_with_and_without_names() {
         let text = b"558430147000-558430149000 r-xp 00001000 fe:00 9978168                    /tmp/a file (deleted)\n\
-            Size:                  4 kB\nTHPeligible:           0\nProtectionKey:         3\nVmFlags: rd ex mr mw me \n\
+            Size:                  4 kB\nAnonymous:             4 kB\nTHPeligible:           0\nProtectionKey:         3\nVmFlags: rd ex mr mw me \n\
             7fc9974b9000-7fc9974bb000 rw-s 00000000 00:00 0 \nVmFlags: rd wr lo lf \n";
         let a = parse(text).unwrap();
         assert_eq!(a.len(), 2);
         assert_eq!((a[0].start, a[0].end, a[0].prot, a[0].shared), (0x558430147000, 0x558430149000, 5, false));
         assert_eq!((a[0].offset, a[0].dev, a[0].inode), (0x1000, (0xfe, 0), 9978168));
         assert_eq!((a[0].name.as_slice(), a[0].protection_key), (b"/tmp/a file (deleted)".as_slice(), 3));
+        assert!(a[0].has_own_code && !a[1].has_own_code);
         assert!(a[0].has(b"ex") && !a[0].has(b"wr"));
         assert!(a[1].shared && a[1].name.is_empty() && a[1].has(b"lf"));
         assert!(parse(b"12-10 rw-p 0 0:0 0\n").is_none());

@@ -4,10 +4,10 @@
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use criu_images::messages::SeccompFilter;
+use criu_images::messages::{SeccompFilter, ThreadCoreEntry};
 use criu_pie::RESTORER;
 use criu_pie::abi::restorer::{
-    Args, Filter, HAS_COMM, HAS_CREDS, HAS_RSEQ, HAS_SAS, HAS_SCHED, IS_FINISHED, MmMap, Move, Range,
+    Args, Call, Filter, HAS_COMM, HAS_CREDS, HAS_RSEQ, HAS_SAS, HAS_SCHED, IS_FINISHED, MmMap, Move, Range,
     THREAD_STACK_BYTES, Thread,
 };
 
@@ -232,6 +232,7 @@ impl Facts<'_> {
             old_rseq_size: rseq.1,
             old_rseq_signature: rseq.2,
             personality: self.task.core.personality,
+            mlock_future: self.alive.mm.mlock_future(),
             dumpable: self.alive.mm.dumpable.map_or(1, |d| d as u32),
         };
         let at = arena.push_args(&args);
@@ -323,6 +324,7 @@ impl Facts<'_> {
             pdeath_signal: core.pdeath_sig(),
             timer_slack_ns: slack,
             no_new_privs: core.creds.as_ref().map_or(0, |c| c.no_new_privs()),
+            settings: arena.push(&settings(core)),
             seccomp_mode: seccomp.mode,
             chain: arena.push(&seccomp.chain),
             is_late: is_late.into(),
@@ -345,6 +347,24 @@ impl Facts<'_> {
 
 const SS_DISABLE: u32 = 2;
 
+/// What differs from how every thread begins.
+fn settings(core: &ThreadCoreEntry) -> Vec<Call> {
+    const PR_MCE_KILL_SET: u64 = 1;
+    const ARCH_SET_CPUID: u64 = 0x1012;
+    let mut calls = Vec::new();
+    let mut add = |nr, a: u64, b: u64, c: u64| calls.push(Call { nr, args: [a, b, c] });
+    if let Some(tsc) = core.tsc {
+        add(libc::SYS_prctl, libc::PR_SET_TSC as u64, tsc.into(), 0);
+    }
+    if let Some(policy) = core.mce_kill {
+        add(libc::SYS_prctl, libc::PR_MCE_KILL as u64, PR_MCE_KILL_SET, policy.into());
+    }
+    if core.cpuid_denied() {
+        add(libc::SYS_arch_prctl, ARCH_SET_CPUID, 0, 0);
+    }
+    calls
+}
+
 /// Is a thread without filters complete once it has set what binds it in nothing?
 fn is_finished(t: &Thread) -> bool {
     t.present & (HAS_SCHED | HAS_CREDS) == 0
@@ -353,6 +373,7 @@ fn is_finished(t: &Thread) -> bool {
         && t.ioprio == 0
         && t.timer_slack_ns == 0
         && t.no_new_privs == 0
+        && t.settings.count == 0
         && t.pending.count == 0
         && t.pdeath_signal == 0
 }

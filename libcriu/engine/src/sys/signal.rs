@@ -19,7 +19,8 @@ pub fn reset_inherited() {
     }
 }
 
-/// What this process does about signals 1 to 64, in the kernel's form; those of SIGKILL and SIGSTOP are zeroes.
+/// What this process does about signals 1 to 64, in the kernel's form; those of SIGKILL and SIGSTOP are zeroes. One that cannot be
+/// asked for has no number.
 ///
 /// # References
 /// rt_sigaction(2).
@@ -27,8 +28,8 @@ pub fn actions() -> Vec<SignalAction> {
     let mut actions = vec![SignalAction::default(); 64];
     for (signo, action) in (1..).zip(&mut actions) {
         // SAFETY: from `handler` on the structure is the kernel's sigaction, with a mask of 8 bytes; nothing is changed.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signo, 0, &raw mut action.handler, 8) };
-        action.signo = signo;
+        let known = unsafe { libc::syscall(libc::SYS_rt_sigaction, signo, 0, &raw mut action.handler, 8) } == 0;
+        action.signo = if known { signo } else { 0 };
     }
     actions
 }

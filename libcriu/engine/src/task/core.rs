@@ -8,12 +8,15 @@ use criu_images::messages::{
 
 use super::identity::Identity;
 use super::sched::Sched;
-use super::{creds, regs, rseq, sigact, timers};
+use super::{creds, regs, rseq, seccomp, sigact, timers};
 use crate::proc::{PosixTimer, Status};
 use crate::pstree::TaskState;
 
 /// All tasks are in the cgroups of the root.
 const CGROUP_SET: u32 = 1;
+
+const PR_TSC_ENABLE: u32 = 1;
+const PR_MCE_KILL_DEFAULT: u32 = 2;
 
 /// What is known of one thread.
 #[derive(Debug)]
@@ -88,6 +91,10 @@ pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
             timer_slack_ns: Some(t.facts.timer_slack_ns),
             cpu_affinity: t.sched.affinity,
             ioprio: (t.sched.ioprio != 0).then_some(t.sched.ioprio),
+            // Strict seccomp takes the counter away by itself.
+            tsc: t.facts.tsc.filter(|tsc| *tsc != PR_TSC_ENABLE && mode != seccomp::mode::STRICT),
+            mce_kill: t.facts.mce_kill.filter(|policy| *policy != PR_MCE_KILL_DEFAULT),
+            cpuid_denied: (t.facts.cpuid == Some(false)).then_some(true),
             ..ThreadCoreEntry::default()
         }),
         ..CoreEntry::default()
@@ -145,6 +152,9 @@ pub fn dead_leader(of: &CoreEntry, p: &Process<'_>, status: &Status, exit_code: 
         seccomp_filter: None,
         comm: Some(status.name.clone()),
         rseq_entry: None,
+        tsc: None,
+        mce_kill: None,
+        cpuid_denied: None,
         ..t
     });
     core

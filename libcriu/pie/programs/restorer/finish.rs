@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use crate::abi::{Args, Filter, HAS_CREDS, HAS_SCHED, IntervalTimer, Limit, PosixTimer, SigInfo, Step, Thread};
+use crate::abi::{Args, Call, Filter, HAS_CREDS, HAS_SCHED, IntervalTimer, Limit, PosixTimer, SigInfo, Step, Thread};
 use crate::report::{check, fail};
 use crate::{call, creds, slice, thread, wait, wake};
 
@@ -75,6 +75,10 @@ pub(crate) fn finish(args: &Args, me: &Thread, index: usize) {
     }
     if me.no_new_privs != 0 {
         check(args, Step::NoNewPrivs, call(SYS_PRCTL, [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0]), 0);
+    }
+    for s in slice::<Call>(args, me.settings) {
+        let [a, b, c] = s.args;
+        check(args, Step::Setting, call(s.nr, [a, b, c, 0, 0, 0]), a);
     }
     pending(args, me, leader);
     if me.seccomp_mode == 1 {

@@ -9,6 +9,7 @@ const SYS_MUNMAP: i64 = 11;
 const SYS_RT_SIGACTION: i64 = 13;
 const SYS_MREMAP: i64 = 25;
 const SYS_PERSONALITY: i64 = 135;
+const SYS_MLOCKALL: i64 = 151;
 const SYS_PRCTL: i64 = 157;
 const SYS_RSEQ: i64 = 334;
 const RSEQ_FLAG_UNREGISTER: u64 = 1;
@@ -29,6 +30,11 @@ pub(crate) fn take_over(args: &Args) {
     for m in slice::<Move>(args, args.moves) {
         let ret = call(SYS_MREMAP, [m.from, m.len, m.len, MREMAP_MAYMOVE_FIXED, m.to, 0]);
         check(args, Step::Move, ret, m.to);
+    }
+    if args.mlock_future != 0 {
+        // What is mapped already is left as it is.
+        let ret = call(SYS_MLOCKALL, [args.mlock_future.into(), 0, 0, 0, 0, 0]);
+        check(args, Step::LockFuture, ret, args.mlock_future.into());
     }
     let map = &raw const args.mm_map as u64;
     let size = size_of_val(&args.mm_map) as u64;

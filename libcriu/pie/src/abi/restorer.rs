@@ -98,6 +98,14 @@ pub struct PosixTimer {
     pub value_ns: u64,
 }
 
+/// A system call whose arguments are numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Call {
+    pub nr: i64,
+    pub args: [u64; 3],
+}
+
 /// A resource limit.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -176,6 +184,8 @@ pub struct Thread {
     /// SCHED_FLAG_RESET_ON_FORK or 0.
     pub sched_flags: u32,
     pub no_new_privs: u32,
+    /// [`Call`] each: settings of the processor and of memory errors for this thread.
+    pub settings: Table,
     /// 0 none, 1 strict, 2 filter.
     pub seccomp_mode: u32,
     /// u32 each: indices into [`Args::filters`], in the order of installation, without the common prefix and without what the
@@ -238,6 +248,8 @@ pub struct Args {
     pub old_rseq_signature: u32,
     pub personality: u32,
     pub dumpable: u32,
+    /// As for mlockall, or 0.
+    pub mlock_future: u32,
 }
 
 /// Values of [`Control::go`].
@@ -334,4 +346,6 @@ steps! {
     TimerSlack = 29 "set the timer slack",
     Affinity = 30 "bind to its CPUs",
     Ioprio = 31 "set the I/O priority",
+    LockFuture = 33 "let memory to come be locked (mlockall)",
+    Setting = 32 "set what the processor allows the thread, or its policy for memory errors",
 }

@@ -60,7 +60,7 @@ fn shared_anonymous_memory_is_a_file_without_descriptor() {
     let pidfd = pidfd.unwrap();
     let task = DumpTask { pid, vpid: pid, pidfd: pidfd.as_fd() };
     let mut blockers = Vec::new();
-    let link = Link::Mapped { start: hex(start), end: hex(end) };
+    let link = Link::Mapped { start: hex(start), end: hex(end), dev: (0, 0), inode: 0 };
     let id = files.collect_link(&task, link, &mut blockers).unwrap().unwrap();
     assert_eq!(files.collect_link(&task, link, &mut blockers).unwrap(), Some(id));
     let exe = files.collect_link(&task, Link::Exe, &mut blockers).unwrap().unwrap();

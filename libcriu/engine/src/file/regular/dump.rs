@@ -106,6 +106,9 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
     }
     let name = match place {
         Place::Here(name) => name,
+        Place::Gone(name) | Place::Hidden(name) if proc_task(&name).is_some() => {
+            return Err(Unsaved::because("a /proc file of a process that is gone").hint("close it before the dump"));
+        }
         Place::Gone(name) => {
             remap(common, seen, id, &name)?;
             name
@@ -113,9 +116,6 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
         Place::Other(name) => {
             let cause = format!("another file is at {} now: it was replaced or mounted over", shown(&name));
             return Err(Unsaved::because(cause).hint("put the file back at its path"));
-        }
-        Place::Hidden(name) if proc_task(&name).is_some() => {
-            return Err(Unsaved::because("a /proc file of a process that is gone").hint("close it before the dump"));
         }
         Place::Hidden(name) => {
             return Err(Unsaved::because(format!("nothing is at {} now: it was mounted over", shown(&name)))

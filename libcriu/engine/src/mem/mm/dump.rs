@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::io;
 
 use criu_images::messages::{MmEntry, VmaEntry};
-use rustix::fs::{major, minor};
+use rustix::fs::{OFlags, major, minor};
 
 use crate::error::{Blocker, Error, Phase, Result};
-use crate::file::{DumpFiles, DumpTask, FileId, Link};
+use crate::file::{BE_ROOT_OUTSIDE, DumpFiles, DumpTask, FileId, Link, UNREACHABLE};
 use crate::mem::pages::guard_regions;
 use crate::mem::shmem::memfd_device;
-use crate::mem::vma::{AreaKind, classify, entry, flags, status};
+use crate::mem::vma::{AreaKind, END_THEM, UPROBES, breakpoint, classify, entry, flags, status};
 use crate::proc::{Area, ProcDir, Stat, areas, auxv};
 
 /// Collects address spaces, one after the other.
@@ -20,6 +20,8 @@ pub struct Collector {
     shmem_dev: (u32, u32),
     /// The mapped files of all tasks so far.
     mapped: HashMap<MappedFile, Option<FileId>>,
+    /// May the links of map_files be followed? As soon as it was tried.
+    can_follow: Option<bool>,
 }
 
 /// Inode, device and path as this process sees it.
@@ -55,6 +57,8 @@ pub struct Facts {
     pub thp_disabled: bool,
     /// Bit n: the key n is allocated.
     pub protection_keys: u16,
+    /// MCL_* for memory to come; 0 when it is not locked.
+    pub mlock_future: u32,
 }
 
 /// What /proc shows of an address space.
@@ -83,7 +87,7 @@ impl Collector {
     /// Those of memfd_create(2).
     pub fn new() -> io::Result<Collector> {
         let dev = memfd_device()?;
-        Ok(Collector { shmem_dev: (major(dev), minor(dev)), mapped: HashMap::new() })
+        Ok(Collector { shmem_dev: (major(dev), minor(dev)), mapped: HashMap::new(), can_follow: None })
     }
 
     /// Collects the address space of a task and the files that are mapped in it; only reads.
@@ -122,7 +126,8 @@ impl Collector {
                     let id = match self.mapped.get(&key) {
                         Some(id) => *id,
                         None => {
-                            let link = Link::Mapped { start: area.start, end: area.end };
+                            let Area { start, end, dev, inode, .. } = *area;
+                            let link = Link::Mapped { start, end, dev, inode };
                             let id = files.collect_link(task, link, blockers)?;
                             self.mapped.insert(key, id);
                             id
@@ -134,12 +139,30 @@ impl Collector {
                 }
                 _ => None,
             };
+            if area.has_own_code
+                && let Some(at) = breakpoint::find(dir, area).map_err(|e| failed("looking for uprobes", e))?
+            {
+                let object = format!("instruction at {at:#x} ({})", String::from_utf8_lossy(&area.name));
+                blockers.push(Blocker::new(task.pid, object, UPROBES).hint(END_THEM));
+            }
+            if matches!(kind, AreaKind::SharedAnonymous { .. } | AreaKind::SysV { .. }) && !self.can_follow(dir, area) {
+                blockers.push(Blocker::new(task.pid, describe(area), UNREACHABLE).hint(BE_ROOT_OUTSIDE));
+            }
             mm.add(area, kind, file);
             if area.has(b"gu") {
                 mm.add_guards(guard_regions(dir, area.start, area.end).map_err(|e| failed("PAGEMAP_SCAN", e))?);
             }
         }
         Ok(mm)
+    }
+}
+
+impl Collector {
+    fn can_follow(&mut self, dir: &ProcDir, area: &Area) -> bool {
+        *self.can_follow.get_or_insert_with(|| {
+            let opened = dir.open_at(&format!("map_files/{:x}-{:x}", area.start, area.end), OFlags::PATH);
+            opened.err().and_then(|e| e.raw_os_error()) != Some(libc::EPERM)
+        })
     }
 }
 
@@ -211,6 +234,7 @@ impl Collected {
             aios: Vec::new(),
             thp_disabled: Some(facts.thp_disabled),
             protection_keys: (facts.protection_keys != 0).then_some(facts.protection_keys.into()),
+            mlock_future: (facts.mlock_future != 0).then_some(facts.mlock_future),
         }
     }
 }

@@ -7,7 +7,7 @@ mod scan;
 
 pub use copy::{Chunk, GoOn, Source};
 pub use dump::{PageTotals, PagesIds, dump_pagemap, dump_pages, dump_runs};
-pub use scan::{Run, guard_regions, private_runs};
+pub use scan::{Run, guard_regions, own_pages, private_runs};
 
 /// Bits of `pagemap_entry.flags`.
 pub mod flags {

@@ -81,12 +81,24 @@ pub fn private_runs(dir: &ProcDir, vmas: &[VmaEntry]) -> io::Result<Vec<Run>> {
 /// # Errors
 /// Those of reading /proc/PID/pagemap.
 pub fn guard_regions(dir: &ProcDir, start: u64, end: u64) -> io::Result<Vec<(u64, u64)>> {
+    regions(dir, start, end, GUARDS)
+}
+
+/// The pages within `start..end` that are the process's own, in a kernel that tells of them at once (6.7).
+///
+/// # Errors
+/// Those of reading /proc/PID/pagemap.
+pub fn own_pages(dir: &ProcDir, start: u64, end: u64) -> io::Result<Vec<(u64, u64)>> {
+    regions(dir, start, end, TOUCHED_BEFORE_GUARDS)
+}
+
+fn regions(dir: &ProcDir, start: u64, end: u64, wanted: Wanted) -> io::Result<Vec<(u64, u64)>> {
     let pagemap = dir.open_at("pagemap", OFlags::RDONLY)?;
     let mut found = Vec::new();
     let mut regions = vec![PageRegion::default(); REGIONS];
     let mut at = start;
     while at < end {
-        match pagemap_scan(pagemap.as_fd(), at, end, GUARDS, &mut regions) {
+        match pagemap_scan(pagemap.as_fd(), at, end, wanted, &mut regions) {
             Ok((n, walked)) => {
                 found.extend(regions[..n].iter().map(|r| (r.start, r.end)));
                 at = walked.max(at + PAGE_BYTES);

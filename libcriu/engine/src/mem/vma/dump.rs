@@ -29,6 +29,9 @@ pub enum AreaKind {
 /// The kind of an area, or why it cannot be saved and what would help.
 pub type Classified = Result<AreaKind, (&'static str, &'static str)>;
 
+pub(crate) const UPROBES: &str = "uprobes are set in the code of this task; they cannot be saved";
+pub(crate) const END_THEM: &str = "end whoever has set them (perf, bpftrace ...) before the dump";
+
 /// Flags of `VmFlags` that stand for memory which a copy of its bytes would not bring back.
 const REFUSED_FLAGS: &[([u8; 2], &str)] = &[
     (*b"ht", "huge pages of hugetlbfs cannot be saved yet"),
@@ -48,7 +51,7 @@ pub fn classify(area: &Area, shmem_dev: (u32, u32)) -> Classified {
         b"[vdso]" => return Ok(AreaKind::Vdso),
         b"[vvar]" | b"[vvar_vclock]" => return Ok(AreaKind::Vvar),
         b"[vsyscall]" => return Ok(AreaKind::Vsyscall),
-        b"[uprobes]" => return Err(("uprobes are set in this task", "")),
+        b"[uprobes]" => return Err((UPROBES, END_THEM)),
         _ => {}
     }
     if let Some((_, why)) = REFUSED_FLAGS.iter().find(|(flag, _)| area.has(flag)) {

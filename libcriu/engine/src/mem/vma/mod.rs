@@ -3,11 +3,13 @@
 //! An area is private or shared, anonymous or of a file (`shmid` is then the file's id in `files.img`). Shared anonymous areas have
 //! in `shmid` the name of their contents: `pagemap-shmem-SHMID.img`.
 
+pub(crate) mod breakpoint;
 mod dump;
 pub mod placement;
 pub mod restore;
 
 pub use dump::{AreaKind, Classified, classify, entry};
+pub(crate) use dump::{END_THEM, UPROBES};
 
 /// Bits of `vma_entry.status`.
 pub mod status {
