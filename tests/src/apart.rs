@@ -26,6 +26,8 @@ pub enum Surroundings {
     Alone,
     /// As `Alone`, and only the folder of the run can be written to.
     Sealed,
+    /// As `Alone`, in a user namespace too, in which it is root: harness, subject and engine have no right outside of it.
+    Users,
 }
 
 /// One test to run apart, by name.
@@ -108,11 +110,12 @@ fn in_process(job: &Job, layout: &Layout, folder: &Path) -> Outcome {
             unshare.args(["--mount", "sh", "-c", OWN_TERMINALS]).arg(&me);
             unshare
         }
-        Surroundings::Namespaces | Surroundings::Alone | Surroundings::Sealed => {
+        Surroundings::Namespaces | Surroundings::Alone | Surroundings::Sealed | Surroundings::Users => {
             let alone = job.surroundings != Surroundings::Namespaces;
             let seal = if job.surroundings == Surroundings::Sealed { seal(&layout.room) } else { String::new() };
             let mut unshare = Command::new("unshare");
             unshare
+                .args((job.surroundings == Surroundings::Users).then_some("--map-root-user"))
                 .args(["--pid", "--net", "--fork", "--mount-proc", "--kill-child"])
                 .args(alone.then_some("--ipc"))
                 .args(["sh", "-c"]);

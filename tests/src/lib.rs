@@ -25,3 +25,4 @@ pub mod torture;
 pub mod traces;
 pub mod trial;
 pub mod verdict;
+pub mod within;

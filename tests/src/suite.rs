@@ -8,7 +8,7 @@ use crate::case::{self, Case};
 use crate::layout::Layout;
 use crate::subject::{self, Subject};
 use crate::verdict::{Outcome, Stop, Summary, Verdict, failed};
-use crate::{bad_input, golden, mutated, torture, trial};
+use crate::{bad_input, golden, mutated, torture, trial, within};
 
 /// Subjects of the two folders.
 pub fn subjects(layout: &Layout) -> io::Result<Vec<Subject>> {
@@ -40,16 +40,21 @@ pub fn wanted(name: &str, filters: &[String]) -> bool {
 /// Runs the test of this name in this process.
 pub fn run_here(name: &str, layout: &Layout, folder: &Path) -> Outcome {
     match name.split_once('/') {
+        Some((within::NAME, rest)) => {
+            let subjects = within::subjects(subjects(layout).map_err(failed)?);
+            case_of(&subjects, rest, layout, folder)
+        }
         Some(("golden", rest)) => golden::restore(rest, layout, folder),
         Some(("mutated", rest)) => mutated::one(rest, layout, folder),
         Some(("torture", rest)) => torture::one(rest, layout, folder),
         Some(("input", rest)) => bad_input::one(rest, layout, folder),
-        _ => {
-            let subjects = subjects(layout).map_err(failed)?;
-            let case = Case::find(&subjects, name).ok_or_else(|| failed(format!("no case {name}")))?;
-            trial::run(&case, layout, folder)
-        }
+        _ => case_of(&subjects(layout).map_err(failed)?, name, layout, folder),
     }
+}
+
+fn case_of(subjects: &[Subject], name: &str, layout: &Layout, folder: &Path) -> Outcome {
+    let case = Case::find(subjects, name).ok_or_else(|| failed(format!("no case {name}")))?;
+    trial::run(&case, layout, folder)
 }
 
 /// One line for a pass, more for the others.

@@ -26,7 +26,7 @@ cargo xtask COMMAND
   demo                             build, then watch a counting program being checkpointed, gone, restored and counting on
   test [--staged] [SUITE] [NAME...]
                                    install what the tests need, run everything, print passed, failed and skipped
-                                   SUITE: fmt clippy rust doc c subjects golden kill torture fuzz input go python package; NAME: part of a test's name;
+                                   SUITE: fmt clippy rust doc c subjects namespaces golden torture fuzz input go python package; NAME: part of a test's name;
                                    --staged: against the last staged build, without building anew
   coverage                         write tests/coverage.md: what must survive, and the tests that prove it
   torture [--staged] [--rounds N] [NAME...]

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use crate::Result;
 use crate::socket::{option, set_option};
-use crate::sys::{SO_BUF_LOCK, SO_RCVBUF, SO_RCVBUFFORCE, SO_SNDBUF, SO_SNDBUFFORCE};
+use crate::sys::{EPERM, SO_BUF_LOCK, SO_RCVBUF, SO_RCVBUFFORCE, SO_SNDBUF, SO_SNDBUFFORCE};
 
 /// The buffer sizes a socket had; [`put_back`](Buffers::put_back) restores them and whether they were fixed by its owner.
 pub(crate) struct Buffers<'fd> {
@@ -24,18 +24,31 @@ impl<'fd> Buffers<'fd> {
             send_bytes: option(fd, SO_SNDBUF, "getsockopt SO_SNDBUF")?,
             lock: option(fd, SO_BUF_LOCK, "getsockopt SO_BUF_LOCK").ok(),
         };
-        set_option(fd, SO_RCVBUFFORCE, i32::MAX / 2, "setsockopt SO_RCVBUFFORCE")?;
-        set_option(fd, SO_SNDBUFFORCE, i32::MAX / 2, "setsockopt SO_SNDBUFFORCE")?;
+        set_size(fd, RECEIVE, i32::MAX / 2)?;
+        set_size(fd, SEND, i32::MAX / 2)?;
         Ok(buffers)
     }
 
     pub(crate) fn put_back(self) -> Result<()> {
         // The kernel doubles what it is given.
-        set_option(self.fd, SO_RCVBUFFORCE, self.receive_bytes / 2, "setsockopt SO_RCVBUFFORCE")?;
-        set_option(self.fd, SO_SNDBUFFORCE, self.send_bytes / 2, "setsockopt SO_SNDBUFFORCE")?;
+        set_size(self.fd, RECEIVE, self.receive_bytes / 2)?;
+        set_size(self.fd, SEND, self.send_bytes / 2)?;
         match self.lock {
             Some(lock) => set_option(self.fd, SO_BUF_LOCK, lock, "setsockopt SO_BUF_LOCK"),
             None => Ok(()),
         }
+    }
+}
+
+/// Options that set a size: whatever it is, and up to the system's limit.
+type Sizes = (i32, i32);
+const RECEIVE: Sizes = (SO_RCVBUFFORCE, SO_RCVBUF);
+const SEND: Sizes = (SO_SNDBUFFORCE, SO_SNDBUF);
+
+/// Without CAP_NET_ADMIN in the initial user namespace the limit holds.
+fn set_size(fd: BorrowedFd<'_>, (forced, limited): Sizes, bytes: i32) -> Result<()> {
+    match set_option(fd, forced, bytes, "setsockopt SO_RCVBUFFORCE or SO_SNDBUFFORCE") {
+        Err(e) if e.errno() == EPERM => set_option(fd, limited, bytes, "setsockopt SO_RCVBUF or SO_SNDBUF"),
+        done => done,
     }
 }

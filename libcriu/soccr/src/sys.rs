@@ -27,6 +27,7 @@ pub(crate) const SO_MARK: i32 = 36;
 pub(crate) const SO_PEEK_OFF: i32 = 42;
 pub(crate) const SO_BUF_LOCK: i32 = 72;
 
+pub(crate) const EPERM: i32 = libc::EPERM;
 pub(crate) const SOL_SOCKET: i32 = libc::SOL_SOCKET;
 pub(crate) const SOL_TCP: i32 = libc::IPPROTO_TCP;
 

@@ -11,19 +11,20 @@ use std::time::{Duration, Instant};
 
 use criu_tests::layout::Layout;
 use criu_tests::verdict::{Summary, Verdict, failed};
-use criu_tests::{bad_input, build, descendants, golden, suite, torture};
+use criu_tests::{bad_input, build, descendants, golden, suite, torture, within};
 
 use crate::workspace::Workspace;
 use crate::{fuzz, install, package, packages};
 
 /// A suite: its name on the command line and what it does.
-const SUITES: [(&str, &str); 13] = [
+const SUITES: [(&str, &str); 14] = [
     ("fmt", "formatting"),
     ("clippy", "lints"),
     ("rust", "Rust tests"),
     ("doc", "Rust documentation"),
     ("c", "C and C++ programs against the installed library"),
     ("subjects", "programs that hold state, dumped and restored"),
+    ("namespaces", "programs that hold state inside fresh pid and user namespaces, dumped and restored there"),
     ("golden", "checkpoints made by CRIU 4.2"),
     ("torture", "an engine disturbed in every way there is, a sample"),
     ("fuzz", "mutated input of every kind"),
@@ -44,7 +45,7 @@ struct Progress {
 }
 
 /// The suites that need the staged installation.
-const STAGED: [&str; 7] = ["c", "subjects", "golden", "torture", "fuzz", "input", "go"];
+const STAGED: [&str; 8] = ["c", "subjects", "namespaces", "golden", "torture", "fuzz", "input", "go"];
 
 pub fn run(workspace: &Workspace, args: &[String]) -> ExitCode {
     let start = Instant::now();
@@ -111,6 +112,7 @@ fn one(name: &str, workspace: &Workspace, layout: &Layout, filters: &[String]) -
         "golden" => golden::run(layout, filters),
         "torture" => torture::run(layout, filters),
         "fuzz" => fuzz::short(workspace, layout, filters),
+        "namespaces" => within::run(layout, filters, 2),
         "input" => bad_input::run(layout, filters),
         _ => match suite::subjects(layout) {
             Ok(subjects) => suite::run(&subjects, layout, filters, 2),

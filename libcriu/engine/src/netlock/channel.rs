@@ -5,7 +5,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
-use rustix::net::sockopt::{set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force};
+use rustix::net::sockopt::{
+    set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_send_buffer_size,
+    set_socket_send_buffer_size_force,
+};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -90,10 +93,17 @@ impl Channel {
 
     /// A whole batch has to fit into the send buffer, its acknowledgements into the other.
     fn make_room(&self, bytes: usize, answers: usize) -> Result<()> {
-        let what = "making room for a batch";
-        set_socket_send_buffer_size_force(&self.socket, (2 * bytes).max(64 << 10))
-            .and_then(|()| set_socket_recv_buffer_size_force(&self.socket, (answers * 1024).max(64 << 10)))
-            .map_err(|e| LockError::call(what, e))
+        let (bytes, answers) = ((2 * bytes).max(64 << 10), (answers * 1024).max(64 << 10));
+        // Without CAP_NET_ADMIN in the initial user namespace there is a limit, which is enough for most.
+        let sent = match set_socket_send_buffer_size_force(&self.socket, bytes) {
+            Err(Errno::PERM) => set_socket_send_buffer_size(&self.socket, bytes),
+            done => done,
+        };
+        let received = match set_socket_recv_buffer_size_force(&self.socket, answers) {
+            Err(Errno::PERM) => set_socket_recv_buffer_size(&self.socket, answers),
+            done => done,
+        };
+        sent.and(received).map_err(|e| LockError::call("making room for a batch", e))
     }
 
     fn send(&self, bytes: &[u8], what: &'static str) -> Result<()> {

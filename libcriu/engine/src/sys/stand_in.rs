@@ -175,6 +175,14 @@ pub(crate) fn call_with_rights(who: &Identity, what: Call<'_>) -> io::Result<Mad
 const SECBIT_NO_SETUID_FIXUP: u64 = 1 << 2;
 const KEEP: u32 = u32::MAX;
 
+/// Are these the groups of this thread? Some user namespaces let nobody set any. False for more than are looked at here.
+fn has_groups(groups: &[u32]) -> bool {
+    let mut now = [0_u32; 16];
+    // SAFETY: the buffer has room for as many as are asked for.
+    let count = unsafe { libc::syscall(libc::SYS_getgroups, now.len(), now.as_mut_ptr()) };
+    usize::try_from(count).ok().and_then(|n| now.get(..n)) == Some(groups)
+}
+
 /// Effective ids and groups of this thread. Allocates nothing, takes no lock.
 fn take_rights(who: &Identity) -> io::Result<()> {
     let check = |ret: i64| if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
@@ -184,7 +192,9 @@ fn take_rights(who: &Identity) -> io::Result<()> {
         if who.uid == 0 {
             check(libc::syscall(libc::SYS_setresuid, KEEP, 0_u32, KEEP))?;
         }
-        check(libc::syscall(libc::SYS_setgroups, who.groups.len(), who.groups.as_ptr()))?;
+        if !has_groups(&who.groups) {
+            check(libc::syscall(libc::SYS_setgroups, who.groups.len(), who.groups.as_ptr()))?;
+        }
         check(libc::syscall(libc::SYS_setresgid, KEEP, who.gid, KEEP))?;
         check(libc::syscall(libc::SYS_setresuid, KEEP, who.uid, KEEP))
     }
