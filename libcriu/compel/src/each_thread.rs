@@ -55,15 +55,15 @@ impl Places {
 }
 
 impl Infected {
-    /// Has every thread make the calls. Answers come in the order of [`crate::SeizedTask::threads`].
+    /// Has every thread that is wanted (by its place among them) make the calls. Answers come in the order of [`crate::SeizedTask::threads`].
     ///
     /// # Errors
     /// When not all threads could make them; drop the [`Infected`] then: all threads go home by themselves.
-    pub fn each_thread(&mut self, make: MakeCalls<'_>) -> Result<Vec<ThreadAnswer>> {
+    pub fn each_thread(&mut self, wanted: &dyn Fn(usize) -> bool, make: MakeCalls<'_>) -> Result<Vec<ThreadAnswer>> {
         let host = self.host();
         let mut answers = Vec::with_capacity(self.hold.task.threads.len());
         let mut others = Vec::new();
-        for at in 0..self.hold.task.threads.len() {
+        for at in (0..self.hold.task.threads.len()).filter(|at| wanted(*at)) {
             let tid = self.hold.task.threads[at].tid;
             if tid == host {
                 answers.push(self.ask_host(make)?);

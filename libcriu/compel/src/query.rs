@@ -153,18 +153,36 @@ impl Infected {
     /// # Errors
     /// When the task died, or a call failed that never fails in a living task.
     pub fn query(&mut self, timer_ids: &[i32]) -> Result<(ProcessFacts, Vec<ThreadFacts>)> {
-        let mut process = self.query_process()?;
+        Ok((self.query_process(timer_ids)?, self.query_threads(&|_| true)?))
+    }
+
+    /// The facts of the process alone.
+    ///
+    /// # Errors
+    /// As [`Infected::query`].
+    pub fn query_process(&mut self, timer_ids: &[i32]) -> Result<ProcessFacts> {
+        let mut process = self.query_all_but_timers()?;
         for ids in timer_ids.chunks(TIMERS_PER_ROUND) {
             self.query_timers(ids, &mut process.posix_timers)?;
         }
-        Ok((process, self.query_threads()?))
+        Ok(process)
+    }
+
+    /// The facts of the threads (by their place in [`crate::SeizedTask::threads`]) that are `wanted`, in their order. Other threads are
+    /// not touched.
+    ///
+    /// # Errors
+    /// As [`Infected::query`].
+    pub fn query_threads(&mut self, wanted: &dyn Fn(usize) -> bool) -> Result<Vec<ThreadFacts>> {
+        let answers = self.each_thread(wanted, &thread_calls)?;
+        answers.iter().map(|answer| self.thread_facts(answer)).collect()
     }
 
     fn must(&self, done: &Call, what: &'static str) -> Result<i64> {
         if (-4095..0).contains(&done.ret) { Err(Error::remote(self.host(), what, done.ret)) } else { Ok(done.ret) }
     }
 
-    fn query_process(&mut self) -> Result<ProcessFacts> {
+    fn query_all_but_timers(&mut self) -> Result<ProcessFacts> {
         let (scratch, _) = self.scratch();
         let at = |offset: usize| scratch + offset as u64;
         let mut calls = Vec::new();
@@ -233,11 +251,6 @@ impl Infected {
             timers.push(PosixTimer { id, value: timer_value(&got, number * TIMER_BYTES), overrun });
         }
         Ok(())
-    }
-
-    fn query_threads(&mut self) -> Result<Vec<ThreadFacts>> {
-        let answers = self.each_thread(&thread_calls)?;
-        answers.iter().map(|answer| self.thread_facts(answer)).collect()
     }
 
     fn thread_facts(&self, answer: &ThreadAnswer) -> Result<ThreadFacts> {

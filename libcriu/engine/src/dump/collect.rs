@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use criu_compel::SeizedTask;
 use criu_images::messages::{RseqEntry, SignalQueueEntry, TaskRlimitsEntry};
 
+use super::alike::{Alike, Own};
 use super::freeze::{Frozen, FrozenTask};
 use super::look::{self, ProcessLook, TaskLook, ThreadLook};
 use super::snapshot::WORTHWHILE_PAGES;
@@ -51,6 +52,8 @@ pub(super) struct Living {
     pub root: FileId,
     /// The living ones.
     pub threads: Vec<CollectedThread>,
+    /// Which of them need not be asked.
+    pub alike: Option<Alike>,
     /// The main thread, when it has exited while others go on.
     pub dead_leader: Option<DeadLeader>,
 }
@@ -87,7 +90,7 @@ pub(super) struct Collected {
 impl Frozen {
     /// # Errors
     /// What kept it from looking. Obstacles to a dump are not errors here: they are all in `blockers`.
-    pub fn collect(self, options: &Options, operator: &mut dyn Operator) -> Result<Collected> {
+    pub fn collect(mut self, options: &Options, operator: &mut dyn Operator) -> Result<Collected> {
         let mut blockers = Vec::new();
         let io = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, "engine", call, e);
         let mut collector = Collector {
@@ -104,7 +107,7 @@ impl Frozen {
         operator.check_cancelled(Phase::Collect)?;
         operator.progress(Phase::Collect, 0, total);
         let namespaces = self.namespaces.map_err(io("reading /proc/self/ns"))?;
-        let looks = look::at_all(&self.tasks, &namespaces);
+        let looks = look::at_all(&mut self.tasks, &namespaces);
         for (done, (task, look)) in self.tasks.into_iter().zip(looks).enumerate() {
             operator.check_cancelled(Phase::Collect)?;
             operator.progress(Phase::Collect, done as u64, total);
@@ -175,7 +178,7 @@ struct Collector<'a> {
 
 impl Collector<'_> {
     fn task(&mut self, task: FrozenTask, look: Option<TaskLook>) -> Result<CollectedTask> {
-        let FrozenTask { pid, dir, stat, state, seized } = task;
+        let FrozenTask { pid, dir, stat, state, seized, .. } = task;
         let mut item = Item { pid, ppid: stat.ppid, pgid: stat.pgid, sid: stat.sid, threads: vec![pid], state };
         let living = match (seized, look) {
             (None, _) => None,
@@ -236,11 +239,25 @@ impl Collector<'_> {
             }
         }
         let pending = signals::queue(alive, true).map_err(compel(pid))?;
-        let mut threads = Vec::with_capacity(seized.threads().len());
-        for (t, look) in seized.threads().iter().zip(look.threads) {
-            threads.push(self.thread(pid, t.tid, &t.regs, look?)?);
+        let mut alike = look.alike;
+        let mut threads: Vec<CollectedThread> = Vec::with_capacity(seized.threads().len());
+        for (at, (t, look)) in seized.threads().iter().zip(look.threads).enumerate() {
+            let known = alike.as_ref().map(|a| (a.threads[at], a.models[at]));
+            let thread = match known.map(|(own, model)| (own, threads.get(model))) {
+                Some((own, Some(model))) => self.like(pid, &own, model, &t.regs, look?)?,
+                _ => {
+                    let complaints = self.blockers.len();
+                    let thread = self.thread(pid, t.tid, &t.regs, look?)?;
+                    let is_plain = |own: Own| self.blockers.len() == complaints && is_as_told(&thread, &own);
+                    if let Some(alike) = alike.as_mut().filter(|a| !is_plain(a.threads[at])) {
+                        alike.part(at);
+                    }
+                    thread
+                }
+            };
+            threads.push(thread);
         }
-        Ok(Some(Living { ids, mm, identity, limits, timers, pending, cwd, root, threads, dead_leader, seized }))
+        Ok(Some(Living { ids, mm, identity, limits, timers, pending, cwd, root, threads, alike, dead_leader, seized }))
     }
 
     fn dead_leader(&mut self, pid: i32, stat: &crate::proc::Stat) -> Result<DeadLeader> {
@@ -270,6 +287,33 @@ impl Collector<'_> {
             robust_list: criu_compel::ptrace::robust_list(tid).map_err(compel(pid))?,
             rseq: rseq::entry(tid).map_err(compel(pid))?,
             status,
+        })
+    }
+
+    /// A thread that is like `model`.
+    fn like(
+        &mut self,
+        pid: i32,
+        own: &Own,
+        model: &CollectedThread,
+        regs: &criu_compel::Regs,
+        look: ThreadLook,
+    ) -> Result<CollectedThread> {
+        if let Some(cause) = foreign_code(regs) {
+            self.blockers.push(Blocker::new(pid, format!("thread {}", own.tid), cause));
+        }
+        Ok(CollectedThread {
+            tid: own.tid,
+            status: look.status,
+            sched: look.sched,
+            seccomp: model.seccomp.clone(),
+            pending: if own.has_pending {
+                signals::queue(own.tid, false).map_err(compel(pid))?
+            } else {
+                SignalQueueEntry::default()
+            },
+            robust_list: (own.robust_list, model.robust_list.1),
+            rseq: own.rseq(),
         })
     }
 
@@ -328,13 +372,20 @@ fn thread_pidfd(tid: i32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::from_bits_retain(PIDFD_THREAD))?)
 }
 
+/// Does its record tell what it was seen to be?
+fn is_as_told(thread: &CollectedThread, own: &Own) -> bool {
+    let has_pending = thread.pending != SignalQueueEntry::default();
+    (thread.robust_list.0, thread.rseq, has_pending) == (own.robust_list, own.rseq(), own.has_pending)
+}
+
+fn foreign_code(regs: &criu_compel::Regs) -> Option<&'static str> {
+    const CS_64_BIT: u64 = 0x33;
+    (regs.cs != CS_64_BIT).then_some("32-bit code cannot be saved yet")
+}
+
 /// State of a thread that no image has a place for.
 fn unsupported(tid: i32, status: &Status, regs: &criu_compel::Regs) -> io::Result<Vec<&'static str>> {
-    const CS_64_BIT: u64 = 0x33;
-    let mut causes = Vec::new();
-    if regs.cs != CS_64_BIT {
-        causes.push("32-bit code cannot be saved yet");
-    }
+    let mut causes: Vec<&'static str> = foreign_code(regs).into_iter().collect();
     if has_tls_segment(tid)? {
         causes.push("it has a segment of set_thread_area; this cannot be saved");
     }

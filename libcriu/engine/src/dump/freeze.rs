@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use criu_compel::{Kind, SeizedTask, Seizing, TracerRights};
 
+use super::alike::Alike;
 use crate::error::{Error, Phase, Result};
 use crate::namespace::Namespaces;
 use crate::options::Options;
@@ -25,6 +26,8 @@ pub(super) struct FrozenTask {
     pub state: TaskState,
     /// `None` for a zombie.
     pub seized: Option<SeizedTask>,
+    /// Of its many threads, as they were when it was last looked for their children.
+    pub alike: Option<Alike>,
 }
 
 /// The whole tree, stopped. The root stands first, every task behind its parent.
@@ -124,9 +127,16 @@ impl Walk {
     /// Children not known yet of the tasks from index `first` on.
     fn children(&mut self, first: usize) -> Result<Vec<i32>> {
         let mut found = Vec::new();
-        for task in &self.tasks[first..] {
+        for task in &mut self.tasks[first..] {
             let Some(seized) = &task.seized else { continue };
-            let children = pstree::children(&task.dir, seized.threads().iter().map(|t| t.tid))
+            if !seized.leader_is_dead() {
+                task.alike = Alike::of(task.pid, seized.threads());
+            }
+            let tids: Vec<i32> = match &task.alike {
+                Some(alike) => alike.threads.iter().filter(|t| t.has_children).map(|t| t.tid).collect(),
+                None => seized.threads().iter().map(|t| t.tid).collect(),
+            };
+            let children = pstree::children(&task.dir, tids.into_iter())
                 .map_err(|e| Error::os(Phase::Freeze, "children", "reading /proc", e).pid(task.pid))?;
             for child in children {
                 if let Some(at) = self.above.iter().position(|a| *a == child) {
@@ -215,7 +225,7 @@ impl Walk {
             None => TaskState::Zombie(stat.exit_code),
             Some(s) => s.stopped_by().map_or(TaskState::Alive, TaskState::Stopped),
         };
-        self.tasks.push(FrozenTask { pid, dir, stat, state, seized });
+        self.tasks.push(FrozenTask { pid, dir, stat, state, seized, alike: None });
         Ok(())
     }
 }

@@ -1,10 +1,12 @@
 //! Infect: asks each task what it alone can tell, one after the other, and cures it at once.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use criu_compel::{Call, Infected, Known, Pin, ProcessFacts, SeizedTask, ThreadFacts};
 use criu_images::messages::VmaEntry;
 
+use super::alike::Alike;
 use super::collect::{Collected, CollectedTask, Living};
 use super::snapshot::{self, Snapshot};
 use crate::error::{Blocker, Error, Phase, Result};
@@ -116,7 +118,7 @@ fn pages_of(task: &CollectedTask, living: &Living) -> Result<Vec<Run>> {
 /// With `runs`, its pages to keep, a snapshot is taken if that pays.
 fn ask(pid: i32, dir: &ProcDir, living: Living, runs: Option<Vec<Run>>) -> Result<(Living, Told)> {
     let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
-    let Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, dead_leader } = living;
+    let Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, alike, dead_leader } = living;
     // The copy would have to be made by a thread that is no leader.
     let runs = runs.filter(|_| dead_leader.is_none());
     let known = Known {
@@ -124,9 +126,13 @@ fn ask(pid: i32, dir: &ProcDir, living: Living, runs: Option<Vec<Run>>) -> Resul
         unfiltered: threads.iter().position(|t| t.seccomp.mode == mode::NONE),
     };
     let locked = threads.first().map_or(0, |t| t.status.locked_kb);
-    let outside = Outside { pid, dir, timers: &timers, vmas: &mm.vmas, known, locked };
+    let alike = alike.as_ref();
+    let outside = Outside { pid, dir, timers: &timers, vmas: &mm.vmas, known, locked, alike };
     let (told, seized) = infected(seized, &outside, runs).map_err(failed)?;
-    Ok((Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, dead_leader }, told))
+    Ok((
+        Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, alike: None, dead_leader },
+        told,
+    ))
 }
 
 /// What is known of a task before it is infected.
@@ -138,6 +144,7 @@ struct Outside<'a> {
     known: Known,
     /// Locked memory in KiB.
     locked: u64,
+    alike: Option<&'a Alike>,
 }
 
 fn infected(
@@ -145,12 +152,13 @@ fn infected(
     outside: &Outside<'_>,
     runs: Option<Vec<Run>>,
 ) -> criu_compel::Result<(Told, SeizedTask)> {
-    let &Outside { pid, dir, timers, vmas, known, locked } = outside;
+    let &Outside { pid, dir, timers, vmas, known, locked, alike } = outside;
     let ids: Vec<i32> = timers.iter().map(|t| t.id as i32).collect();
     let mut infected = seized.infect_knowing(known)?;
     let count = infected.task().threads().len();
     let xstate = (0..count).map(|at| infected.xstate(at)).collect::<criu_compel::Result<_>>()?;
-    let (process, threads) = infected.query(&ids)?;
+    let process = infected.query_process(&ids)?;
+    let threads = ask_threads(&mut infected, alike)?;
     let (has_ldt, may_lock) = has_ldt_and_may_lock(&mut infected)?;
     // The parasite's area is a new mapping like any other.
     let is_locked = may_lock && locked_kb(dir) > locked;
@@ -161,6 +169,23 @@ fn infected(
     };
     // The copy, if there is one, is ended when the task runs again.
     Ok((Told { process, threads, xstate, has_ldt, mlock_future, runs, snapshot }, infected.cure()?))
+}
+
+/// The facts of all threads; those that are like another need not be disturbed.
+fn ask_threads(infected: &mut Infected, alike: Option<&Alike>) -> criu_compel::Result<Vec<ThreadFacts>> {
+    let Some(alike) = alike else { return infected.query_threads(&|_| true) };
+    let models = infected.query_threads(&|at| alike.is_model(at))?;
+    let by_tid: HashMap<i32, &ThreadFacts> = models.iter().map(|m| (m.tid, m)).collect();
+    let mut facts = Vec::with_capacity(alike.threads.len());
+    for (own, model) in alike.threads.iter().zip(&alike.models) {
+        let told = by_tid.get(&alike.threads[*model].tid).map(|m| (own.facts(m), m));
+        match told {
+            // What the record tells of the model itself is what that has said.
+            Some((told, model)) if told.tid != model.tid || told == **model => facts.push(told),
+            _ => return infected.query_threads(&|_| true),
+        }
+    }
+    Ok(facts)
 }
 
 /// Locked memory in KiB; 0 when it cannot be read.

@@ -5,6 +5,7 @@ use std::io;
 
 use criu_images::messages::TaskRlimitsEntry;
 
+use super::alike::Alike;
 use super::freeze::FrozenTask;
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::mm;
@@ -22,6 +23,8 @@ pub(super) struct TaskLook {
     pub process: Result<ProcessLook>,
     /// In the order of the seized threads.
     pub threads: Vec<Result<ThreadLook>>,
+    /// Threads that were not looked at themselves.
+    pub alike: Option<Alike>,
 }
 
 #[derive(Debug)]
@@ -33,7 +36,7 @@ pub(super) struct ProcessLook {
     pub blockers: Vec<Blocker>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ThreadLook {
     pub status: Status,
     pub sched: Sched,
@@ -58,28 +61,66 @@ enum Look {
 }
 
 /// Looks at all of them; zombies show nothing.
-pub(super) fn at_all(tasks: &[FrozenTask], namespaces: &Namespaces) -> Vec<Option<TaskLook>> {
+pub(super) fn at_all(tasks: &mut [FrozenTask], namespaces: &Namespaces) -> Vec<Option<TaskLook>> {
+    let alike: Vec<Option<Alike>> = tasks.iter_mut().map(|t| t.alike.take()).collect();
     let mut places = Vec::new();
-    for task in tasks {
+    for (task, alike) in tasks.iter().zip(&alike) {
         let Some(seized) = &task.seized else { continue };
         let first = seized.threads().first().map_or(task.pid, |t| t.tid);
         let at = |tid| At { pid: task.pid, dir: &task.dir, first, tid };
         places.push(at(None));
-        places.extend(seized.threads().iter().map(|t| at(Some(t.tid))));
+        let threads = seized.threads().iter().enumerate();
+        let looked_at = threads.filter(|(at, _)| alike.as_ref().is_none_or(|a| a.is_model(*at)));
+        places.extend(looked_at.map(|(_, t)| at(Some(t.tid))));
     }
     let looks = parallel::map(&places, |at| match at.tid {
         None => Look::Process(process(at, namespaces)),
         Some(tid) => Look::Thread(thread(at, tid, namespaces)),
     });
-    let mut found = Vec::new();
+    let mut found: Vec<TaskLook> = Vec::new();
     for look in looks {
         match look {
-            Look::Process(process) => found.push(TaskLook { process, threads: Vec::new() }),
+            Look::Process(process) => found.push(TaskLook { process, threads: Vec::new(), alike: None }),
             Look::Thread(thread) => found.last_mut().expect("a process stands before its threads").threads.push(thread),
         }
     }
     let mut found = found.into_iter();
-    tasks.iter().map(|t| t.seized.as_ref().and_then(|_| found.next())).collect()
+    let looks = tasks.iter().zip(alike).map(|(task, alike)| {
+        let look = task.seized.as_ref().and_then(|_| found.next())?;
+        Some(match alike {
+            None => look,
+            Some(alike) => with_others(task, look, alike, namespaces),
+        })
+    });
+    looks.collect()
+}
+
+/// Adds the threads that are like one that was looked at, if there was nothing special about that one.
+fn with_others(task: &FrozenTask, look: TaskLook, mut alike: Alike, namespaces: &Namespaces) -> TaskLook {
+    let first = alike.threads.first().map_or(task.pid, |t| t.tid);
+    let mut looked_at = look.threads.into_iter();
+    let mut threads: Vec<Result<ThreadLook>> = Vec::with_capacity(alike.threads.len());
+    // As they were when it was decided which are looked at.
+    for (at, model) in alike.models.clone().into_iter().enumerate() {
+        let own = alike.threads[at];
+        let seen = if model == at {
+            looked_at.next()
+        } else if alike.is_model(at) {
+            None
+        } else {
+            let like = |m: &ThreadLook| Ok(ThreadLook { status: own.status(&m.status), ..m.clone() });
+            threads.get(model).and_then(|m| m.as_ref().ok()).map(like)
+        };
+        let seen = seen.unwrap_or_else(|| {
+            thread(&At { pid: task.pid, dir: &task.dir, first, tid: Some(own.tid) }, own.tid, namespaces)
+        });
+        let is_plain = |m: &ThreadLook| m.blockers.is_empty() && own.status(&m.status) == m.status;
+        if model == at && !seen.as_ref().is_ok_and(is_plain) {
+            alike.part(at);
+        }
+        threads.push(seen);
+    }
+    TaskLook { process: look.process, threads, alike: Some(alike) }
 }
 
 fn process(at: &At<'_>, namespaces: &Namespaces) -> Result<ProcessLook> {

@@ -3,6 +3,7 @@
 //! Each phase is a type that owns what has been learned so far and is consumed by the next. Dropping any of them lets the tasks run on as
 //! before; only `Committed::release` kills.
 
+mod alike;
 mod apart;
 mod collect;
 mod freeze;

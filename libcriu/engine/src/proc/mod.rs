@@ -2,6 +2,7 @@
 
 mod auxv;
 mod limits;
+mod many_areas;
 mod smaps;
 mod stat;
 mod status;
@@ -15,7 +16,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 pub use auxv::auxv;
 pub use limits::limits;
-pub use smaps::{Area, areas};
+pub use smaps::{Area, VmFlags, areas};
 pub use stat::Stat;
 pub use status::Status;
 pub use timers::{PosixTimer, posix_timers};
@@ -70,16 +71,9 @@ impl ProcDir {
 
     /// The contents of a list whose records may be long.
     pub fn read_list(&self, name: &str) -> io::Result<Vec<u8>> {
-        let fd = self.open_at(name, OFlags::RDONLY)?;
         let mut bytes = Vec::with_capacity(LIST_BYTES);
-        loop {
-            if bytes.capacity() - bytes.len() < LIST_BYTES {
-                bytes.reserve(bytes.capacity());
-            }
-            if rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut bytes))? == 0 {
-                return Ok(bytes);
-            }
-        }
+        read_to(&self.open_at(name, OFlags::RDONLY)?, &mut bytes, usize::MAX)?;
+        Ok(bytes)
     }
 
     /// The contents of a text file, its final newline removed.
@@ -152,6 +146,19 @@ fn read_records(fd: OwnedFd, longest: usize) -> io::Result<Vec<u8>> {
             return Ok(bytes);
         }
     }
+}
+
+/// Reads on in a list until there are `enough` bytes; false at its end.
+fn read_to(fd: &OwnedFd, bytes: &mut Vec<u8>, enough: usize) -> io::Result<bool> {
+    while bytes.len() < enough {
+        if bytes.capacity() - bytes.len() < LIST_BYTES {
+            bytes.reserve(bytes.capacity().max(LIST_BYTES));
+        }
+        if rustix::io::read(fd, rustix::buffer::spare_capacity(bytes))? == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// As [`ProcDir::read`], by a path.

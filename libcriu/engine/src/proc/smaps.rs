@@ -2,7 +2,9 @@
 
 use std::io;
 
-use super::{ProcDir, malformed};
+use rustix::fs::OFlags;
+
+use super::{ProcDir, malformed, many_areas, read_to};
 
 /// One area (VMA).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,16 +22,44 @@ pub struct Area {
     /// The file's path or the kernel's name in brackets; empty for anonymous memory. Newlines stand as `\012`.
     pub name: Vec<u8>,
     /// `VmFlags`: two letters each.
-    pub flags: Vec<[u8; 2]>,
+    pub flags: VmFlags,
     pub protection_key: u32,
     /// Has the process pages of its own here? Told only of what is executed from a file.
     pub has_own_code: bool,
 }
 
+/// Pairs of letters; more than there are is not taken in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VmFlags {
+    letters: [[u8; 2]; 26],
+    len: u8,
+}
+
+impl VmFlags {
+    pub fn push(&mut self, letters: [u8; 2]) {
+        if let Some(free) = self.letters.get_mut(usize::from(self.len)) {
+            *free = letters;
+            self.len += 1;
+        }
+    }
+
+    pub fn as_slice(&self) -> &[[u8; 2]] {
+        &self.letters[..usize::from(self.len)]
+    }
+}
+
+impl FromIterator<[u8; 2]> for VmFlags {
+    fn from_iter<I: IntoIterator<Item = [u8; 2]>>(letters: I) -> VmFlags {
+        let mut flags = VmFlags::default();
+        letters.into_iter().for_each(|l| flags.push(l));
+        flags
+    }
+}
+
 impl Area {
     /// Does the area have this flag (`gd`, `lo` ...)?
     pub fn has(&self, flag: &[u8; 2]) -> bool {
-        self.flags.contains(flag)
+        self.flags.as_slice().contains(flag)
     }
 
     pub fn len(&self) -> u64 {
@@ -46,12 +76,29 @@ impl Area {
     }
 }
 
+/// From here on it is faster to ask the kernel in another way; about 180 areas.
+const MANY_BYTES: usize = 128 << 10;
+
 /// Every area of the process, by address.
 ///
 /// # Errors
 /// Those of reading the file.
 pub fn areas(dir: &ProcDir) -> io::Result<Vec<Area>> {
-    parse(&dir.read_list("smaps")?).ok_or_else(|| malformed("smaps"))
+    let file = dir.open_at("smaps", OFlags::RDONLY)?;
+    let mut bytes = Vec::with_capacity(super::LIST_BYTES);
+    if read_to(&file, &mut bytes, MANY_BYTES)? {
+        // The last line may not be read to its end, and the last area is not.
+        let lines = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+        let mut first = parse(&bytes[..lines]).ok_or_else(|| malformed("smaps"))?;
+        first.pop();
+        match many_areas::all(dir, &first) {
+            Ok(Some(all)) => return Ok(all),
+            Ok(None) => {}
+            Err(e) => log::debug!("pid {}: the kernel's records of its areas: {e}", dir.id()),
+        }
+        read_to(&file, &mut bytes, usize::MAX)?;
+    }
+    parse(&bytes).ok_or_else(|| malformed("smaps"))
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Option<Vec<Area>> {
@@ -106,7 +153,7 @@ fn header(line: &[u8]) -> Option<Area> {
         dev,
         inode,
         name: name.trim_ascii_start().to_vec(),
-        flags: Vec::new(),
+        flags: VmFlags::default(),
         protection_key: 0,
         has_own_code: false,
     };

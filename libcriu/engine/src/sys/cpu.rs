@@ -33,6 +33,12 @@ unsafe fn xcr0() -> u64 {
     unsafe { _xgetbv(0) }
 }
 
+/// How many numbers of CPUs there can be on this machine, with those that are off; `None` when it does not tell.
+pub fn possible() -> Option<usize> {
+    let ranges = std::fs::read_to_string("/sys/devices/system/cpu/possible").ok()?;
+    ranges.trim().rsplit([',', '-']).next()?.parse::<usize>().ok()?.checked_add(1)
+}
+
 /// Where component `number` (2 and up) stands.
 pub fn xstate_component(number: u32) -> Option<Component> {
     if !(2..=62).contains(&number) || xstate_enabled() >> number & 1 == 0 {

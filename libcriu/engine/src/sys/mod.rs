@@ -19,6 +19,7 @@ pub mod pagemap;
 pub mod peer;
 pub mod probe;
 pub mod process;
+pub(crate) mod procmap;
 pub mod ptrace;
 pub(crate) mod repair_guard;
 pub mod signal;

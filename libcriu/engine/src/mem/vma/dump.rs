@@ -193,7 +193,11 @@ mod tests {
         assert_eq!(classify(&memfd, SHM), Ok(AreaKind::File { memfd: true }));
         let sysv = Area { name: b"/SYSV00001234 (deleted)".to_vec(), ..memfd };
         assert_eq!(classify(&sysv, SHM), Ok(AreaKind::SysV { id: 7 }));
-        let v = entry(&Area { flags: vec![*b"rd", *b"mw"], ..sysv.clone() }, AreaKind::SysV { id: 7 }, None);
+        let v = entry(
+            &Area { flags: [*b"rd", *b"mw"].into_iter().collect(), ..sysv.clone() },
+            AreaKind::SysV { id: 7 },
+            None,
+        );
         assert_eq!((v.shmid, v.fdflags), (7, Some(libc::O_RDWR as u32)));
         assert_eq!(v.status, status::REGULAR | status::ANON_SHARED | status::SYSVIPC);
         for flag in [b"ht", b"um", b"uw", b"ss", b"io", b"pf", b"sl"] {

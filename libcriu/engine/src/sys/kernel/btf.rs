@@ -19,6 +19,7 @@ const TYPEDEF: u32 = 8;
 const VOLATILE: u32 = 9;
 const CONST: u32 = 10;
 const RESTRICT: u32 = 11;
+const FUNCTION: u32 = 12;
 const TYPE_TAG: u32 = 18;
 /// A chain of typedefs and qualifiers in the kernel is far shorter.
 const LONGEST_CHAIN: usize = 32;
@@ -29,6 +30,8 @@ const DEEPEST: usize = 16;
 pub(crate) struct Member {
     pub offset: usize,
     pub bytes: usize,
+    /// The first bit, counted from the offset: not 0 in a part of a word alone.
+    pub bit: u8,
 }
 
 /// The kernel's description of its types.
@@ -41,6 +44,8 @@ pub(crate) struct Layouts {
     structures: Vec<(u32, u32)>,
     strings: usize,
     known: RefCell<HashMap<(String, String), Member>>,
+    /// Structures that were looked for.
+    found: RefCell<HashMap<String, u32>>,
 }
 
 /// A file of several megabytes, of which little is looked at: mapped if the kernel lets it be (Linux 6.16), else read, which
@@ -90,7 +95,7 @@ impl Drop for Bytes {
 impl Layouts {
     /// # Errors
     /// ENOENT: a kernel without CONFIG_DEBUG_INFO_BTF.
-    pub(super) fn load() -> io::Result<Self> {
+    pub(crate) fn load() -> io::Result<Self> {
         Self::parse(Bytes::of(Path::new("/sys/kernel/btf/vmlinux"))?).ok_or_else(malformed)
     }
 
@@ -126,7 +131,7 @@ impl Layouts {
                     _ => 0,
                 };
         }
-        Some(Layouts { types, structures, strings, known: RefCell::default(), bytes })
+        Some(Layouts { types, structures, strings, known: RefCell::default(), found: RefCell::default(), bytes })
     }
 
     /// The member at a path like `sk.__sk_common.skc_cookie`; members of nameless parts are members of the whole.
@@ -139,13 +144,13 @@ impl Layouts {
             return Ok(known);
         }
         let found = self.structure(structure).and_then(|mut id| {
-            let mut offset = 0;
+            let mut bits = 0;
             for name in path.split('.') {
                 let (at, of) = self.find(id, name, 0)?;
-                offset += at;
+                bits += at;
                 id = of;
             }
-            Some(Member { offset, bytes: self.size(id)? })
+            Some(Member { offset: bits / 8, bytes: self.size(id)?, bit: (bits % 8) as u8 })
         });
         let member = found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
         self.known.borrow_mut().insert(key, member);
@@ -155,6 +160,19 @@ impl Layouts {
     /// Bytes of a structure.
     pub(crate) fn bytes(&self, structure: &str) -> io::Result<usize> {
         let id = self.structure(structure).and_then(|id| self.size(id));
+        id.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+    }
+
+    /// The number of a function.
+    ///
+    /// # Errors
+    /// ENOENT: this kernel has no such function.
+    pub(super) fn function(&self, name: &str) -> io::Result<u32> {
+        let is_it = |id: &u32| {
+            let found = self.look(*id).filter(|(_, kind, _)| *kind == FUNCTION);
+            found.and_then(|(at, ..)| self.word(at)).is_some_and(|name_at| self.is_named(name_at, name))
+        };
+        let id = (1..self.types.len() as u32).find(is_it);
         id.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
 
@@ -176,7 +194,12 @@ impl Layouts {
     }
 
     fn structure(&self, name: &str) -> Option<u32> {
-        self.structures.iter().find(|s| self.is_named(s.0, name)).map(|s| s.1)
+        if let Some(&known) = self.found.borrow().get(name) {
+            return Some(known);
+        }
+        let id = self.structures.iter().find(|s| self.is_named(s.0, name)).map(|s| s.1)?;
+        self.found.borrow_mut().insert(name.to_owned(), id);
+        Some(id)
     }
 
     /// Without typedefs and qualifiers.
@@ -200,7 +223,7 @@ impl Layouts {
         }
     }
 
-    /// Offset in bytes and type of a member.
+    /// Offset in bits and type of a member.
     fn find(&self, id: u32, name: &str, depth: usize) -> Option<(usize, u32)> {
         let (_, at, kind, count) = self.bare(id)?;
         if !matches!(kind, STRUCT | UNION) || depth > DEEPEST {
@@ -210,7 +233,7 @@ impl Layouts {
         for member in (0..count).map(|i| at + 12 + 12 * i) {
             let (name_at, of, offset) = (self.word(member)?, self.word(member + 4)?, self.word(member + 8)?);
             let bits = if has_bits { offset & 0xff_ffff } else { offset };
-            let offset = bits as usize / 8;
+            let offset = bits as usize;
             if self.is_named(name_at, name) {
                 return Some((offset, of));
             }

@@ -6,12 +6,14 @@
 //! every walk, and compare what they find with what they know.
 
 mod btf;
+mod iterator;
 
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 pub(crate) use self::btf::Layouts;
+pub(crate) use self::iterator::{Each, Iterator, Word};
 use super::bpf;
 use super::descriptor::adopt;
 

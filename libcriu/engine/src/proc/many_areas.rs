@@ -1,0 +1,191 @@
+//! The areas of an address space that has thousands: smaps looks at every page of each, only to have its flags told at last.
+//! The kernel's own records of them are read instead, where it lets us.
+//!
+//! What the bits of its flags mean is no interface. So only those are understood that have been the same for years, any other
+//! bit in any area means smaps, and what smaps has told of the first areas must be what is found here.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+
+use rustix::fs::OFlags;
+
+use super::smaps::{Area, VmFlags};
+use super::{ProcDir, areas, malformed};
+use crate::sys::kernel::{Each, Iterator, Layouts, Word};
+use crate::sys::procmap;
+
+/// Of the bits that the kernel's flags have, those that areas without anything special have, and the letters of each, in their
+/// order in smaps.
+const LETTERS: &[(u32, [u8; 2])] = &[
+    (0, *b"rd"),
+    (1, *b"wr"),
+    (2, *b"ex"),
+    (3, *b"sh"),
+    (4, *b"mr"),
+    (5, *b"mw"),
+    (6, *b"me"),
+    (7, *b"ms"),
+    (8, *b"gd"),
+    (10, *b"pf"),
+    (13, *b"lo"),
+    (14, *b"io"),
+    (15, *b"sr"),
+    (16, *b"rr"),
+    (17, *b"dc"),
+    (18, *b"de"),
+    (19, *b"lf"),
+    (20, *b"ac"),
+    (21, *b"nr"),
+    (25, *b"wf"),
+    (26, *b"dd"),
+    (29, *b"hg"),
+    (30, *b"nh"),
+    (31, *b"mg"),
+];
+const MAY_SHARE: u64 = 1 << 7;
+
+const WORDS: [Word; 10] = [
+    Word::At("vm_start"),
+    Word::At("vm_end"),
+    Word::At("vm_flags"),
+    Word::At("vm_pgoff"),
+    Word::At("vm_file"),
+    Word::At("vm_ops"),
+    Word::Perhaps("anon_name"),
+    Word::Behind("vm_mm", "mm_struct", "start_stack"),
+    Word::Behind("vm_mm", "mm_struct", "start_brk"),
+    Word::Behind("vm_mm", "mm_struct", "brk"),
+];
+
+/// All areas, of which smaps has told the first ones already; the inner `None`: it has to tell of all.
+///
+/// # Errors
+/// Why the kernel's records cannot be read.
+pub(super) fn all(dir: &ProcDir, first: &[Area]) -> io::Result<Option<Vec<Area>>> {
+    static AREAS: OnceLock<Option<Iterator>> = OnceLock::new();
+    let load = || Layouts::load().and_then(|l| Iterator::load(&l, Each::Area, &WORDS));
+    let told = |e: io::Error| log::debug!("the kernel's records of areas cannot be read: {e}");
+    let Some(iterator) = AREAS.get_or_init(|| load().map_err(told).ok()) else { return Ok(None) };
+    let maps = dir.open_at("maps", OFlags::RDONLY)?;
+    let words = iterator.read(dir.id())?;
+    let (records, _) = words.as_chunks::<{ WORDS.len() }>();
+    let mut found = Vec::with_capacity(records.len() + 1);
+    for record in records {
+        let Some(area) = area(record, |at| procmap::query(maps.as_fd(), at))? else { return Ok(None) };
+        found.push(area);
+    }
+    found.extend(vsyscall()?);
+    Ok(found.starts_with(first).then_some(found))
+}
+
+/// `None`: there is more to it than can be told from its record.
+fn area(record: &[u64; WORDS.len()], query: impl Fn(u64) -> io::Result<procmap::Mapped>) -> io::Result<Option<Area>> {
+    let [start, end, bits, page, file, operations, name, stack, heap_start, heap_end] = *record;
+    let Some(flags) = letters(bits) else { return Ok(None) };
+    let mut area = Area {
+        start,
+        end,
+        prot: (bits & 7) as u32,
+        shared: bits & MAY_SHARE != 0,
+        offset: if file == 0 { 0 } else { page << 12 },
+        flags,
+        ..Area::default()
+    };
+    if file != 0 || operations != 0 || name != 0 {
+        let mapped = query(start)?;
+        if (mapped.start, mapped.end, mapped.offset) != (start, end, area.offset) {
+            return Err(malformed("what is mapped"));
+        }
+        (area.dev, area.inode, area.name) = (mapped.dev, mapped.inode, escaped(&mapped.name));
+    } else if start < heap_end && end > heap_start {
+        area.name = b"[heap]".to_vec();
+    } else if start <= stack && end >= stack {
+        area.name = b"[stack]".to_vec();
+    }
+    Ok(Some(area))
+}
+
+fn letters(bits: u64) -> Option<VmFlags> {
+    let mut flags = VmFlags::default();
+    let mut rest = bits;
+    for (bit, letters) in LETTERS.iter().filter(|(bit, _)| bits >> bit & 1 != 0) {
+        rest &= !(1 << bit);
+        flags.push(*letters);
+    }
+    (rest == 0).then_some(flags)
+}
+
+fn escaped(name: &[u8]) -> Vec<u8> {
+    name.split(|b| *b == b'\n').collect::<Vec<_>>().join(b"\\012".as_slice())
+}
+
+/// What is behind the end of every address space belongs to none, and is the same for all.
+fn vsyscall() -> io::Result<Option<Area>> {
+    Ok(areas(&ProcDir::open(std::process::id() as i32)?)?.into_iter().find(|a| a.name == b"[vsyscall]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_records_tell() {
+        let none = |_| Err(io::Error::from_raw_os_error(libc::ENOENT));
+        let heap = [0x1000, 0x3000, 0x10_0073, 1, 0, 0, 0, 0x9000, 0x2000, 0x2800];
+        let told = area(&heap, none).unwrap().unwrap();
+        assert_eq!((told.prot, told.shared, told.offset, told.name.as_slice()), (3, false, 0, b"[heap]".as_slice()));
+        assert!(told.has(b"ac") && told.has(b"wr") && !told.has(b"ex"));
+        let mut beside = heap;
+        beside[9] = 0x1000;
+        assert!(area(&beside, none).unwrap().unwrap().name.is_empty());
+        beside[7] = 0x2ff0;
+        assert_eq!(area(&beside, none).unwrap().unwrap().name, b"[stack]");
+        // A key, a seal, a page of the kernel's choice: whatever it is.
+        for bit in [9, 11, 12, 22, 32, 63] {
+            let mut special = heap;
+            special[2] |= 1 << bit;
+            assert_eq!(area(&special, none).unwrap(), None, "{bit}");
+        }
+        let mapped = [0x1000, 0x3000, 0, 1, 7, 0, 0, 0, 0, 0];
+        assert!(area(&mapped, none).is_err());
+        let other = |_| Ok(procmap::Mapped { start: 0x1000, end: 0x2000, ..procmap::Mapped::default() });
+        assert!(area(&mapped, other).is_err());
+        assert_eq!(escaped(b"/a\nb\n"), b"/a\\012b\\012");
+    }
+
+    /// Of a process with areas of many kinds.
+    #[test]
+    fn the_same_as_smaps() {
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+        let protections = [ProtFlags::empty(), ProtFlags::READ, ProtFlags::READ | ProtFlags::WRITE];
+        for n in 0..48 {
+            let flags = if n % 4 < 2 { MapFlags::PRIVATE } else { MapFlags::SHARED };
+            let flags = flags | if n % 5 == 0 { MapFlags::NORESERVE } else { MapFlags::empty() };
+            // SAFETY: new mappings at addresses of the kernel's choice, which stay.
+            unsafe { mmap_anonymous(std::ptr::null_mut(), 4096, protections[n % 3], flags) }.unwrap();
+        }
+        // Which other tests do not change.
+        // SAFETY: the child waits to be killed.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            loop {
+                // SAFETY: no arguments.
+                unsafe { libc::pause() };
+            }
+        }
+        let dir = ProcDir::open(child).unwrap();
+        let text = super::super::smaps::parse(&dir.read_list("smaps").unwrap()).unwrap();
+        let told = all(&dir, &text[..9]);
+        let lies = all(&dir, &[Area { end: 1, ..text[0].clone() }]);
+        // SAFETY: this process's own child.
+        unsafe { (libc::kill(child, libc::SIGKILL), libc::waitpid(child, std::ptr::null_mut(), 0)) };
+        // Without the right there is nothing to compare.
+        let Some(told) = told.unwrap() else { return };
+        for (told, text) in told.iter().zip(&text) {
+            assert_eq!(told, text);
+        }
+        assert_eq!(told.len(), text.len());
+        assert_eq!(lies.unwrap(), None);
+    }
+}

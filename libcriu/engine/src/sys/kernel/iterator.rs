@@ -1,0 +1,393 @@
+//! BPF iterators: one read tells of all areas of an address space, or of all threads of a process, what /proc would tell
+//! file by file, or line by line.
+//!
+//! The program copies words out of the kernel's structures, each found by the kernel's own description of its types; what a
+//! word means is its reader's business.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use super::btf::Layouts;
+use super::{ADD_NUMBER, CALL, EXIT, IF_EQUAL, LOAD, MOVE, MOVE_NUMBER, STORE, STORE_NUMBER, instruction};
+use crate::sys::bpf;
+use crate::sys::descriptor::adopt;
+
+const PROG_LOAD: i32 = 5;
+const LINK_CREATE: i32 = 28;
+const ITER_CREATE: i32 = 33;
+const PROG_TYPE_TRACING: u32 = 26;
+const TRACE_ITER: u32 = 28;
+
+const SHIFT_RIGHT: u8 = 0x77;
+const AND_NUMBER: u8 = 0x57;
+
+const PROBE_READ_KERNEL: i32 = 113;
+const SEQ_WRITE: i32 = 127;
+
+/// The stack of a program has 512 bytes.
+const MOST_WORDS: usize = 60;
+/// The kernel gives no more at once.
+const READ_BYTES: usize = 32 << 10;
+/// More than any process has areas or threads.
+const MOST_WORDS_READ: usize = 128 << 20;
+
+/// What is gone through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Each {
+    /// The areas of a task's address space, by address.
+    Area,
+    /// The threads of a process.
+    Thread,
+}
+
+impl Each {
+    fn function(self) -> &'static str {
+        match self {
+            Each::Area => "bpf_iter_task_vma",
+            Each::Thread => "bpf_iter_task",
+        }
+    }
+
+    fn structure(self) -> &'static str {
+        match self {
+            Each::Area => "vm_area_struct",
+            Each::Thread => "task_struct",
+        }
+    }
+
+    /// Where the program's context has the structure; behind what the iterator is for, the file to write to.
+    fn in_context(self) -> i16 {
+        match self {
+            Each::Area => 16,
+            Each::Thread => 8,
+        }
+    }
+}
+
+/// A word of the answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Word {
+    /// The structure's own address.
+    Address,
+    /// Up to 8 bytes at this place of the structure.
+    At(&'static str),
+    /// Up to 8 bytes from this many on; 0 when it is not that long.
+    Part(&'static str, usize),
+    /// A single bit.
+    Bit(&'static str),
+    /// As `At`, of what not all kernels have: 0 then.
+    Perhaps(&'static str),
+    /// Up to 8 bytes at this place of the structure (the middle one names it) that a pointer leads to.
+    Behind(&'static str, &'static str, &'static str),
+}
+
+/// A program that goes through something.
+#[derive(Debug)]
+pub(crate) struct Iterator {
+    program: OwnedFd,
+    each: Each,
+    words: usize,
+}
+
+impl Iterator {
+    /// # Errors
+    /// EPERM without the right; ENOENT: the kernel has no such structure, member or iterator.
+    ///
+    /// # References
+    /// bpf(2), BPF_PROG_LOAD; iterators of Linux 5.8, of one task's areas 6.1
+    pub(crate) fn load(layouts: &Layouts, each: Each, words: &[Word]) -> io::Result<Iterator> {
+        let places = words.iter().map(|w| Place::of(layouts, each, *w)).collect::<io::Result<Vec<_>>>()?;
+        if places.len() > MOST_WORDS {
+            return Err(io::Error::from_raw_os_error(libc::E2BIG));
+        }
+        let function = layouts.function(each.function())?;
+        Ok(Iterator { program: load(&program(each, &places), function)?, each, words: words.len() })
+    }
+
+    /// All areas of the task `pid`, or all threads of the process `pid`: as many words each as were asked for. The first has to tell
+    /// them apart: kernels give the last ones again and again to those who ask for more.
+    ///
+    /// # Errors
+    /// Those of bpf(2) and read(2); E2BIG. Of a task that is gone there is nothing.
+    ///
+    /// # References
+    /// bpf(2), BPF_LINK_CREATE, BPF_ITER_CREATE
+    pub(crate) fn read(&self, pid: i32) -> io::Result<Vec<u64>> {
+        #[repr(C)]
+        struct Link {
+            program: u32,
+            target: u32,
+            attach_type: u32,
+            flags: u32,
+            info: u64,
+            info_bytes: u32,
+            pad: u32,
+        }
+        // Of one thread, of a process, or by a pidfd.
+        let info: [u32; 3] = match self.each {
+            Each::Area => [pid as u32, 0, 0],
+            Each::Thread => [0, pid as u32, 0],
+        };
+        let mut attr = Link {
+            program: self.program.as_raw_fd() as u32,
+            target: 0,
+            attach_type: TRACE_ITER,
+            flags: 0,
+            info: info.as_ptr() as u64,
+            info_bytes: size_of_val(&info) as u32,
+            pad: 0,
+        };
+        let link = bpf::call(LINK_CREATE, &mut attr).map(adopt)?;
+        let file = bpf::call(ITER_CREATE, &mut [link.as_raw_fd() as u32, 0]).map(adopt)?;
+        let mut all = Vec::new();
+        let mut known = HashSet::new();
+        let mut bytes = vec![0; READ_BYTES];
+        loop {
+            let got = match rustix::io::read(file.as_fd(), &mut bytes) {
+                Ok(0) => return Ok(all),
+                Ok(got) => got,
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => continue,
+                Err(e) => return Err(e.into()),
+            };
+            let (words, rest) = bytes[..got].as_chunks::<8>();
+            if !rest.is_empty() || !words.len().is_multiple_of(self.words) {
+                return Err(io::Error::from_raw_os_error(libc::EBADMSG));
+            }
+            for record in words.chunks(self.words) {
+                if !known.insert(record[0]) {
+                    return Ok(all);
+                }
+                if all.len() > MOST_WORDS_READ {
+                    return Err(io::Error::from_raw_os_error(libc::E2BIG));
+                }
+                all.extend(record.iter().map(|w| u64::from_le_bytes(*w)));
+            }
+        }
+    }
+}
+
+/// Where a word is.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Nowhere,
+    Address,
+    At { offset: i32, bytes: i32 },
+    Bit { offset: i32, bit: i32 },
+    Behind { pointer: i32, offset: i32, bytes: i32 },
+}
+
+impl Place {
+    fn of(layouts: &Layouts, each: Each, word: Word) -> io::Result<Place> {
+        let member = |structure, path| {
+            let m = layouts.member(structure, path)?;
+            if m.bit != 0 || m.bytes == 0 {
+                return Err(io::Error::from_raw_os_error(libc::ENOENT));
+            }
+            Ok::<_, io::Error>((m.offset as i32, m.bytes.min(8) as i32))
+        };
+        Ok(match word {
+            Word::Address => Place::Address,
+            Word::At(path) => {
+                let (offset, bytes) = member(each.structure(), path)?;
+                Place::At { offset, bytes }
+            }
+            Word::Part(path, from) => {
+                let m = layouts.member(each.structure(), path)?;
+                match m.bytes.saturating_sub(from).min(8) {
+                    0 => Place::Nowhere,
+                    bytes => Place::At { offset: (m.offset + from) as i32, bytes: bytes as i32 },
+                }
+            }
+            Word::Bit(path) => {
+                let m = layouts.member(each.structure(), path)?;
+                Place::Bit { offset: m.offset as i32, bit: m.bit.into() }
+            }
+            Word::Perhaps(path) => match member(each.structure(), path) {
+                Ok((offset, bytes)) => Place::At { offset, bytes },
+                Err(_) => Place::Nowhere,
+            },
+            Word::Behind(pointer, structure, path) => {
+                let (pointer, _) = member(each.structure(), pointer)?;
+                let (offset, bytes) = member(structure, path)?;
+                Place::Behind { pointer, offset, bytes }
+            }
+        })
+    }
+}
+
+/// Copies the words to the stack, then writes them all.
+fn program(each: Each, places: &[Place]) -> Vec<u64> {
+    let first = -8 * places.len() as i32;
+    let mut code = vec![
+        instruction(MOVE, 6, 1, 0, 0),
+        // At the end there is none.
+        instruction(LOAD, 7, 6, each.in_context(), 0),
+    ];
+    let mut body = Vec::new();
+    for (number, place) in places.iter().enumerate() {
+        let slot = first + 8 * number as i32;
+        let zero = instruction(STORE_NUMBER, 10, 0, slot as i16, 0);
+        // bpf_probe_read_kernel: r2 bytes from r3 to r1
+        let read = |bytes: i32| {
+            [
+                instruction(MOVE, 1, 10, 0, 0),
+                instruction(ADD_NUMBER, 1, 0, 0, slot),
+                instruction(MOVE_NUMBER, 2, 0, 0, bytes),
+                instruction(CALL, 0, 0, 0, PROBE_READ_KERNEL),
+            ]
+        };
+        let own = |offset| [instruction(MOVE, 3, 7, 0, 0), instruction(ADD_NUMBER, 3, 0, 0, offset)];
+        match *place {
+            Place::Nowhere => body.push(zero),
+            Place::Address => body.push(instruction(STORE, 10, 7, slot as i16, 0)),
+            Place::At { offset, bytes } => {
+                body.push(zero);
+                body.extend(own(offset));
+                body.extend(read(bytes));
+            }
+            Place::Bit { offset, bit } => {
+                body.push(zero);
+                body.extend(own(offset));
+                body.extend(read(1));
+                body.push(instruction(LOAD, 1, 10, slot as i16, 0));
+                body.push(instruction(SHIFT_RIGHT, 1, 0, 0, bit));
+                body.push(instruction(AND_NUMBER, 1, 0, 0, 1));
+                body.push(instruction(STORE, 10, 1, slot as i16, 0));
+            }
+            Place::Behind { pointer, offset, bytes } => {
+                body.push(zero);
+                body.extend(own(pointer));
+                body.extend(read(8));
+                body.push(instruction(LOAD, 3, 10, slot as i16, 0));
+                body.push(instruction(ADD_NUMBER, 3, 0, 0, offset));
+                body.push(zero);
+                body.extend(read(bytes));
+            }
+        }
+    }
+    // bpf_seq_write: r3 bytes from r2 to the file r1, which the context's first structure begins with
+    body.extend([
+        instruction(LOAD, 1, 6, 0, 0),
+        instruction(LOAD, 1, 1, 0, 0),
+        instruction(MOVE, 2, 10, 0, 0),
+        instruction(ADD_NUMBER, 2, 0, 0, first),
+        instruction(MOVE_NUMBER, 3, 0, 0, -first),
+        instruction(CALL, 0, 0, 0, SEQ_WRITE),
+    ]);
+    code.push(instruction(IF_EQUAL, 7, 0, body.len() as i16, 0));
+    code.extend(body);
+    code.extend([instruction(MOVE_NUMBER, 0, 0, 0, 0), instruction(EXIT, 0, 0, 0, 0)]);
+    code
+}
+
+fn load(code: &[u64], function: u32) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Load {
+        kind: u32,
+        count: u32,
+        instructions: u64,
+        license: u64,
+        log_level: u32,
+        log_bytes: u32,
+        log: u64,
+        kernel_version: u32,
+        flags: u32,
+        name: [u8; bpf::NAME_BYTES],
+        ifindex: u32,
+        attach_type: u32,
+        types: u32,
+        functions_record: u32,
+        functions: u64,
+        functions_count: u32,
+        lines_record: u32,
+        lines: u64,
+        lines_count: u32,
+        attach_to: u32,
+        attach_program: u32,
+        pad: u32,
+    }
+    // The helpers are for programs that the GPL allows for.
+    let license = c"Dual MIT/GPL";
+    let mut attr = Load {
+        kind: PROG_TYPE_TRACING,
+        count: code.len() as u32,
+        instructions: code.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        attach_type: TRACE_ITER,
+        attach_to: function,
+        ..Load::default()
+    };
+    bpf::call(PROG_LOAD, &mut attr).map(adopt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `None` without the right, or in a kernel that does not describe itself.
+    fn loaded(each: Each, words: &[Word]) -> Option<Iterator> {
+        match Layouts::load().and_then(|l| Iterator::load(&l, each, words)) {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOENT | libc::EINVAL)) => None,
+            other => Some(other.unwrap()),
+        }
+    }
+
+    #[test]
+    fn areas_as_proc_has_them() {
+        let Some(areas) = loaded(Each::Area, &[Word::At("vm_start"), Word::At("vm_end")]) else { return };
+        // Of a process that stands still.
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id() as i32;
+        let seen = || {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+            let lines = text.lines().filter(|l| !l.ends_with("[vsyscall]"));
+            let numbers = lines.flat_map(|l| {
+                let (start, end) = l.split(' ').next().unwrap().split_once('-').unwrap();
+                [start, end].map(|n| u64::from_str_radix(n, 16).unwrap())
+            });
+            numbers.collect::<Vec<u64>>()
+        };
+        while !std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap().starts_with("230 ") {
+            std::thread::yield_now();
+        }
+        let (told, text) = (areas.read(pid).unwrap(), seen());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(told, text);
+        assert!(areas.read(pid).is_ok_and(|none| none.is_empty()));
+    }
+
+    #[test]
+    fn more_than_one_read() {
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+        let Some(areas) = loaded(Each::Area, &[Word::At("vm_start"), Word::At("vm_end")]) else { return };
+        const PAGES: usize = 6000;
+        // SAFETY: a new mapping at an address of the kernel's choice, which nobody else knows.
+        let told = unsafe {
+            let at = mmap_anonymous(std::ptr::null_mut(), PAGES << 12, ProtFlags::READ, MapFlags::PRIVATE).unwrap();
+            for page in (0..PAGES).step_by(2) {
+                mprotect(at.add(page << 12), 4096, rustix::mm::MprotectFlags::empty()).unwrap();
+            }
+            let told = areas.read(std::process::id() as i32).unwrap();
+            munmap(at, PAGES << 12).unwrap();
+            let at = at as u64;
+            told.chunks(2).filter(|a| a[0] >= at && a[1] <= at + (PAGES << 12) as u64).map(|a| a[0]).collect::<Vec<_>>()
+        };
+        assert_eq!(told.len(), PAGES);
+        assert!(told.is_sorted());
+    }
+
+    #[test]
+    fn threads_of_one_process() {
+        let words =
+            [Word::Address, Word::At("tgid"), Word::Behind("group_leader", "task_struct", "tgid"), Word::At("mm")];
+        let Some(threads) = loaded(Each::Thread, &words) else { return };
+        let told = threads.read(std::process::id() as i32).unwrap();
+        let (first, _) = told.split_first_chunk::<4>().unwrap();
+        assert!(first[1] != 0 && first[1] == first[2], "{first:x?}");
+        assert!(told.chunks(4).all(|t| t[1..] == first[1..]));
+        assert!(loaded(Each::Thread, &[Word::At("no_such_member")]).is_none());
+    }
+}
