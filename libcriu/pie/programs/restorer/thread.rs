@@ -7,6 +7,10 @@ use crate::abi::{Args, HAS_COMM, HAS_RSEQ, HAS_SAS, Step, Thread};
 use crate::report::check;
 use crate::{call, run, slice, wake};
 
+const EEXIST: i64 = -17;
+/// How long a number that is taken may take to become free.
+const PATIENCE_MS: u32 = 200;
+const SYS_NANOSLEEP: i64 = 35;
 const SYS_PRCTL: i64 = 157;
 const SYS_SIGALTSTACK: i64 = 131;
 const SYS_SET_TID_ADDRESS: i64 = 218;
@@ -72,16 +76,30 @@ fn create(args: &Args, i: usize, t: &Thread) {
         set_tid_size: 1,
         cgroup: 0,
     };
+    // The kernel lets a dead process be reaped a moment before the numbers of its threads are free.
+    let mut tries = 0;
+    let mut ret = clone_thread(args, i, &clone);
+    while ret == EEXIST && tries < PATIENCE_MS {
+        tries += 1;
+        let millisecond = [0_u64, 1_000_000];
+        call(SYS_NANOSLEEP, [millisecond.as_ptr() as u64, 0, 0, 0, 0, 0]);
+        ret = clone_thread(args, i, &clone);
+    }
+    check(args, Step::Clone, ret, tid as u64);
+}
+
+/// What clone3 gives to the calling thread.
+fn clone_thread(args: &Args, i: usize, clone: &CloneArgs) -> i64 {
     let ret: i64;
     // SAFETY: the new thread starts on its own stack, takes its arguments from registers and never returns; the old
     // one goes on behind the label.
     unsafe {
         asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r12", "mov rsi, r13", "and rsp, -16",
              "call {run}", "ud2", "2:",
-             run = sym run, inlateout("rax") SYS_CLONE3 => ret, in("rdi") &raw const clone,
+             run = sym run, inlateout("rax") SYS_CLONE3 => ret, in("rdi") &raw const *clone,
              in("rsi") size_of::<CloneArgs>(), in("r12") args, in("r13") i, lateout("rcx") _, lateout("r11") _);
     }
-    check(args, Step::Clone, ret, tid as u64);
+    ret
 }
 
 /// Sets the name of the calling thread, if it has to. The others begin with the leader's.
