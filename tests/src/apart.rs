@@ -19,6 +19,8 @@ pub enum Surroundings {
     Terminal,
     /// /dev/pts is its own.
     OwnTerminals,
+    /// It is alone in a network namespace.
+    OwnNetwork,
     /// It is the first process of a pid namespace, with a /proc and /dev/pts to match, and alone in a network namespace:
     /// every other pid, every port and every number of a pseudo terminal is free.
     Namespaces,
@@ -108,6 +110,11 @@ fn in_process(job: &Job, layout: &Layout, folder: &Path) -> Outcome {
         Surroundings::OwnTerminals => {
             let mut unshare = Command::new("unshare");
             unshare.args(["--mount", "sh", "-c", OWN_TERMINALS]).arg(&me);
+            unshare
+        }
+        Surroundings::OwnNetwork => {
+            let mut unshare = Command::new("unshare");
+            unshare.args(["--net", "sh", "-c", "ip link set lo up; exec \"$0\" \"$@\""]).arg(&me);
             unshare
         }
         Surroundings::Namespaces | Surroundings::Alone | Surroundings::Sealed | Surroundings::Users => {

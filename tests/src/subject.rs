@@ -22,6 +22,7 @@
 //! | `Seconds` | how long it may take to get ready or to check itself; 20 by default |
 //! | `Terminal` | `yes`: standard descriptors are the terminal of a session outside the tree |
 //! | `Terminals` | `own`: it runs where /dev/pts is its own, so that numbers of pseudo terminals are free for it |
+//! | `Network` | `own`: it runs in a network namespace without devices but `lo` |
 
 use std::fs;
 use std::io;
@@ -51,6 +52,7 @@ pub struct Subject {
     pub patience: Duration,
     pub terminal: bool,
     pub own_terminals: bool,
+    pub own_network: bool,
 }
 
 impl Subject {
@@ -119,6 +121,7 @@ pub fn read(source: &Path) -> io::Result<Vec<Subject>> {
         patience: Duration::from_secs(seconds),
         terminal: fact(&text, "Terminal").as_deref() == Some("yes"),
         own_terminals: fact(&text, "Terminals").as_deref() == Some("own"),
+        own_network: fact(&text, "Network").as_deref() == Some("own"),
     };
     let variants = words(&text, "Variants");
     if variants.is_empty() {

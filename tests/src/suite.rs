@@ -24,6 +24,7 @@ pub fn run(subjects: &[Subject], layout: &Layout, filters: &[String], at_once: u
         surroundings: match &c.subject {
             s if s.terminal => Surroundings::Terminal,
             s if s.own_terminals => Surroundings::OwnTerminals,
+            s if s.own_network => Surroundings::OwnNetwork,
             _ => Surroundings::Plain,
         },
     };

@@ -53,7 +53,10 @@ int main(int argc, char **argv) {
   for (int i = 2; i < argc; i++) {
     const char *a = argv[i];
     if (!strcmp(a, "-t")) criu_local_set_pid(o, atoi(argv[++i]));
-    else if (!strcmp(a, "-D")) {
+    else if (!strcmp(a, "--network-lock")) {
+      const char *method = argv[++i];
+      criu_local_set_network_lock(o, !strcmp(method, "skip") ? CRIU_NETWORK_LOCK_SKIP : !strcmp(method, "nftables") ? CRIU_NETWORK_LOCK_NFTABLES : CRIU_NETWORK_LOCK_IPTABLES);
+    } else if (!strcmp(a, "-D")) {
       dir = open(argv[++i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
       if (dir < 0) {
         perror(argv[i]);

@@ -1,5 +1,5 @@
 // What: raw sockets and those of ICMP echo requests: bound, connected, with their filters and headers of their own.
-// Variants: icmp connected header own_protocol icmp6 ping
+// Variants: icmp connected header own_protocol icmp6 ping silent deaf
 #include "victim.h"
 #include <linux/icmp.h>
 #include <netinet/icmp6.h>
@@ -56,7 +56,15 @@ static void victim(void) {
     CHECK(setsockopt(fd, SOL_RAW, ICMP_FILTER, &f, sizeof f) == 0 && bind(fd, (void *)&here, sizeof here) == 0);
   } else if (is("connected")) CHECK(connect(fd, (void *)&there, sizeof there) == 0);
   else if (is("own_protocol")) CHECK(bind(fd, (void *)&there, sizeof there) == 0 && setsockopt(fd, IPPROTO_IP, IP_HDRINCL, &on, sizeof on) == 0);
+  if (is("silent") || is("deaf")) CHECK(connect(fd, (void *)&there, sizeof there) == 0 && shutdown(fd, is("silent") ? SHUT_WR : SHUT_RD) == 0);
   ready_and_wait();
+  if (is("silent") || is("deaf")) {
+    // Only the end of both directions shows.
+    struct pollfd p = {fd, POLLIN, 0};
+    CHECK(getpeername(fd, (void *)&got, &len) == -1 && poll(&p, 1, 0) == is("deaf") && !(p.revents & POLLHUP));
+    CHECK(shutdown(fd, is("silent") ? SHUT_RD : SHUT_WR) == 0 && poll(&p, 1, 0) == 1 && (p.revents & POLLHUP));
+    return;
+  }
   if (is("icmp") || is("ping")) {
     struct icmp_filter f;
     struct icmphdr echo = {.type = ICMP_ECHO, .un.echo = {htons(getpid()), htons(1)}};

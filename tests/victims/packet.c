@@ -1,6 +1,6 @@
 // What: packet sockets: bound to a device and a protocol, with memberships, options and a filter; in a fanout group; not
-// bound.
-// Variants: raw datagram fresh fanout
+// bound; of the old type, bound to a device by its name.
+// Variants: raw datagram fresh fanout old
 #include "victim.h"
 #include <arpa/inet.h>
 #include <linux/filter.h>
@@ -29,13 +29,13 @@ static void hears(int fd, const char *text) {
   close(s);
   struct pollfd p = {fd, POLLIN, 0};
   CHECK(poll(&p, 1, 2000) == 1);
-  int n = recv(fd, got, sizeof got, MSG_DONTWAIT), head = is("raw") ? 14 : 0;
+  int n = recv(fd, got, sizeof got, MSG_DONTWAIT), head = is("raw") || is("old") ? 14 : 0;
   CHECK(n >= 60 && !strcmp(got + head, text));
 }
 static const int zero;
 static void victim(void) {
-  int type = is("raw") ? SOCK_RAW : SOCK_DGRAM, fds[2] = {-1, -1};
-  int fd = socket(AF_PACKET, type, 0);
+  int type = is("raw") ? SOCK_RAW : is("old") ? SOCK_PACKET : SOCK_DGRAM, fds[2] = {-1, -1};
+  int fd = socket(AF_PACKET, type, is("old") ? htons(OURS) : 0);
   if (fd < 0) SKIP("socket(AF_PACKET): %s", strerror(errno));
   struct sockaddr_ll to = at(OURS), name;
   socklen_t len = sizeof name;
@@ -59,7 +59,15 @@ static void victim(void) {
       set(fds[i], PACKET_FANOUT, (getpid() & 0xffff) | PACKET_FANOUT_LB << 16);
     }
   }
+  struct sockaddr by_name = {AF_PACKET, "lo"};
+  if (is("old")) CHECK(bind(fd, &by_name, sizeof by_name) == 0);
   ready_and_wait();
+  if (is("old")) {
+    socklen_t n = sizeof by_name;
+    CHECK(getsockname(fd, &by_name, &n) == 0 && !strcmp(by_name.sa_data, "lo"));
+    hears(fd, "old");
+    return;
+  }
   CHECK(getsockname(fd, (void *)&name, &len) == 0);
   if (is("fresh")) {
     CHECK(name.sll_ifindex == 0 && name.sll_protocol == 0 && bind(fd, (void *)&to, sizeof to) == 0);

@@ -1,5 +1,5 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio secretmem netlink packet_ring packet_waiting tun console siblings timens inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd
+// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio secretmem netlink packet_ring packet_waiting console siblings timens inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd foreign_file foreign_socket
 // Refused.mptcp: internet socket & protocol
 // Refused.pidfd: pidfd & outside
 // Refused.thread_pidfd: pidfd & of thread
@@ -27,11 +27,12 @@
 // Refused.sem_undo: semaphore & SEM_UNDO
 // Refused.packet_ring: PACKET_RX_RING
 // Refused.packet_waiting: packets wait & read them
-// Refused.tun: TUN/TAP
 // Refused.console: console | character device
 // Refused.siblings: table of descriptors & not with its parent
 // Refused.inotify_events: events & read them
 // Refused.reuseport_ebpf: SO_ATTACH_REUSEPORT_EBPF
+// Refused.foreign_file: dump inside its mount namespace | make its path lead to it again
+// Refused.foreign_socket: not reachable as & mount namespace
 #include "outsider.h"
 #include <linux/bpf.h>
 #include <linux/if_packet.h>
@@ -45,10 +46,40 @@
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
+#include <sys/un.h>
 static int fd = -1, set = -1;
+// Opens, or binds, in a mount namespace of its own below a mount that is seen there alone, and hands it over.
+static int foreign(int ends[2]) {
+  pid_t child = fork();
+  if (!child) {
+    struct sockaddr_un a = {AF_UNIX, "there/socket"};
+    need(unshare(CLONE_NEWNS) == 0 && mount(0, "/", 0, MS_REC | MS_PRIVATE, 0) == 0, "unshare");
+    need(mount("none", "there", "tmpfs", 0, 0) == 0, "mount");
+    int got = is("foreign_file") ? open("there/file", O_RDWR | O_CREAT, 0600) : socket(AF_UNIX, SOCK_DGRAM, 0);
+    CHECK(got >= 0 && (is("foreign_file") || bind(got, (void *)&a, sizeof a) == 0));
+    char byte = 0, room[CMSG_SPACE(sizeof got)] = {0};
+    struct iovec iov = {&byte, 1};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(sizeof got);
+    memcpy(CMSG_DATA(c), &got, sizeof got);
+    CHECK(sendmsg(ends[1], &m, 0) == 1);
+    _exit(0);
+  }
+  char byte, room[CMSG_SPACE(sizeof(int))];
+  struct iovec iov = {&byte, 1};
+  struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+  int got = -1;
+  close(ends[1]);
+  if (recvmsg(ends[0], &m, 0) == 1 && CMSG_FIRSTHDR(&m)) memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof got);
+  CHECK(status_of(child) >= 0);
+  close(ends[0]);
+  return got;
+}
 static volatile pid_t thread_id;
 static void *thread(void *arg) {
   thread_id = syscall(SYS_gettid);
@@ -171,9 +202,6 @@ static void victim(void) {
     CHECK(sendto(fd, &to, sizeof to, 0, (void *)&to, sizeof to) == sizeof to);
     struct pollfd p = {fd, POLLIN, 0};
     CHECK(poll(&p, 1, 2000) == 1);
-  } else if (is("tun")) {
-    // Without a network device, of which others would hear.
-    need((fd = open("/dev/net/tun", O_RDWR)) >= 0, "/dev/net/tun");
   }
   else if (is("inotify_events")) {
     need((fd = inotify_init1(IN_NONBLOCK)) >= 0 && inotify_add_watch(fd, victim_folder, IN_CREATE) > 0, "inotify");
@@ -189,6 +217,11 @@ static void victim(void) {
     CHECK(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) == 0 && bind(fd, (void *)&a, sizeof a) == 0);
     CHECK(setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, &loaded, sizeof loaded) == 0);
     close(loaded);
+  }
+  else if (is("foreign_file") || is("foreign_socket")) {
+    int ends[2];
+    CHECK(mkdir("there", 0755) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    CHECK((fd = foreign(ends)) >= 0);
   }
   else if (is("console")) need((fd = open("/dev/console", O_RDWR | O_NOCTTY)) >= 0 && isatty(fd), "/dev/console");
   else if (is("siblings")) {

@@ -1,6 +1,6 @@
 // What: pseudo terminals: a session with its controlling terminal, foreground and background groups; waiting bytes, modes; ends left
-// alone; what was typed before the slave was opened; speeds that are no standard ones.
-// Variants: session bytes ends typed speed
+// alone; what was typed before the slave was opened; speeds that are no standard ones; the terminal that controls another session.
+// Variants: session bytes ends typed speed other
 // Terminals: own
 #include "victim.h"
 #include <sys/ioctl.h>
@@ -87,6 +87,40 @@ static void session(void) {
   expect_exit(child, (write(m, "last line\n", 10), 5));
 }
 
+// ---- a task that has the terminal of another session open, which controls nothing of its own
+static void other(void) {
+  char name[64];
+  int m = master_of(name, sizeof name);
+  pid_t leader = fork();
+  if (!leader) {
+    setsid();
+    int s = open(name, O_RDWR);
+    CHECK(s >= 0 && tcgetsid(s) == getpid());
+    mark("leader");
+    wait_go();
+    CHECK(tcgetsid(s) == getpid() && tcgetpgrp(s) == getpid() && reads(s, "to the leader\n") && open("/dev/tty", O_RDWR) >= 0);
+    _exit(5);
+  }
+  await_mark("leader");
+  pid_t stranger = fork();
+  if (!stranger) {
+    setsid();
+    int s = open(name, O_RDWR | O_NOCTTY);
+    CHECK(s >= 0);
+    mark("stranger");
+    wait_go();
+    CHECK(tcgetsid(s) == -1 && errno == ENOTTY && open("/dev/tty", O_RDWR) == -1 && errno == ENXIO && write(s, "from outside", 12) == 12);
+    _exit(6);
+  }
+  await_mark("stranger");
+  ready_and_wait();
+  pass_on(stranger);
+  expect_exit(stranger, 6);
+  CHECK(reads(m, "from outside") && write(m, "to the leader\n", 14) == 14);
+  pass_on(leader);
+  expect_exit(leader, 5);
+}
+
 // ---- what waits in both directions, by lines and by bytes; packet and exclusive mode
 static void bytes(void) {
   char name[64], raw_name[64];
@@ -171,5 +205,6 @@ static void victim(void) {
   else if (is("typed")) typed();
   else if (is("speed")) speed();
   else if (is("bytes")) bytes();
+  else if (is("other")) other();
   else ends();
 }

@@ -31,8 +31,6 @@ const ROWS: &[Row] = &[
     row("force-irmap", CriuOpts::force_irmap),
     row("irmap-scan-path", |o| !o.irmap_scan_paths.is_empty()),
     row("ghost-fiemap", CriuOpts::ghost_fiemap),
-    // Of files and terminals it is there.
-    row("external", |o| o.external.iter().any(|key| !["file[", "tty["].iter().any(|kind| key.starts_with(kind)))),
     row("veth-pair", |o| !o.veths.is_empty()),
     row("ext-mount-map", |o| !o.ext_mnt.is_empty() || o.auto_ext_mnt()),
     row("enable-external-sharing", CriuOpts::ext_sharing),
@@ -72,6 +70,7 @@ const ROWS: &[Row] = &[
 /// # Errors
 /// EBADRQC, naming the option.
 pub fn refuse(opts: &CriuOpts) -> Result<()> {
+    opts.external.iter().try_for_each(|key| external(key))?;
     match ROWS.iter().find(|r| (r.is_used)(opts)) {
         None => Ok(()),
         Some(row) => {
@@ -80,6 +79,23 @@ pub fn refuse(opts: &CriuOpts) -> Result<()> {
                 .errno(libc::EBADRQC))
         }
     }
+}
+
+/// What `external` may name: files, terminals and unix sockets. The others belong to namespaces.
+fn external(key: &str) -> Result<()> {
+    let kind = key.split(['[', ':']).next().unwrap_or_default();
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (cause, hint) = match kind {
+        "file" | "tty" if key.contains('[') => return Ok(()),
+        "unix" if key.strip_prefix("unix[").and_then(|k| k.strip_suffix(']')).is_some_and(is_number) => return Ok(()),
+        "file" | "tty" | "unix" => ("no key of that form", "file[MNT_ID:INODE], tty[RDEV:DEV] or unix[INODE]"),
+        "mnt" => ("external mounts are not there yet", "leave it out"),
+        "dev" => ("external block devices are not there yet", "leave it out"),
+        "net" | "veth" | "macvlan" => ("external network devices and namespaces are not there yet", "leave it out"),
+        "pid" => ("external pid namespaces are not there yet", "leave it out"),
+        _ => ("no kind of resource", "file[...], tty[...] or unix[...]"),
+    };
+    Err(Error::new(Phase::Options, format!("--external {key}"), cause).hint(hint).errno(libc::EBADRQC))
 }
 
 /// Refuses an option without a field in the message, as [`refuse`] does.
@@ -112,5 +128,20 @@ mod tests {
         let e = refuse(&CriuOpts { tls: Some(true), ..Default::default() }).unwrap_err();
         assert_eq!(e.errno, libc::EBADRQC);
         assert!(e.to_string().starts_with("--tls: "), "{e}");
+    }
+
+    #[test]
+    fn external_resources_of_every_kind() {
+        let external = |key: &str| refuse(&CriuOpts { external: vec![key.to_string()], ..Default::default() });
+        for key in ["file[1d:4be]", "tty[8800:e]", "unix[4711]"] {
+            assert!(external(key).is_ok(), "{key}");
+        }
+        let wrong = ["mnt[]", "mnt[/data]:store", "dev[8/1]:root", "net[4026531992]:host", "veth[eth0]:veth1@br0"];
+        for key in wrong.into_iter().chain(["macvlan[eth0]:eth1", "pid[4026531836]:host", "unix[a]", "file", "sky[1]"])
+        {
+            let e = external(key).unwrap_err();
+            assert_eq!(e.errno, libc::EBADRQC);
+            assert!(e.to_string().starts_with(&format!("--external {key}: ")), "{e}");
+        }
     }
 }

@@ -6,6 +6,10 @@ use crate::Result;
 use crate::socket::{option, set_option};
 use crate::sys::{EPERM, SO_BUF_LOCK, SO_RCVBUF, SO_RCVBUFFORCE, SO_SNDBUF, SO_SNDBUFFORCE};
 
+/// One piece, with what the kernel needs to keep it.
+const SMALL_BYTES: usize = 1024;
+const ROOM_FOR_A_BYTE: usize = 8;
+
 /// The buffer sizes a socket had; [`put_back`](Buffers::put_back) restores them and whether they were fixed by its owner.
 pub(crate) struct Buffers<'fd> {
     fd: BorrowedFd<'fd>,
@@ -16,6 +20,21 @@ pub(crate) struct Buffers<'fd> {
 }
 
 impl<'fd> Buffers<'fd> {
+    /// Makes the buffers as large as they can be; `None` where so many bytes fit in anyway.
+    pub(crate) fn widen_for(fd: BorrowedFd<'fd>, received: usize, sent: usize) -> Result<Option<Self>> {
+        let fits = |bytes: usize, name, call| -> Result<bool> {
+            let room = if bytes == 0 { 0 } else { option(fd, name, call)? };
+            Ok(bytes * ROOM_FOR_A_BYTE <= room as usize)
+        };
+        if received.max(sent) <= SMALL_BYTES
+            && fits(received, SO_RCVBUF, "getsockopt SO_RCVBUF")?
+            && fits(sent, SO_SNDBUF, "getsockopt SO_SNDBUF")?
+        {
+            return Ok(None);
+        }
+        Self::widen(fd).map(Some)
+    }
+
     /// Makes the buffers as large as they can be.
     pub(crate) fn widen(fd: BorrowedFd<'fd>) -> Result<Self> {
         let buffers = Buffers {

@@ -37,6 +37,15 @@ impl<'fd> Paused<'fd> {
         Ok(Paused { fd: socket, reuse, touched: Cell::new(false), ended: false })
     }
 
+    /// As [`pause`](Paused::pause), for a socket whose `SO_REUSEADDR` the caller knows, and that is not in repair mode.
+    ///
+    /// # Errors
+    /// [`Error::Call`] with EPERM for a listening socket too; otherwise as `pause`.
+    pub fn pause_knowing(socket: BorrowedFd<'fd>, reuse: bool) -> Result<Self> {
+        socket::repair(socket, Repair::On)?;
+        Ok(Paused { fd: socket, reuse, touched: Cell::new(false), ended: false })
+    }
+
     /// The guard of a socket that another guard has [restored](Paused::restore) and [released](Paused::release), perhaps
     /// through another descriptor; `reuse` is the `SO_REUSEADDR` it is to have afterwards.
     pub fn take_over(socket: BorrowedFd<'fd>, reuse: bool) -> Self {

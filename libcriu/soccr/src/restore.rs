@@ -26,11 +26,14 @@ pub(crate) fn restore(fd: BorrowedFd<'_>, connection: &Connection, state: State)
         State::SynSent => syn_sent(fd, connection),
         _ => {
             establish(fd, connection)?;
-            let buffers = Buffers::widen(fd)?;
+            let buffers = match state {
+                State::Established => Buffers::widen_for(fd, connection.received.len(), connection.sent.len())?,
+                _ => Some(Buffers::widen(fd)?),
+            };
             fill(fd, connection)?;
             let closing = Closing { fd, connection };
             closing.reach(state)?;
-            buffers.put_back()?;
+            buffers.map_or(Ok(()), Buffers::put_back)?;
             // In state CLOSE (behind TIME_WAIT) there is no window any more.
             if connection.data.flags & FLAG_WINDOW != 0 && state != State::TimeWait {
                 socket::set_window(fd, saved_window(&connection.data))?;

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::data::{FLAG_PENDING_ERROR, FLAG_WINDOW, OPT_TIMESTAMPS};
 use crate::error::Doing;
 use crate::socket::{self, Queue};
-use crate::sys::{self, SOL_TCP};
+use crate::sys::{self, InfoHead, SOL_TCP};
 use crate::{Connection, Data, Error, Result, State, queue};
 
 /// How often a connection that changes is read anew.
@@ -16,13 +16,14 @@ const ATTEMPTS: u32 = 8;
 
 pub(crate) fn save(fd: BorrowedFd<'_>) -> Result<Connection> {
     refuse_upper_layer(fd)?;
-    refuse_urgent(fd)?;
     for _ in 0..ATTEMPTS {
-        let before = numbers(fd)?;
+        let progress = socket::progress(fd)?;
+        let before = numbers(fd, progress.head)?;
+        refuse_urgent(fd, before.inq_len)?;
         let received = queue::peek(fd, Queue::Receive, before.inq_len)?;
         let sent = queue::peek(fd, Queue::Send, before.outq_len)?;
         let complete = received.len() == before.inq_len as usize && sent.len() == before.outq_len as usize;
-        if complete && same_connection(&before, &numbers(fd)?) {
+        if complete && socket::progress(fd)?.is_same(&progress) {
             socket::select(fd, Queue::None)?;
             let local = socket::local(fd)?;
             let peer = peer_of(fd, &before, &local)?;
@@ -30,12 +31,6 @@ pub(crate) fn save(fd: BorrowedFd<'_>) -> Result<Connection> {
         }
     }
     Err(Error::Busy)
-}
-
-/// Nothing that was read in between has become wrong: clocks and windows may have moved.
-fn same_connection(a: &Data, b: &Data) -> bool {
-    let fixed = |d: &Data| (d.state, d.inq_len, d.inq_seq, d.outq_len, d.outq_seq, d.unsq_len);
-    fixed(a) == fixed(b)
 }
 
 fn peer_of(fd: BorrowedFd<'_>, data: &Data, local: &SocketAddr) -> Result<SocketAddr> {
@@ -49,8 +44,7 @@ fn peer_of(fd: BorrowedFd<'_>, data: &Data, local: &SocketAddr) -> Result<Socket
     }
 }
 
-fn numbers(fd: BorrowedFd<'_>) -> Result<Data> {
-    let info = socket::info(fd)?;
+fn numbers(fd: BorrowedFd<'_>, info: InfoHead) -> Result<Data> {
     let state = State::from_number(info.state.into())?;
     let mut data = Data {
         state: state as u32,
@@ -91,11 +85,10 @@ fn numbers(fd: BorrowedFd<'_>) -> Result<Data> {
 }
 
 /// Urgent data, and their mark, have no place in repair mode. `SIOCINQ` stops at them unless `SO_OOBINLINE` is set: two
-/// answers betray them.
-fn refuse_urgent(fd: BorrowedFd<'_>) -> Result<()> {
+/// answers betray them. `as_it_is` is the first.
+fn refuse_urgent(fd: BorrowedFd<'_>, as_it_is: u32) -> Result<()> {
     let inline = socket::option(fd, sys::SO_OOBINLINE, "getsockopt SO_OOBINLINE")?;
     let set = |value| socket::set_option(fd, sys::SO_OOBINLINE, value, "setsockopt SO_OOBINLINE");
-    let as_it_is = received_bytes(fd)?;
     set(1 - inline)?;
     let other = received_bytes(fd);
     set(inline)?;

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use rustix::net::getsockname;
 
 use crate::error::Doing;
-use crate::sys::{self, InfoHead, RepairOption, RepairWindow, SOL_SOCKET, SOL_TCP};
+use crate::sys::{self, InfoHead, Progress, RepairOption, RepairWindow, SOL_SOCKET, SOL_TCP};
 use crate::{Result, State};
 
 /// `TCP_REPAIR_QUEUE`: what sending and peeking are about.
@@ -35,6 +35,11 @@ pub(crate) fn repair(fd: BorrowedFd<'_>, mode: Repair) -> Result<()> {
 }
 
 pub(crate) fn info(fd: BorrowedFd<'_>) -> Result<InfoHead> {
+    sys::get(fd, SOL_TCP, sys::TCP_INFO).doing("asking for the state", "getsockopt TCP_INFO")
+}
+
+/// Whatever moves when a segment comes or goes.
+pub(crate) fn progress(fd: BorrowedFd<'_>) -> Result<Progress> {
     sys::get(fd, SOL_TCP, sys::TCP_INFO).doing("asking for the state", "getsockopt TCP_INFO")
 }
 

@@ -65,6 +65,25 @@ pub(crate) struct InfoHead {
     pub rate_limited: u8,
 }
 
+/// The first part of `struct tcp_info` up to the counters of bytes and segments, in words of 32 bits.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Progress {
+    pub head: InfoHead,
+    /// Timeouts, windows, clocks: they may move.
+    measured: [u32; 24],
+    pacing: [u32; 4],
+    /// Bytes acknowledged and received, segments out and in, bytes not sent: Linux 4.6.
+    counted: [u32; 7],
+}
+
+impl Progress {
+    /// Has nothing come or gone between two looks?
+    pub(crate) fn is_same(&self, other: &Progress) -> bool {
+        (self.head.state, self.counted) == (other.head.state, other.counted)
+    }
+}
+
 /// Plain old data without padding: any bytes are a value.
 ///
 /// # Safety
@@ -84,6 +103,8 @@ unsafe impl Plain for RepairWindow {}
 unsafe impl Plain for RepairOption {}
 // SAFETY: repr(C), eight u8.
 unsafe impl Plain for InfoHead {}
+// SAFETY: repr(C), eight u8 and then only u32, of which none is misaligned.
+unsafe impl Plain for Progress {}
 
 /// getsockopt; what the kernel does not fill reads as zero.
 ///

@@ -17,12 +17,15 @@ use super::identity::{Found, Identity};
 use super::kind::{DumpKind, InFlight, KINDS, Unsaved};
 use super::lock::Locks;
 use super::seen::Seen;
-use super::{DumpTask, FileId, Link, path, unsupported};
+use super::table::{self, Listed};
+use super::{DumpTask, FileId, Link, nameless, path, unsupported};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::options::Options;
 use crate::progress::Operator;
+use crate::socket::Likenesses;
 use crate::sys::descriptor::{SignalOwner, signal_owner};
+use crate::sys::kernel::Kernel;
 
 /// What a task's table looks like.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +54,8 @@ pub(crate) struct Collected {
     pub external_sockets: HashSet<u32>,
     /// Every task whose files were collected, as (engine's pid, pid in its own namespace).
     pub tasks: HashMap<i32, i32>,
+    /// Which sockets of large tables are alike.
+    pub likenesses: Likenesses,
     /// The identity of this dump; empty when the kernel had no random bytes.
     pub run_id: String,
     last_id: FileId,
@@ -75,6 +80,8 @@ pub struct DumpFiles {
     links: HashMap<(u64, u64, Vec<u8>), Option<FileId>>,
     /// Descriptors that wait in messages: open, so that others can be compared with them.
     in_flight: Vec<OwnedFd>,
+    /// Opened when the first large table is met.
+    kernel: Option<Result<Kernel, String>>,
     buf: Vec<u8>,
 }
 
@@ -104,8 +111,9 @@ impl DumpFiles {
                 inodes: HashMap::new(),
                 refused: HashSet::new(),
                 ghosts: Ghosts::default(),
-                external_sockets: options.msg.unix_sk_ino.iter().map(|s| s.inode).collect(),
+                external_sockets: external_sockets(&options.msg),
                 tasks: HashMap::new(),
+                likenesses: Likenesses::default(),
                 run_id: crate::run_id::new().unwrap_or_default(),
                 last_id: 0,
             },
@@ -115,6 +123,7 @@ impl DumpFiles {
             types: HashMap::new(),
             links: HashMap::new(),
             in_flight: Vec::new(),
+            kernel: None,
             buf: Vec::new(),
         }
     }
@@ -126,8 +135,8 @@ impl DumpFiles {
         let fd_dir = open_below(task, &proc, "fd")?;
         let info_dir = open_below(task, &proc, "fdinfo")?;
         let mut fds = Vec::new();
-        for fd in list(task, &fd_dir)? {
-            let info = match FdInfo::read(info_dir.as_fd(), fd, &mut self.buf) {
+        for Listed { fd, info, has_no_owner, socket } in self.list(task, &fd_dir)? {
+            let info = match info.map_or_else(|| FdInfo::read(info_dir.as_fd(), fd, &mut self.buf), Ok) {
                 Ok(info) => info,
                 // Only a task that is not frozen (a preflight) closes a descriptor between the two looks.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
@@ -139,7 +148,8 @@ impl DumpFiles {
             let id = match found {
                 Found::Known(id) => id,
                 Found::New(place) => {
-                    let Some(seen) = look(task, &fd_dir, fd, info.clone())? else { continue };
+                    let Some(mut seen) = look(task, &fd_dir, fd, info.clone(), has_no_owner)? else { continue };
+                    seen.told = self.common.likenesses.of(seen.stat.st_ino).filter(|_| socket.is_some()).copied();
                     let id = self.collect(&seen, blockers)?;
                     self.identity.record(task.pid, fd, &info, place, id);
                     id
@@ -156,6 +166,36 @@ impl DumpFiles {
         }
         self.common.tables.insert(files_id, Table { pid: task.pid, fds });
         Ok(())
+    }
+
+    /// The descriptors of a table, in order.
+    fn list(&mut self, task: &DumpTask<'_>, fd_dir: &OwnedFd) -> Result<Vec<Listed>> {
+        // Linux 6.2 tells how many there are.
+        let count = fstat(fd_dir).map_or(0, |stat| stat.st_size);
+        if count >= table::WORTH_IT {
+            match self.kernel().and_then(|kernel| table::read(kernel, task.pidfd).map_err(|e| e.to_string())) {
+                Ok(listed) => {
+                    self.compare_sockets(&listed);
+                    return Ok(listed);
+                }
+                Err(why) => log::debug!("pid {}: its table cannot be read in the kernel's memory: {why}", task.pid),
+            }
+        }
+        let numbers = list(task, fd_dir)?.into_iter();
+        Ok(numbers.map(|fd| Listed { fd, info: None, has_no_owner: false, socket: None }).collect())
+    }
+
+    fn compare_sockets(&mut self, listed: &[Listed]) {
+        let sockets: Vec<_> = listed.iter().filter_map(|l| l.socket).collect();
+        if let Some(Ok(kernel)) = &self.kernel
+            && let Err(e) = self.common.likenesses.add(kernel, &sockets)
+        {
+            log::debug!("sockets cannot be compared in the kernel's memory: {e}");
+        }
+    }
+
+    fn kernel(&mut self) -> Result<&Kernel, String> {
+        self.kernel.get_or_insert_with(|| Kernel::open().map_err(|e| e.to_string())).as_ref().map_err(Clone::clone)
     }
 
     /// Collects a file that is held without a descriptor; `None` when it was refused. Only reads.
@@ -186,7 +226,8 @@ impl DumpFiles {
             return Ok(known);
         }
         let info = FdInfo { mnt_id: -1, ino: stat.st_ino, ..FdInfo::default() };
-        let seen = Seen { task: *task, fd: -1, holder, link: text, info, dup, stat, fown: FownEntry::default() };
+        let (dup, fown) = (dup.into(), FownEntry::default());
+        let seen = Seen { task: *task, fd: -1, holder, link: text, info, dup, stat, fown, told: None };
         let id = self.collect(&seen, blockers)?;
         self.links.insert(key, id);
         Ok(id)
@@ -317,7 +358,7 @@ impl DumpFiles {
             Found::Known(id) => return Ok(id),
             Found::New(place) => place,
         };
-        let Some(mut seen) = look(&task, &fd_dir, fd, info.clone())? else { return Ok(None) };
+        let Some(mut seen) = look(&task, &fd_dir, fd, info.clone(), false)? else { return Ok(None) };
         seen.holder = found.holder.clone();
         let refusal = if seen.info.locks().next().is_some() {
             Some("a descriptor that a lock is held through is in a message and nowhere else")
@@ -395,21 +436,31 @@ fn list(task: &DumpTask<'_>, fd_dir: &OwnedFd) -> Result<Vec<i32>> {
 }
 
 /// Looks at a description through a duplicate; `None` when it is closed by now.
-fn look<'a>(task: &DumpTask<'a>, fd_dir: &OwnedFd, fd: i32, info: FdInfo) -> Result<Option<Seen<'a>>> {
+fn look<'a>(
+    task: &DumpTask<'a>,
+    fd_dir: &OwnedFd,
+    fd: i32,
+    info: FdInfo,
+    has_no_owner: bool,
+) -> Result<Option<Seen<'a>>> {
     let dup = match pidfd_getfd(task.pidfd, fd, PidfdGetfdFlags::empty()) {
         Ok(dup) => dup,
         Err(rustix::io::Errno::BADF) => return Ok(None),
         Err(e) => return Err(failed(task, format!("fd {fd}"), "pidfd_getfd", e)),
     };
-    let link = match readlinkat(fd_dir, fd.to_string(), Vec::new()) {
-        Ok(link) => link.into_bytes(),
-        Err(rustix::io::Errno::NOENT) => return Ok(None),
-        Err(e) => return Err(failed(task, format!("fd {fd}"), "readlink", e)),
-    };
     let holder = format!("fd {fd}");
     let stat = fstat(&dup).map_err(|e| failed(task, &holder, "fstat", e))?;
-    let mut seen = Seen { task: *task, fd, holder, link, info, dup, stat, fown: FownEntry::default() };
-    if !seen.is_o_path() {
+    let link = match nameless::link(&stat) {
+        Some(link) => link,
+        None => match readlinkat(fd_dir, fd.to_string(), Vec::new()) {
+            Ok(link) => link.into_bytes(),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(failed(task, holder, "readlink", e)),
+        },
+    };
+    let (dup, owner) = (dup.into(), FownEntry::default());
+    let mut seen = Seen { task: *task, fd, holder, link, info, dup, stat, fown: owner, told: None };
+    if !seen.is_o_path() && !has_no_owner {
         let owner = signal_owner(seen.dup.as_fd()).map_err(|e| failed(task, seen.object(), "fcntl F_GETOWN_EX", e))?;
         seen.fown = fown(owner)?;
     }
@@ -432,6 +483,12 @@ fn pid_in_own_namespace(pid: i32) -> i32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let inner = status.lines().find_map(|l| l.strip_prefix("NSpid:"));
     inner.and_then(|l| l.split_whitespace().last()).and_then(|n| n.parse().ok()).unwrap_or(pid)
+}
+
+/// Inodes that `ext_unix_sk` or `external` name.
+fn external_sockets(opts: &CriuOpts) -> HashSet<u32> {
+    let number = |key: &String| key.strip_prefix("unix[")?.strip_suffix(']')?.parse().ok();
+    opts.unix_sk_ino.iter().map(|s| s.inode).chain(opts.external.iter().filter_map(number)).collect()
 }
 
 /// Both directions hold as many descriptors as all tasks together; the soft limit is made for one program.

@@ -10,7 +10,7 @@ use super::collect::Collected;
 use super::load::Plan;
 use super::object::Object;
 use super::seen::Seen;
-use super::{FileId, bpfmap, epoll, eventfd, memfd, notify, pidfd, pipe, regular, signalfd, timerfd, tty};
+use super::{FileId, bpfmap, epoll, eventfd, memfd, notify, pidfd, pipe, regular, signalfd, timerfd, tty, tun};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::socket::{inet, netlink, packet, unix};
@@ -219,6 +219,7 @@ pub(crate) const KINDS: &[FileKind] = &[
     netlink::KIND,
     packet::KIND,
     pipe::KIND,
+    tun::KIND,
     tty::KIND,
     regular::KIND,
 ];

@@ -415,6 +415,7 @@ fn owner<'a>(plan: &'a Plan, entry: &'a FileEntry) -> Option<(&'a FownEntry, u32
         .or(entry.ify.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.ffy.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.pidfd.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.tunf.as_ref().and_then(|e| Some((e.fown.as_ref()?, e.flags()))))
 }
 
 fn set_owner(fd: RawFd, fown: &FownEntry, flags: u32) -> Result<()> {

@@ -16,9 +16,11 @@ mod identity;
 mod install;
 mod kind;
 mod load;
+mod nameless;
 mod object;
 mod path;
 mod seen;
+mod table;
 mod unsupported;
 
 mod epoll;
@@ -33,6 +35,7 @@ mod regular;
 mod signalfd;
 mod timerfd;
 mod tty;
+mod tun;
 
 #[cfg(test)]
 mod golden;

@@ -1,14 +1,17 @@
 //! A description met for the first time, with all that can be told from outside.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use criu_images::messages::FownEntry;
 use rustix::fs::{CWD, Mode, OFlags, Stat, openat};
+use rustix::net::sockopt::socket_domain;
 
 use super::DumpTask;
 use super::fdinfo::FdInfo;
 use super::kind::Unsaved;
 use super::path;
+use crate::socket::Told;
 
 /// What of an open file description can be seen without changing it. `dup` is a duplicate: offset and status flags are
 /// shared with the task, so nothing that moves either may be done with it.
@@ -22,9 +25,11 @@ pub(crate) struct Seen<'a> {
     /// Text of the /proc link: a path, perhaps with ` (deleted)`, or `kind:[ino]`.
     pub link: Vec<u8>,
     pub info: FdInfo,
-    pub dup: OwnedFd,
+    pub dup: Rc<OwnedFd>,
     pub stat: Stat,
     pub fown: FownEntry,
+    /// Of a socket of a large table: what is known without asking it.
+    pub told: Option<Told>,
 }
 
 impl Seen<'_> {
@@ -36,6 +41,17 @@ impl Seen<'_> {
     /// S_IFMT of the inode.
     pub(crate) fn file_type(&self) -> u32 {
         self.stat.st_mode & libc::S_IFMT
+    }
+
+    /// AF_UNIX and its like; `None` for what is no socket.
+    pub(crate) fn socket_family(&self) -> Option<u32> {
+        if self.file_type() != libc::S_IFSOCK || !self.link.starts_with(b"socket:[") {
+            return None;
+        }
+        match &self.told {
+            Some(told) => Some(told.family),
+            None => socket_domain(&self.dup).ok().map(|domain| domain.as_raw().into()),
+        }
     }
 
     pub(crate) fn is_o_path(&self) -> bool {

@@ -157,13 +157,6 @@ fn half(b: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(b.get(at..at + 2)?.try_into().ok()?))
 }
 
-/// Keys that sign the segments of a TCP socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TcpKeys {
-    None,
-    Md5,
-}
-
 /// What netlink tells of internet sockets, asked for once for each protocol when the first of its sockets is met.
 #[derive(Debug, Default)]
 pub(crate) struct InetSockets {
@@ -172,11 +165,23 @@ pub(crate) struct InetSockets {
     shutdown: HashMap<u32, HashMap<u32, u8>>,
 }
 
+/// One TCP socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TcpSocket {
+    pub state: u32,
+    pub local: SocketAddr,
+    /// All zero without one.
+    pub peer: SocketAddr,
+    /// As `UnixSocket::shutdown`.
+    pub shutdown: u8,
+    /// Keys sign its segments.
+    pub has_md5_keys: bool,
+}
+
 #[derive(Debug, Default)]
 struct TcpSockets {
-    md5: std::collections::HashSet<u32>,
-    /// As `UnixSocket::shutdown`, where it is not 0.
-    shutdown: HashMap<u32, u8>,
+    /// By inode.
+    known: HashMap<u32, TcpSocket>,
     /// Local addresses of connections whose handshake is not complete.
     half_open: Vec<SocketAddr>,
 }
@@ -191,14 +196,9 @@ const INFO: u16 = 2;
 const EXTENSIONS: u8 = 1 << (SHUTDOWN_OF_INET - 1) | 1 << (INFO - 1);
 
 impl InetSockets {
-    /// Keys of the TCP socket with this inode.
-    pub(crate) fn keys(&mut self, ino: u32) -> io::Result<TcpKeys> {
-        Ok(if self.tcp()?.md5.contains(&ino) { TcpKeys::Md5 } else { TcpKeys::None })
-    }
-
-    /// What was shut down of a TCP connection.
-    pub(crate) fn tcp_shutdown(&mut self, ino: u32) -> io::Result<u8> {
-        Ok(self.tcp()?.shutdown.get(&ino).copied().unwrap_or(0))
+    /// The TCP socket with this inode; `None` for one that netlink does not know (not bound).
+    pub(crate) fn tcp_socket(&mut self, ino: u32) -> io::Result<Option<TcpSocket>> {
+        Ok(self.tcp()?.known.get(&ino).copied())
     }
 
     /// How many handshakes with the socket that listens at `local` are not complete.
@@ -232,12 +232,9 @@ impl InetSockets {
                     found.half_open.push(m.local);
                     return;
                 }
-                if m.md5 {
-                    found.md5.insert(m.ino);
-                }
-                if m.shutdown != 0 {
-                    found.shutdown.insert(m.ino, m.shutdown);
-                }
+                let InetMessage { state, local, peer, ino, shutdown, md5 } = m;
+                let socket = TcpSocket { state: state.into(), local, peer, shutdown, has_md5_keys: md5 };
+                found.known.insert(ino, socket);
             })?;
             self.tcp = Some(found);
         }
@@ -249,6 +246,7 @@ impl InetSockets {
 pub(super) struct InetMessage {
     state: u8,
     local: SocketAddr,
+    peer: SocketAddr,
     ino: u32,
     shutdown: u8,
     md5: bool,
@@ -272,14 +270,17 @@ fn ask(protocol: u32, states: u32, mut each: impl FnMut(InetMessage)) -> io::Res
 
 pub(super) fn parse_inet(body: &[u8]) -> Option<InetMessage> {
     let (family, state) = (*body.first()?, *body.get(1)?);
-    let port = u16::from_be_bytes(body.get(4..6)?.try_into().ok()?);
-    let ip = if i32::from(family) == libc::AF_INET6 {
-        IpAddr::from(<[u8; 16]>::try_from(body.get(8..24)?).ok()?)
-    } else {
-        IpAddr::from(<[u8; 4]>::try_from(body.get(8..12)?).ok()?)
+    let address = |port_at: usize, at: usize| {
+        let port = u16::from_be_bytes(body.get(port_at..port_at + 2)?.try_into().ok()?);
+        let ip = if i32::from(family) == libc::AF_INET6 {
+            IpAddr::from(<[u8; 16]>::try_from(body.get(at..at + 16)?).ok()?)
+        } else {
+            IpAddr::from(<[u8; 4]>::try_from(body.get(at..at + 4)?).ok()?)
+        };
+        Some(SocketAddr::new(ip, port))
     };
-    let mut message =
-        InetMessage { state, local: SocketAddr::new(ip, port), ino: word(body, 68)?, shutdown: 0, md5: false };
+    let (local, peer) = (address(4, 8)?, address(6, 24)?);
+    let mut message = InetMessage { state, local, peer, ino: word(body, 68)?, shutdown: 0, md5: false };
     let mut rest = body.get(72..)?;
     while let (Some(len), Some(kind)) = (half(rest, 0).map(usize::from), half(rest, 2)) {
         let Some(value) = rest.get(4..len) else { break };

@@ -2,10 +2,13 @@
 
 mod diag;
 pub(crate) mod inet;
+mod likeness;
 pub(crate) mod netlink;
 mod options;
 pub(crate) mod packet;
 pub(crate) mod unix;
+
+pub(crate) use likeness::{Likenesses, Told};
 
 /// For [`crate::parsers`].
 pub(crate) fn diag_body(body: &[u8]) {

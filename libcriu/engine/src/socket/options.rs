@@ -1,10 +1,12 @@
 //! Options of `SOL_SOCKET` that all sockets have.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::BorrowedFd;
 
 use criu_images::messages::SkOptsEntry;
 
+use super::Told;
 use crate::sys::socket::{attach_filter, filter, linger, option, set_linger, set_option, set_timeout, timeout};
 
 const SO_PASSPIDFD: i32 = 76;
@@ -75,14 +77,62 @@ pub(super) fn read(fd: BorrowedFd<'_>) -> io::Result<Result<SkOptsEntry, &'stati
     Ok(Ok(opts))
 }
 
-/// Sets what differs from a fresh socket.
-pub(super) fn write(fd: BorrowedFd<'_>, opts: &SkOptsEntry) -> io::Result<()> {
-    buffer(fd, libc::SO_SNDBUF, libc::SO_SNDBUFFORCE, opts.so_sndbuf)?;
-    buffer(fd, libc::SO_RCVBUF, libc::SO_RCVBUFFORCE, opts.so_rcvbuf)?;
-    if let Some(lock) = opts.so_buf_lock
-        && optional(fd, SO_BUF_LOCK, 0)? as u32 != lock
-    {
-        set_option(fd, SO_BUF_LOCK, lock as i32)?;
+/// Options by likeness.
+#[derive(Debug, Default)]
+pub(super) struct Known(HashMap<u32, SkOptsEntry>);
+
+impl Known {
+    /// As [`read`], but of sockets that are alike only the first is asked.
+    pub(super) fn read(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        told: Option<&Told>,
+    ) -> io::Result<Result<SkOptsEntry, &'static str>> {
+        let Some((told, likeness)) = told.and_then(|t| Some((t, t.likeness?))) else { return read(fd) };
+        if let Some(known) = self.0.get(&likeness) {
+            return Ok(Ok(SkOptsEntry { so_sndbuf: told.sndbuf, so_rcvbuf: told.rcvbuf, ..known.clone() }));
+        }
+        let opts = read(fd)?;
+        if let Ok(opts) = &opts {
+            self.0.insert(likeness, opts.clone());
+        }
+        Ok(opts)
+    }
+}
+
+/// The sizes of a socket's buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sizes {
+    sndbuf: u32,
+    rcvbuf: u32,
+    lock: u32,
+}
+
+impl Sizes {
+    pub(super) fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        Ok(Sizes {
+            sndbuf: option(fd, libc::SO_SNDBUF)? as u32,
+            rcvbuf: option(fd, libc::SO_RCVBUF)? as u32,
+            lock: optional(fd, SO_BUF_LOCK, 0)? as u32,
+        })
+    }
+
+    fn are_those_of(self, opts: &SkOptsEntry) -> bool {
+        (self.sndbuf, self.rcvbuf) == (opts.so_sndbuf, opts.so_rcvbuf)
+            && opts.so_buf_lock.is_none_or(|lock| lock == self.lock)
+    }
+}
+
+/// Sets what differs from a fresh socket. `sizes`: what is known of its buffers.
+pub(super) fn write(fd: BorrowedFd<'_>, opts: &SkOptsEntry, sizes: Option<Sizes>) -> io::Result<()> {
+    if !sizes.is_some_and(|s| s.are_those_of(opts)) {
+        buffer(fd, libc::SO_SNDBUF, libc::SO_SNDBUFFORCE, opts.so_sndbuf)?;
+        buffer(fd, libc::SO_RCVBUF, libc::SO_RCVBUFFORCE, opts.so_rcvbuf)?;
+        if let Some(lock) = opts.so_buf_lock
+            && optional(fd, SO_BUF_LOCK, 0)? as u32 != lock
+        {
+            set_option(fd, SO_BUF_LOCK, lock as i32)?;
+        }
     }
     let times = [
         (libc::SO_SNDTIMEO, (opts.so_snd_tmo_sec, opts.so_snd_tmo_usec)),

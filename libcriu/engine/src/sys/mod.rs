@@ -32,4 +32,5 @@ pub mod tracee;
 #[cfg(test)]
 pub(crate) mod trial;
 pub(crate) mod tty;
+pub(crate) mod tun;
 pub(crate) mod unix;

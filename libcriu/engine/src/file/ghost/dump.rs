@@ -128,6 +128,16 @@ fn free_name(dir: &[u8], id: FileId) -> Vec<u8> {
 }
 
 impl Ghosts {
+    /// A file of the /proc directory of a process that is gone.
+    pub(crate) fn add_of_dead(&mut self, id: FileId, task: i32) {
+        let remap_type = Some(RemapType::Procfs as i32);
+        self.remaps.push(RemapFilePathEntry { orig_id: id, remap_id: task as u32, remap_type });
+    }
+
+    pub(crate) fn is_of_dead(&self, id: FileId) -> bool {
+        self.remaps.iter().any(|r| r.orig_id == id && r.remap_type == Some(RemapType::Procfs as i32))
+    }
+
     fn add(&mut self, seen: &Seen<'_>, name: &[u8], opts: &CriuOpts) -> Result<u32, Unsaved> {
         let stat = &seen.stat;
         let size_bytes = stat.st_size as u64;

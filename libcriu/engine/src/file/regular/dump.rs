@@ -6,12 +6,13 @@ use criu_images::messages::{FdTypes, FileEntry, RegFileEntry};
 use rustix::fs::{major, minor};
 
 use super::build_id::build_id;
+use super::kmsg;
 use crate::error::{Blocker, Result};
 use crate::file::FileId;
 use crate::file::collect::{Collected, image_path};
 use crate::file::ghost::{remap, reopen};
 use crate::file::kind::{DumpKind, Unsaved};
-use crate::file::path::{Place, place, shown};
+use crate::file::path::{Place, lstat, place, shown};
 use crate::file::seen::Seen;
 
 /// A file below /proc/PID.
@@ -40,11 +41,17 @@ impl DumpKind for Regular {
         if !seen.is_o_path() {
             check_device(seen)?;
         }
-        let reg = entry(seen, id, common)?;
+        let mut reg = entry(seen, id, common)?;
+        if kmsg::is_reader(seen.stat.st_mode, seen.stat.st_rdev, seen.info.flags) && !reg.ext() {
+            reg.pos = kmsg::place(seen)?;
+        }
         if let Some((task, rest)) = proc_task(reg.name.as_bytes())
             && seen.fd >= 0
         {
             check_proc(task, rest)?;
+            if common.ghosts.is_of_dead(id) {
+                return Ok(FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg), ..FileEntry::default() });
+            }
             self.proc_files.push(ProcFile { id, task, pid: seen.task.pid, object: seen.object() });
         }
         Ok(FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg), ..FileEntry::default() })
@@ -106,10 +113,23 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
     }
     let name = match place {
         Place::Here(name) => name,
+        Place::Gone(name) | Place::Hidden(name) if seen.fd >= 0 && is_of_dead(&name) => {
+            if seen.info.pos != 0 {
+                // The rest of what was read at the time waits in the kernel.
+                let cause = "a /proc file of a process that is gone, read in part";
+                return Err(Unsaved::because(cause).hint("close it before the dump"));
+            }
+            common.ghosts.add_of_dead(id, proc_task(&name).map_or(0, |task| task.0));
+            name
+        }
         Place::Gone(name) | Place::Hidden(name) if proc_task(&name).is_some() => {
             return Err(Unsaved::because("a /proc file of a process that is gone").hint("close it before the dump"));
         }
         Place::Gone(name) => {
+            if is_read_only(seen)? {
+                let cause = format!("its name {} is gone, and its file system is read-only", shown(&name));
+                return Err(Unsaved::because(cause).hint("mount it writable, or close the file before the dump"));
+            }
             remap(common, seen, id, &name)?;
             name
         }
@@ -144,15 +164,23 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
     })
 }
 
+/// A file below /proc/PID of a process that is gone.
+fn is_of_dead(name: &[u8]) -> bool {
+    proc_task(name).is_some_and(|(task, _)| lstat(format!("/proc/{task}").as_bytes()).is_err())
+}
+
+/// Nothing could be made there again to stand in for the file.
+fn is_read_only(seen: &Seen<'_>) -> Result<bool, Unsaved> {
+    let system = rustix::fs::fstatvfs(&seen.dup).map_err(|e| Unsaved::os(seen, "fstatvfs", e))?;
+    Ok(system.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
 /// What mq_open(3) opened: it looks like a file, and has no path that leads to it.
 fn is_message_queue(seen: &Seen<'_>) -> Result<bool, Unsaved> {
     const MQUEUE_MAGIC: i64 = 0x1980_0202;
     let system = rustix::fs::fstatfs(&seen.dup).map_err(|e| Unsaved::os(seen, "fstatfs", e))?;
     Ok(system.f_type == MQUEUE_MAGIC)
 }
-
-/// /dev/net/tun
-const TUN: (u32, u32) = (10, 200);
 
 /// Devices whose open descriptors have no state: opening the node again is all there is to it.
 fn check_device(seen: &Seen<'_>) -> Result<(), Unsaved> {
@@ -165,10 +193,6 @@ fn check_device(seen: &Seen<'_>) -> Result<(), Unsaved> {
     };
     if stateless {
         return Ok(());
-    }
-    if seen.file_type() == libc::S_IFCHR && (major, minor) == TUN {
-        let cause = "a TUN/TAP device (/dev/net/tun): the network device behind it cannot be saved";
-        return Err(Unsaved::because(cause).hint("close it before the dump"));
     }
     let what = if seen.file_type() == libc::S_IFBLK { "block" } else { "character" };
     Err(Unsaved::because(format!("a {what} device ({major}:{minor}) whose state in the driver cannot be saved"))

@@ -2,11 +2,13 @@
 //! O_PATH. Size, mode and (of mapped executables) the build id are kept, and checked before they are opened again.
 //!
 //! Limits: paths must lead to the same inode from the engine's root directory; names are UTF-8; a device keeps state
-//! unless it is known not to, and is then refused; the place in the kernel log at which a reader of /dev/kmsg stands is
-//! lost: it starts again at the oldest record.
+//! unless it is known not to, and is then refused. A reader of /dev/kmsg comes back at its place (`kmsg`); files of /proc of
+//! processes that are gone are opened while another process has their pid. Where a file system is read-only, deleted files
+//! of it are refused.
 
 mod build_id;
 mod dump;
+mod kmsg;
 mod restore;
 #[cfg(test)]
 mod tests;

@@ -3,15 +3,17 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use criu_images::messages::{FileEntry, RegFileEntry};
-use rustix::fs::{CWD, Mode, OFlags, SeekFrom, openat, seek};
+use rustix::fs::{CWD, Mode, OFlags, SeekFrom, fstat, openat, seek};
 
 use super::build_id::build_id;
+use super::kmsg;
 use crate::error::{Error, Phase, Result};
 use crate::file::ghost::{Remap, open_made};
 use crate::file::kind::RestoreKind;
 use crate::file::load::Plan;
 use crate::file::object::Object;
 use crate::file::path::lstat;
+use crate::sys::spawn::{self, PidStandIn};
 
 /// Status flags that open(2) takes from an image. O_TMPFILE would make another file; O_ASYNC goes with the owner.
 const OPEN_FLAGS: u32 = (libc::O_ACCMODE
@@ -45,10 +47,6 @@ impl RestoreKind for Regular {
                 let hint = format!("give it with --inherit-fd fd[N]:{}", reg.name.trim_start_matches('/'));
                 return Err(Error::new(Phase::Check, reg.name.clone(), "an external file").hint(hint));
             }
-            if let Some(Remap::Procfs(_)) = plan.ghosts.remap(entry.id) {
-                let cause = "a file of a /proc directory whose task is gone: cannot be restored yet";
-                return Err(Error::new(Phase::Check, reg.name.clone(), cause));
-            }
         }
         Ok(())
     }
@@ -70,11 +68,33 @@ fn open_entry(plan: &Plan, reg: &RegFileEntry) -> Result<OwnedFd> {
     if let Some(fd) = plan.inherited(reg.name.trim_start_matches('/'))? {
         return Ok(fd);
     }
+    // A file of a process that is gone is opened, and read from, while another one has its pid.
+    let _dead = match plan.ghosts.remap(reg.id) {
+        Some(Remap::Procfs(task)) => Some(stand_in_for(task as i32, reg)?),
+        _ => None,
+    };
     let fd = open_path(plan, reg, reg.flags)?;
-    if reg.pos != 0 && reg.flags & libc::O_PATH as u32 == 0 {
-        seek(&fd, SeekFrom::Start(reg.pos)).map_err(|e| Error::os(Phase::Files, &*reg.name, "lseek", e))?;
+    let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, &*reg.name, call, e);
+    if reg.pos == 0 || reg.flags & libc::O_PATH as u32 != 0 {
+        return Ok(fd);
+    }
+    let stat = fstat(&fd).map_err(|e| failed("fstat", e.into()))?;
+    if kmsg::is_reader(stat.st_mode, stat.st_rdev, reg.flags) {
+        kmsg::advance(&fd, reg.pos).map_err(|e| failed("reading kernel messages", e))?;
+    } else {
+        seek(&fd, SeekFrom::Start(reg.pos)).map_err(|e| failed("lseek", e.into()))?;
     }
     Ok(fd)
+}
+
+fn stand_in_for(task: i32, reg: &RegFileEntry) -> Result<PidStandIn> {
+    spawn::stand_in(task).map_err(|e| {
+        let hint = match e.raw_os_error() {
+            Some(libc::EEXIST) => format!("another process has the pid {task}: end it first"),
+            _ => String::new(),
+        };
+        Error::os(Phase::Files, &*reg.name, "clone3 with a chosen pid", e).hint(hint)
+    })
 }
 
 /// Opens what a reg entry names, after checking that it is what it was.
@@ -86,7 +106,7 @@ pub(crate) fn open_path(plan: &Plan, reg: &RegFileEntry, flags: u32) -> Result<O
     }
     let oflags = oflags | OFlags::CLOEXEC | OFlags::NOCTTY;
     let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, object(), call, e);
-    if let Some(remap) = plan.ghosts.remap(reg.id) {
+    if let Some(remap) = plan.ghosts.remap(reg.id).filter(|r| !matches!(r, Remap::Procfs(_))) {
         if let Remap::Linked(link) = remap
             && let Some(link) = plan.entries.get(&link).and_then(|e| e.reg.as_ref())
         {

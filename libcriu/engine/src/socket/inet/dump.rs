@@ -1,10 +1,12 @@
 //! Internet sockets, seen from outside.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 
 use criu_images::ImageDir;
 use criu_images::messages::{FdTypes, FileEntry, InetSkEntry, SkShutdown};
-use rustix::net::{AddressFamily, sockopt::socket_domain};
 
 use super::address::{Addresses, unspecified};
 use super::hidden::Hidden;
@@ -16,18 +18,26 @@ use crate::error::Result;
 use crate::file::{Collected, DumpKind, FileId, Seen, Unsaved};
 use crate::namespace::Namespace;
 use crate::netlock::Flow;
-use crate::socket::diag::{InetSockets as Told, TcpKeys};
-use crate::socket::options;
+use crate::socket::diag::{InetSockets as Diag, TcpSocket};
+use crate::socket::{Told, options};
 
 #[derive(Debug, Default)]
 pub(crate) struct InetSockets {
     usual: Usual,
     /// The engine's own network namespace.
     namespace: Option<Vec<u8>>,
-    told: Told,
+    diag: Diag,
+    alike: Alike,
     connections: Connections,
     groups: Groups,
     hidden: Hidden,
+}
+
+/// Of connections that are alike, the first one's entry: options, and that nothing stands in the way.
+#[derive(Debug, Default)]
+struct Alike {
+    options: options::Known,
+    entries: HashMap<u32, InetSkEntry>,
 }
 
 /// A system call on the socket that failed, as an error of the dump.
@@ -37,18 +47,26 @@ fn os<'a>(seen: &'a Seen<'_>, call: &'a str) -> impl Fn(std::io::Error) -> Unsav
 
 impl DumpKind for InetSockets {
     fn claims(&self, seen: &Seen<'_>) -> bool {
-        seen.file_type() == libc::S_IFSOCK
-            && seen.link.starts_with(b"socket:[")
-            && socket_domain(&seen.dup).is_ok_and(|d| matches!(d, AddressFamily::INET | AddressFamily::INET6))
+        matches!(seen.socket_family(), Some(super::INET | super::INET6))
     }
 
     fn collect(&mut self, seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Result<FileEntry, Unsaved> {
         let fd = seen.dup.as_fd();
-        let kind = facts::kind(fd).map_err(os(seen, "getsockopt"))?;
-        self.check_namespace(seen, kind)?;
+        let kind = match seen.told {
+            Some(Told { family, kind, protocol, .. }) => SocketKind { family, kind, protocol },
+            None => facts::kind(fd).map_err(os(seen, "getsockopt"))?,
+        };
+        let mut known = None;
+        if facts::is_tcp(kind) {
+            known = self.diag.tcp_socket(seen.stat.st_ino as u32).map_err(os(seen, "sock_diag"))?;
+        }
+        // Netlink tells of this network namespace alone.
+        if known.is_none() {
+            self.check_namespace(seen, kind)?;
+        }
         let mut listed = None;
         let (state, backlog, shutdown) = match kind {
-            _ if facts::is_tcp(kind) => self.tcp(seen, id, common)?,
+            _ if facts::is_tcp(kind) => self.tcp(seen, id, known, common)?,
             SocketKind { kind: DGRAM, protocol: UDP | UDP_LITE, .. } => self.udp(seen, kind)?,
             SocketKind { kind: RAW, .. } | SocketKind { kind: DGRAM, protocol: ICMP | ICMPV6, .. } => {
                 if kind.socket().is_err_and(|e| e.raw_os_error() == Some(libc::EACCES)) {
@@ -57,7 +75,7 @@ impl DumpKind for InetSockets {
                 }
                 listed = listed::find(kind, seen.stat.st_ino).map_err(os(seen, "reading /proc/net"))?;
                 let state = listed.map_or(state::CLOSE, |l| l.0);
-                // That nothing may be sent any more is not told.
+                // Whether anything may be sent is hidden.
                 let ended = facts::receives_not(fd).map_err(os(seen, "poll"))?;
                 (state, 0, Some(SkShutdown::Read).filter(|_| ended))
             }
@@ -90,14 +108,13 @@ impl DumpKind for InetSockets {
             }
         }
         if matches!(kind, SocketKind { kind: DGRAM, protocol: UDP | UDP_LITE, .. }) {
-            let dup = rustix::io::fcntl_dupfd_cloexec(&seen.dup, 0).map_err(|e| Unsaved::os(seen, "dup", e))?;
+            let dup = Rc::clone(&seen.dup);
             let object = format!("{} (UDP socket ino {})", seen.holder, isk.ino);
             self.connections.push_datagrams(Datagrams { id, pid: seen.task.pid, object, dup });
         }
         self.hidden.find(seen, fd, &mut isk)?;
-        let local = facts::local(fd).map_err(os(seen, "getsockname"))?;
-        let peer = facts::peer(fd).map_err(os(seen, "getsockopt SO_PEERNAME"))?.or(listed.map(|l| l.1));
-        let peer = peer.filter(|_| state != state::CLOSE);
+        let (local, peer) = addresses(seen, known)?;
+        let peer = peer.or(listed.map(|l| l.1)).filter(|_| state != state::CLOSE);
         Addresses { local, peer: peer.unwrap_or(unspecified(kind.family)) }.put(&mut isk);
         Ok(FileEntry { r#type: FdTypes::Inetsk as i32, id, isk: Some(isk), ..FileEntry::default() })
     }
@@ -132,10 +149,17 @@ impl InetSockets {
     fn options(&mut self, seen: &Seen<'_>, kind: SocketKind, isk: &mut InetSkEntry) -> Result<(), Unsaved> {
         let fd = seen.dup.as_fd();
         let getting = os(seen, "getsockopt");
-        isk.opts = match options::read(fd).map_err(&getting)? {
+        isk.opts = match self.alike.options.read(fd, seen.told.as_ref()).map_err(&getting)? {
             Ok(opts) => opts,
             Err(what) => return Err(Unsaved::because(format!("{what} cannot be saved"))),
         };
+        let likeness = seen.told.and_then(|t| t.likeness);
+        if let Some(like) = likeness.and_then(|l| self.alike.entries.get(&l)) {
+            isk.v6only = like.v6only;
+            (isk.ip_opts, isk.tcp_opts) = (like.ip_opts.clone(), like.tcp_opts);
+            (isk.ifname, isk.more_opts) = (like.ifname.clone(), like.more_opts.clone());
+            return Ok(());
+        }
         isk.v6only = facts::v6only(fd, kind).map_err(&getting)?;
         isk.ip_opts = Some(facts::ip_options(fd, kind).map_err(&getting)?);
         isk.ifname = facts::device(fd).map_err(&getting)?;
@@ -145,6 +169,9 @@ impl InetSockets {
         let peer = facts::peer(fd).map_err(&getting)?;
         let connected = tcp && (stream::is_connected(isk.state) || peer.is_some());
         isk.more_opts = self.usual.differing(fd, kind, connected).map_err(&getting)?;
+        if let Some(likeness) = likeness {
+            self.alike.entries.insert(likeness, isk.clone());
+        }
         Ok(())
     }
 
@@ -153,17 +180,19 @@ impl InetSockets {
         &mut self,
         seen: &Seen<'_>,
         id: FileId,
+        known: Option<TcpSocket>,
         common: &Collected,
     ) -> Result<(u32, u32, Option<SkShutdown>), Unsaved> {
-        let info = facts::tcp_info(seen.dup.as_fd()).map_err(os(seen, "getsockopt TCP_INFO"))?;
-        match self.told.keys(seen.stat.st_ino as u32).map_err(os(seen, "sock_diag"))? {
-            TcpKeys::None => {}
-            TcpKeys::Md5 => return Err(Unsaved::because("a connection signed with MD5 keys cannot be saved")),
+        if known.is_some_and(|k| k.has_md5_keys) {
+            return Err(Unsaved::because("a connection signed with MD5 keys cannot be saved"));
         }
-        match info.state {
+        let info = || facts::tcp_info(seen.dup.as_fd()).map_err(os(seen, "getsockopt TCP_INFO"));
+        let state = known.map_or_else(|| info().map(|i| i.state), |k| Ok(k.state))?;
+        match state {
             state::LISTEN => {
+                let info = info()?;
                 let local = facts::local(seen.dup.as_fd()).map_err(os(seen, "getsockname"))?;
-                let half_open = self.told.half_open(local).map_err(os(seen, "sock_diag"))?;
+                let half_open = self.diag.half_open(local).map_err(os(seen, "sock_diag"))?;
                 let pending = info.waiting + half_open;
                 if pending > 0 && !common.opts.tcp_skip_in_flight() {
                     let cause = format!("{pending} connections wait to be accepted");
@@ -180,15 +209,22 @@ impl InetSockets {
                 Ok((state::CLOSE, 0, Some(SkShutdown::Both).filter(|_| ended)))
             }
             connected => {
-                self.connection(seen, id, common)?;
-                let told = self.told.tcp_shutdown(seen.stat.st_ino as u32).map_err(os(seen, "sock_diag"))?;
-                let shutdown = SkShutdown::try_from(i32::from(told)).ok().filter(|&s| s != SkShutdown::None);
+                self.connection(seen, id, known, common)?;
+                let shutdown = SkShutdown::try_from(i32::from(known.map_or(0, |k| k.shutdown)))
+                    .ok()
+                    .filter(|&s| s != SkShutdown::None);
                 Ok((connected, 0, shutdown))
             }
         }
     }
 
-    fn connection(&mut self, seen: &Seen<'_>, id: FileId, common: &Collected) -> Result<(), Unsaved> {
+    fn connection(
+        &mut self,
+        seen: &Seen<'_>,
+        id: FileId,
+        known: Option<TcpSocket>,
+        common: &Collected,
+    ) -> Result<(), Unsaved> {
         if common.opts.tcp_close() {
             return Ok(());
         }
@@ -196,25 +232,25 @@ impl InetSockets {
             return Err(Unsaved::because("an established TCP connection")
                 .hint("save it with --tcp-established, or leave it out with --tcp-close"));
         }
-        let fd = seen.dup.as_fd();
-        if let Some(protocol) = facts::upper_layer(fd).map_err(os(seen, "getsockopt TCP_ULP"))? {
-            let cause = format!("a connection with the upper layer protocol {protocol} cannot be saved");
-            return Err(Unsaved::because(cause).hint("close it before the dump"));
+        if !seen.told.and_then(|t| t.likeness).is_some_and(|l| self.alike.entries.contains_key(&l)) {
+            refuse_keys_and_layers(seen)?;
         }
-        if facts::has_ao_keys(fd).map_err(os(seen, "getsockopt TCP_AO_INFO"))? {
-            return Err(Unsaved::because("a connection signed with AO keys cannot be saved"));
-        }
-        let local = facts::local(fd).map_err(os(seen, "getsockname"))?;
-        let peer = facts::peer(fd).map_err(os(seen, "getsockopt SO_PEERNAME"))?;
+        let (local, peer) = addresses(seen, known)?;
         self.hold_on(seen, id, peer.map(|peer| Flow { local, peer }), false)
     }
 
     /// Keeps a descriptor for the moment when everything stands still.
     fn hold_on(&mut self, seen: &Seen<'_>, id: FileId, flow: Option<Flow>, listens: bool) -> Result<(), Unsaved> {
-        let dup = rustix::io::fcntl_dupfd_cloexec(&seen.dup, 0).map_err(|e| Unsaved::os(seen, "dup", e))?;
+        let dup = Rc::clone(&seen.dup);
         let ino = seen.stat.st_ino as u32;
         let object = format!("{} (TCP socket ino {ino})", seen.holder);
-        self.connections.push(Held { id, ino, pid: seen.task.pid, object, dup, flow, listens });
+        let former = if listens || flow.is_some() {
+            None
+        } else {
+            let (local, peer) = addresses(seen, None)?;
+            peer.map(|peer| Flow { local, peer })
+        };
+        self.connections.push(Held { id, ino, pid: seen.task.pid, object, dup, flow, former, listens });
         Ok(())
     }
 
@@ -225,10 +261,35 @@ impl InetSockets {
                 .hint("have it sent before the dump"));
         }
         let connected = facts::peer(fd).map_err(os(seen, "getpeername"))?.is_some();
-        let told = self.told.shutdown(kind.protocol, seen.stat.st_ino as u32).map_err(os(seen, "sock_diag"))?;
+        let told = self.diag.shutdown(kind.protocol, seen.stat.st_ino as u32).map_err(os(seen, "sock_diag"))?;
         let shutdown = SkShutdown::try_from(i32::from(told)).ok().filter(|&s| s != SkShutdown::None);
         Ok((if connected { state::ESTABLISHED } else { state::CLOSE }, 0, shutdown))
     }
+}
+
+/// What libsoccr cannot keep of a connection.
+fn refuse_keys_and_layers(seen: &Seen<'_>) -> Result<(), Unsaved> {
+    let fd = seen.dup.as_fd();
+    if let Some(protocol) = facts::upper_layer(fd).map_err(os(seen, "getsockopt TCP_ULP"))? {
+        let cause = format!("a connection with the upper layer protocol {protocol} cannot be saved");
+        return Err(Unsaved::because(cause).hint("close it before the dump"));
+    }
+    if facts::has_ao_keys(fd).map_err(os(seen, "getsockopt TCP_AO_INFO"))? {
+        return Err(Unsaved::because("a connection signed with AO keys cannot be saved"));
+    }
+    Ok(())
+}
+
+/// Both ends. What netlink tells of IPv4 is all there is to tell.
+fn addresses(seen: &Seen<'_>, known: Option<TcpSocket>) -> Result<(SocketAddr, Option<SocketAddr>), Unsaved> {
+    let fd = seen.dup.as_fd();
+    if let Some(TcpSocket { state, local: local @ SocketAddr::V4(_), peer, .. }) = known
+        && stream::is_connected(state)
+    {
+        return Ok((local, Some(peer)));
+    }
+    let local = facts::local(fd).map_err(os(seen, "getsockname"))?;
+    Ok((local, facts::peer(fd).map_err(os(seen, "getsockopt SO_PEERNAME"))?))
 }
 
 /// Whether a datagram stays in the send queue: what is on its way to a device leaves within milliseconds.

@@ -160,15 +160,38 @@ pub(super) fn set_freebind(fd: BorrowedFd<'_>, family: u32, opts: &IpOptsEntry) 
 }
 
 /// All others.
-pub(super) fn set_ip_options(fd: BorrowedFd<'_>, family: u32, opts: &IpOptsEntry) -> io::Result<()> {
+pub(super) fn set_ip_options(fd: BorrowedFd<'_>, family: u32, opts: &IpOptsEntry, fresh: &Fresh) -> io::Result<()> {
     PKTINFO.set(fd, family, opts)?;
-    for (name, value) in [(libc::IP_TOS, opts.tos), (libc::IP_TTL, opts.ttl)] {
-        let Some(value) = value.filter(|_| family != INET6) else { continue };
-        if int_option(fd, libc::IPPROTO_IP, name)? as u32 != value {
-            set_int_option(fd, libc::IPPROTO_IP, name, value as i32)?;
-        }
+    for (name, value, usual) in [(libc::IP_TOS, opts.tos, Some(0)), (libc::IP_TTL, opts.ttl, fresh.ttl)] {
+        let Some(value) = value.filter(|_| family != INET6 && value != usual) else { continue };
+        set_int_option(fd, libc::IPPROTO_IP, name, value as i32)?;
     }
     Ok(())
+}
+
+/// What sockets of a kind have that nobody has set anything of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fresh {
+    ttl: Option<u32>,
+    /// As `TCP_KEEP`.
+    keep: Option<[u32; 3]>,
+}
+
+impl Fresh {
+    pub(super) fn of(fd: BorrowedFd<'_>, kind: SocketKind) -> io::Result<Self> {
+        let mut fresh = Fresh::default();
+        if kind.family != INET6 {
+            fresh.ttl = Some(int_option(fd, libc::IPPROTO_IP, libc::IP_TTL)? as u32);
+        }
+        if is_tcp(kind) {
+            let mut keep = [0; 3];
+            for (value, name) in keep.iter_mut().zip(TCP_KEEP) {
+                *value = int_option(fd, libc::IPPROTO_TCP, name)? as u32;
+            }
+            fresh.keep = Some(keep);
+        }
+        Ok(fresh)
+    }
 }
 
 pub(super) fn is_tcp(kind: SocketKind) -> bool {
@@ -189,12 +212,12 @@ pub(super) fn tcp_options(fd: BorrowedFd<'_>) -> io::Result<TcpOptsEntry> {
     })
 }
 
-pub(super) fn set_tcp_options(fd: BorrowedFd<'_>, opts: &TcpOptsEntry) -> io::Result<()> {
+pub(super) fn set_tcp_options(fd: BorrowedFd<'_>, opts: &TcpOptsEntry, fresh: &Fresh) -> io::Result<()> {
     let set = |name, value: u32| set_int_option(fd, libc::IPPROTO_TCP, name, value as i32);
-    for (name, value) in TCP_KEEP.into_iter().zip([opts.keepcnt, opts.keepidle, opts.keepintvl]) {
+    for (at, value) in [opts.keepcnt, opts.keepidle, opts.keepintvl].into_iter().enumerate() {
         let Some(value) = value else { continue };
-        if int_option(fd, libc::IPPROTO_TCP, name)? as u32 != value {
-            set(name, value)?;
+        if fresh.keep.is_none_or(|usual| usual[at] != value) {
+            set(TCP_KEEP[at], value)?;
         }
     }
     for (name, on) in [(libc::TCP_NODELAY, opts.nodelay()), (libc::TCP_CORK, opts.cork())] {

@@ -1,5 +1,5 @@
 //! What no call tells of an internet socket, read in the kernel's memory: the device (not address) given to
-//! IP_MULTICAST_IF, and the program that shares out what comes to a group of SO_REUSEPORT.
+//! IP_MULTICAST_IF, the program that shares out what comes to a group of SO_REUSEPORT, and whether a raw socket may send.
 //!
 //! Where the engine may not look, the device is lost, and the log says so of sockets that have to do with multicast; of a
 //! program the log says that it would be.
@@ -7,10 +7,10 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use criu_images::messages::InetSkEntry;
+use criu_images::messages::{InetSkEntry, SkShutdown};
 use rustix::net::netdevice::{index_to_name, name_to_index};
 
-use super::STREAM;
+use super::{ICMP, ICMPV6, RAW, STREAM};
 use crate::file::{Seen, Unsaved};
 use crate::socket::options::{instruction, packed};
 use crate::sys::kernel::{Address, Kernel};
@@ -43,6 +43,10 @@ impl Hidden {
                 return Ok(());
             }
         };
+        if isk.r#type == RAW || matches!(isk.proto, ICMP | ICMPV6) {
+            let shutdown = SkShutdown::try_from(found.shutdown).ok().filter(|&s| s != SkShutdown::None);
+            isk.shutdown = shutdown.map(i32::from);
+        }
         if found.device != 0 {
             let name = index_to_name(fd, found.device).map_err(|e| {
                 let device = found.device;
@@ -66,6 +70,8 @@ impl Hidden {
 struct Found {
     /// Index of the device given to IP_MULTICAST_IF, or 0.
     device: u32,
+    /// Which directions were given up.
+    shutdown: i32,
     /// Place in a group of SO_REUSEPORT, and the group's program (`None`: of eBPF).
     group: Option<(Option<u32>, Option<Vec<u64>>)>,
 }
@@ -81,7 +87,8 @@ fn look(kernel: &Kernel, fd: BorrowedFd<'_>, isk: &InetSkEntry) -> io::Result<Fo
         0 => None,
         at => Some((place_in(kernel, at, sock)?, program(kernel, at)?)),
     };
-    Ok(Found { device, group })
+    let shutdown = if isk.r#type == STREAM { 0 } else { kernel.number(sock, "sock", "sk_shutdown")? as i32 & 3 };
+    Ok(Found { device, shutdown, group })
 }
 
 fn warn(seen: &Seen<'_>, isk: &InetSkEntry, why: &str) {

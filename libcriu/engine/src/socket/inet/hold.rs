@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::Rc;
 
 use criu_images::messages::FileEntry;
 use criu_images::{ImageDir, Kind};
@@ -17,7 +18,6 @@ use crate::error::{Error, Phase, Result};
 use crate::file::{Collected, FileId};
 use crate::netlock::{Flow, LockId, Method, NetworkLock};
 use crate::sys::repair_guard::RepairGuard;
-use crate::sys::socket::option;
 
 /// A TCP socket that is or was connected, or listens.
 #[derive(Debug)]
@@ -26,9 +26,11 @@ pub(super) struct Held {
     pub ino: u32,
     pub pid: i32,
     pub object: String,
-    pub dup: OwnedFd,
+    pub dup: Rc<OwnedFd>,
     /// For one with a living peer.
     pub flow: Option<Flow>,
+    /// For one that has ended.
+    pub former: Option<Flow>,
     pub listens: bool,
 }
 
@@ -38,7 +40,7 @@ pub(super) struct Datagrams {
     pub id: FileId,
     pub pid: i32,
     pub object: String,
-    pub dup: OwnedFd,
+    pub dup: Rc<OwnedFd>,
 }
 
 #[derive(Debug, Default)]
@@ -70,19 +72,19 @@ impl Connections {
 
     /// Locks, and saves every connection.
     pub(super) fn hold(&mut self, common: &mut Collected, images: &ImageDir) -> Result<()> {
-        let flows: Vec<Flow> = self.held.iter().filter_map(|h| h.flow).collect();
-        if !flows.is_empty() && Method::of(&common.opts)? != Method::Skip {
+        let flows: Vec<Flow> = self.held.iter().filter_map(|h| h.flow.or(h.former)).collect();
+        if self.have_peers() && Method::of(&common.opts)? != Method::Skip {
             let id = LockId::new(&common.run_id)
                 .ok_or_else(|| Error::new(Phase::Save, "network lock", "this dump has no identity"))?;
             self.lock = Some(NetworkLock::lock(id, &flows, None).map_err(|e| e.during(Phase::Save))?);
         }
         let sockets: Vec<&Held> = self.held.iter().filter(|h| !h.listens).collect();
         if !sockets.is_empty() {
-            let reuse = |h: &&Held| (h.dup.as_raw_fd(), option(h.dup.as_fd(), libc::SO_REUSEADDR).unwrap_or(0) == 1);
-            let guard = RepairGuard::start(&sockets.iter().map(reuse).collect::<Vec<_>>())
-                .map_err(|e| Error::os(Phase::Save, "TCP connections", "fork", e))?;
             let mut entries: HashMap<FileId, &mut FileEntry> =
                 common.entries.iter_mut().filter(|e| e.isk.is_some()).map(|e| (e.id, &mut **e)).collect();
+            let reuse = |h: &&Held| (h.dup.as_raw_fd(), entries.get(&h.id).is_some_and(|e| reuses(e)));
+            let guard = RepairGuard::start(&sockets.iter().map(reuse).collect::<Vec<_>>())
+                .map_err(|e| Error::os(Phase::Save, "TCP connections", "fork", e))?;
             for held in &sockets {
                 save(held, entries.get_mut(&held.id), images)?;
             }
@@ -130,7 +132,7 @@ impl Connections {
         }
         let mut first = Ok(());
         for held in self.held.drain(..).filter(|h| !h.listens) {
-            match Paused::pause(held.dup.as_fd()) {
+            match Paused::pause_knowing(held.dup.as_fd(), false) {
                 // Closed in repair mode, it says nothing to its peer.
                 Ok(paused) => paused.release(),
                 Err(e) if first.is_ok() => first = Err(held.error(Phase::Release, &e)),
@@ -141,10 +143,16 @@ impl Connections {
     }
 }
 
+/// SO_REUSEADDR, which repair mode overwrites.
+fn reuses(entry: &FileEntry) -> bool {
+    entry.isk.as_ref().is_some_and(|isk| isk.opts.reuseaddr())
+}
+
 fn save(held: &Held, entry: Option<&mut &mut FileEntry>, images: &ImageDir) -> Result<()> {
     let saving = |e| Error::image(Phase::Save, e);
     let failed = |e: criu_soccr::Error| held.error(Phase::Save, &e);
-    let paused = Paused::pause(held.dup.as_fd()).map_err(failed)?;
+    let reuse = entry.as_ref().is_some_and(|e| reuses(e));
+    let paused = Paused::pause_knowing(held.dup.as_fd(), reuse).map_err(failed)?;
     let saved = paused.save();
     paused.resume_quietly().map_err(failed)?;
     let connection = saved.map_err(failed)?;

@@ -9,6 +9,7 @@ use rustix::fs::{Gid, OFlags, Uid, fchown, fcntl_setfl};
 use rustix::net::{Shutdown, bind, connect, listen, shutdown};
 
 use super::address::Addresses;
+use super::facts::Fresh;
 use super::more_options::SocketKind;
 use super::{facts, hidden, memberships, more_options, queue, state, stream};
 use crate::socket::options;
@@ -53,6 +54,7 @@ pub(super) struct Making<'a> {
     pub isk: &'a InetSkEntry,
     /// Another socket of the images has the same port.
     pub shares_port: bool,
+    pub fresh: Fresh,
 }
 
 impl Making<'_> {
@@ -108,12 +110,13 @@ impl Making<'_> {
         };
         // Switched on where there is something to send already, these would send it.
         if let Some(opts) = &self.isk.tcp_opts {
-            facts::set_tcp_options(fd, opts).map_err(call("setsockopt IPPROTO_TCP"))?;
+            facts::set_tcp_options(fd, opts, &self.fresh).map_err(call("setsockopt IPPROTO_TCP"))?;
         }
-        let paused = Paused::pause(fd).map_err(failed)?;
+        let reuse = self.isk.opts.reuseaddr() || self.shares_port;
+        let paused = Paused::pause_knowing(fd, reuse).map_err(failed)?;
         paused.restore(connection).map_err(failed)?;
         paused.release();
-        self.set_late(fd)?;
+        self.set_others(fd)?;
         if stream::receives_not(self.isk) { shut_down(fd, Shutdown::Read) } else { Ok(()) }
     }
 
@@ -147,18 +150,24 @@ impl Making<'_> {
     }
 
     fn set_late(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
+        self.set_others(fd)?;
+        match self.isk.tcp_opts.as_ref().filter(|_| facts::is_tcp(SocketKind::of(self.isk))) {
+            Some(opts) => facts::set_tcp_options(fd, opts, &self.fresh).map_err(call("setsockopt IPPROTO_TCP")),
+            None => Ok(()),
+        }
+    }
+
+    /// All but those of TCP.
+    fn set_others(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
         let isk = self.isk;
         if let Some(opts) = &isk.ip_opts {
-            facts::set_ip_options(fd, isk.family, opts).map_err(call("setsockopt IPPROTO_IP"))?;
+            facts::set_ip_options(fd, isk.family, opts, &self.fresh).map_err(call("setsockopt IPPROTO_IP"))?;
         }
         self.set_more(fd, false)?;
         // The kernel derives a priority from the type of service: the own one comes behind it. What was there when it
         // was bound stays until all are bound.
         let opts = SkOptsEntry { reuseaddr: None, ..isk.opts.clone() };
-        options::write(fd, &opts).map_err(call("setsockopt"))?;
-        if let Some(opts) = isk.tcp_opts.as_ref().filter(|_| facts::is_tcp(SocketKind::of(isk))) {
-            facts::set_tcp_options(fd, opts).map_err(call("setsockopt IPPROTO_TCP"))?;
-        }
+        options::write(fd, &opts, None).map_err(call("setsockopt"))?;
         if isk.owner_uid.is_some() || isk.owner_gid.is_some() {
             fchown(fd, isk.owner_uid.map(Uid::from_raw), isk.owner_gid.map(Gid::from_raw))
                 .map_err(|e| call("fchown")(e.into()))?;

@@ -6,7 +6,8 @@
 //!   sockets are closed. See `hold` for the order at the dump; at the restore, all is made while the network is locked, and
 //!   goes on when every task is ready.
 //! - UDP and UDP-Lite: not bound, bound, connected, shut down; UDP with the datagrams that were not read yet.
-//! - Raw sockets of every protocol, and datagram sockets of ICMP (ping): bound, connected; not with packets that were not read.
+//! - Raw sockets of every protocol, and datagram sockets of ICMP (ping): bound, connected, shut down; not with packets that were
+//!   not read. What arrives between this look and the task's end is lost, as it is where a reader is too slow.
 //! - Options: those of `SkOptsEntry`, `IpOptsEntry` and `TcpOptsEntry`, and all of `more_options`.
 //!
 //! The coordinator makes all sockets before it forks: while the others of a port are bound, each has SO_REUSEADDR, and gets

@@ -10,6 +10,7 @@ use criu_images::messages::{FdTypes, FileEntry, InetSkEntry, InventoryEntry, Tcp
 use criu_soccr::{Connection, Paused, State};
 
 use super::address::Addresses;
+use super::facts::Fresh;
 use super::making::{Failed, Making, Shape};
 use super::more_options::SocketKind;
 use super::{
@@ -35,6 +36,7 @@ pub(crate) struct InetSockets {
     lock: RefCell<Option<NetworkLock>>,
     /// From the network's unlocking until the connections are resumed.
     guard: RefCell<Option<RepairGuard>>,
+    fresh: HashMap<SocketKind, Fresh>,
 }
 
 /// A connection in repair mode, and what `SO_REUSEADDR` it had.
@@ -43,7 +45,9 @@ type PausedSocket<'a> = (&'a FileEntry, BorrowedFd<'a>, &'a InetSkEntry, bool);
 impl RestoreKind for InetSockets {
     fn load(&mut self, plan: &Plan, images: &ImageDir) -> Result<()> {
         let sockets = sockets(plan)?;
-        if sockets.iter().any(|s| stream::is_connection(s.1)) {
+        // What is left of a connection has a peer's address, too.
+        let has_peer = |isk: &InetSkEntry| facts::is_tcp(SocketKind::of(isk)) && isk.dst_port != 0;
+        if sockets.iter().any(|s| stream::is_connection(s.1) || has_peer(s.1)) {
             self.load_inventory(plan, images)?;
         }
         let mut blockers = Vec::new();
@@ -79,7 +83,7 @@ impl RestoreKind for InetSockets {
         let mut crowded = Vec::new();
         for (entry, isk) in &sockets {
             let shares_port = isk.src_port != 0 && users.get(&(isk.proto, isk.src_port)).is_some_and(|&n| n > 1);
-            let making = Making { isk, shares_port };
+            let making = Making { isk, shares_port, fresh: self.fresh(SocketKind::of(isk)) };
             let shape = match self.connections.get(&entry.id) {
                 Some(connection) => Shape::Connected(connection),
                 None if stream::is_connection(isk) => Shape::Closed,
@@ -97,7 +101,7 @@ impl RestoreKind for InetSockets {
         }
         for (entry, isk) in crowded {
             let fd = self.made.get(&entry.id).ok_or_else(|| missing(entry.id))?;
-            let settled = Making { isk, shares_port: true }.settle_reuse(fd.as_fd());
+            let settled = Making { isk, shares_port: true, fresh: Fresh::default() }.settle_reuse(fd.as_fd());
             blockers.extend(settled.err().map(|failed| blocker_of(plan, entry, isk, failed)));
         }
         if blockers.is_empty() { Ok(()) } else { Err(Error::refused(Phase::Files, blockers)) }
@@ -162,6 +166,12 @@ impl InetSockets {
         Ok(())
     }
 
+    /// What a socket of this kind has from the start; nothing of one that cannot be made, as will be seen.
+    fn fresh(&mut self, kind: SocketKind) -> Fresh {
+        let asked = || kind.socket().and_then(|socket| Fresh::of(socket.as_fd(), kind)).unwrap_or_default();
+        *self.fresh.entry(kind).or_insert_with(asked)
+    }
+
     /// The connection of a socket; one in state CLOSE may be the rest of one.
     fn load_connection(&mut self, isk: &InetSkEntry, images: &ImageDir) -> Result<()> {
         let loading = |e| Error::image(Phase::Load, e);
@@ -183,12 +193,15 @@ impl InetSockets {
 
     /// Keeps peers away until all is there: as the dump has left it, or anew.
     fn lock_network(&mut self) -> Result<()> {
-        let living = self.connections.values().filter(|c| c.data.state != state::CLOSE);
-        let flows: Vec<Flow> = living.map(|c| Flow { local: c.local, peer: c.peer }).collect();
+        // Those that have ended as well: what the kernel answers to the end that comes in their peer's name would reset them.
+        let known = self.connections.values().filter(|c| c.peer.port() != 0);
+        let flows: Vec<Flow> = known.map(|c| Flow { local: c.local, peer: c.peer }).collect();
         let Some(id) = self.lock_id().filter(|_| !flows.is_empty()) else { return Ok(()) };
+        let have_ended = self.connections.values().all(|c| c.data.state == state::CLOSE);
         match NetworkLock::lock(id, &flows, None) {
             Ok(lock) => self.lock = RefCell::new(Some(lock)),
             Err(e) if e.source.raw_os_error() == Some(libc::EEXIST) => {}
+            Err(e) if have_ended => log::warn!("connections that have ended are made without a network lock: {e}"),
             Err(e) => return Err(e.during(Phase::Files)),
         }
         Ok(())

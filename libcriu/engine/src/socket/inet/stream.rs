@@ -50,14 +50,23 @@ pub(super) fn entry(data: &Data) -> TcpStreamEntry {
 }
 
 /// What a connection is by now: between the first look and the lock the peer may have gone on.
+/// What has not changed is not written to: its page is shared with the process that guards the connections.
 pub(super) fn update(isk: &mut InetSkEntry, connection: &Connection) {
-    isk.state = connection.data.state;
-    Addresses { local: connection.local, peer: connection.peer }.put(isk);
+    if isk.state != connection.data.state {
+        isk.state = connection.data.state;
+    }
+    let addresses = Addresses { local: connection.local, peer: connection.peer };
+    if Addresses::of(isk, 0).as_ref() != Ok(&addresses) {
+        addresses.put(isk);
+    }
     if let Ok(state) = State::from_number(isk.state) {
         let mut shutdown = isk.shutdown.unwrap_or(0) & RECEIVES_NOT;
         shutdown |= if state.fin_received() { RECEIVES_NOT } else { 0 };
         shutdown |= if state.fin_sent() { SENDS_NOT } else { 0 };
-        isk.shutdown = Some(shutdown).filter(|&s| s != 0);
+        let shutdown = Some(shutdown).filter(|&s| s != 0);
+        if isk.shutdown != shutdown {
+            isk.shutdown = shutdown;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use criu_images::messages::{FdTypes, FileEntry, NetlinkSkEntry};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::sockopt::{socket_domain, socket_type};
+use rustix::net::sockopt::socket_type;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, getpeername, getsockname, socket_with};
 
 use super::{LIST_MEMBERSHIPS, PROTOCOLS, SOL_NETLINK, SWITCHES, audit, state};
@@ -25,9 +25,7 @@ pub(crate) struct NetlinkSockets {
 
 impl DumpKind for NetlinkSockets {
     fn claims(&self, seen: &Seen<'_>) -> bool {
-        seen.file_type() == libc::S_IFSOCK
-            && seen.link.starts_with(b"socket:[")
-            && socket_domain(&seen.dup).is_ok_and(|d| d == AddressFamily::NETLINK)
+        seen.socket_family() == Some(libc::AF_NETLINK as u32)
     }
 
     fn collect(&mut self, seen: &Seen<'_>, id: FileId, _common: &mut Collected) -> Result<FileEntry, Unsaved> {

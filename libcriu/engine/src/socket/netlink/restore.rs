@@ -84,7 +84,7 @@ fn make(nlsk: &NetlinkSkEntry) -> Result<OwnedFd> {
         let groups = nlsk.dst_group.checked_sub(1).map_or(0, |bit| 1 << bit);
         connect(&fd, &SocketAddrNetlink::new(nlsk.dst_portid, groups)).map_err(|e| failed("connect", e.into()))?;
     }
-    options::write(fd.as_fd(), &nlsk.opts).map_err(|e| failed("setsockopt", e))?;
+    options::write(fd.as_fd(), &nlsk.opts, None).map_err(|e| failed("setsockopt", e))?;
     let flags = OFlags::from_bits_retain(nlsk.flags) & (OFlags::NONBLOCK | OFlags::APPEND | OFlags::NOATIME);
     fcntl_setfl(&fd, flags).map_err(|e| failed("fcntl F_SETFL", e.into()))?;
     Ok(fd)

@@ -5,9 +5,8 @@ use std::os::fd::AsFd;
 
 use criu_images::messages::{FdTypes, FileEntry, PacketMclist, PacketSockEntry, SkMoreOptEntry};
 use rustix::net::netdevice::index_to_name;
-use rustix::net::{AddressFamily, sockopt::socket_domain};
 
-use super::{AUXDATA, FANOUT, LOSS, MORE, ORIGDEV, RESERVE, SOL_PACKET, TIMESTAMP, VERSION, VNET_HDR};
+use super::{AUXDATA, FANOUT, LOSS, MORE, OLDEST, ORIGDEV, RESERVE, SOL_PACKET, TIMESTAMP, VERSION, VNET_HDR};
 use crate::error::Result;
 use crate::file::{Collected, DumpKind, FileId, Seen, Unsaved};
 use crate::namespace::Namespace;
@@ -28,9 +27,7 @@ pub(crate) struct PacketSockets {
 
 impl DumpKind for PacketSockets {
     fn claims(&self, seen: &Seen<'_>) -> bool {
-        seen.file_type() == libc::S_IFSOCK
-            && seen.link.starts_with(b"socket:[")
-            && socket_domain(&seen.dup).is_ok_and(|d| d == AddressFamily::PACKET)
+        seen.socket_family() == Some(libc::AF_PACKET as u32)
     }
 
     fn collect(&mut self, seen: &Seen<'_>, id: FileId, _common: &mut Collected) -> Result<FileEntry, Unsaved> {
@@ -80,7 +77,8 @@ fn entry(seen: &Seen<'_>, id: FileId, told: &PacketSocket) -> Result<PacketSockE
         Ok(opts) => opts,
         Err(what) => return Err(Unsaved::because(format!("a packet socket with {what} cannot be saved"))),
     };
-    let get = |name| int_option(fd, SOL_PACKET, name).map_err(asked);
+    let has_options = u32::from(told.kind) != OLDEST;
+    let get = |name| if has_options { int_option(fd, SOL_PACKET, name).map_err(asked) } else { Ok(0) };
     let is_on = |name| get(name).map(|v| v != 0);
     let device = |index: u32| match index {
         0 => Ok(None),
@@ -100,7 +98,7 @@ fn entry(seen: &Seen<'_>, id: FileId, told: &PacketSocket) -> Result<PacketSockE
         mclist.extend(std::iter::repeat_n(entry, member.count as usize));
     }
     let mut more_opts = Vec::new();
-    for name in MORE {
+    for name in MORE.into_iter().filter(|_| has_options) {
         match int_option(fd, SOL_PACKET, name) {
             Ok(0) => {}
             Ok(value) => more_opts.push(SkMoreOptEntry {

@@ -3,7 +3,8 @@
 //! Devices are found again by their names. A socket is made without a protocol and bound last, so that it receives nothing
 //! before all of it is there.
 //!
-//! Limits, refused by name: rings, fanout by a program, packets that wait to be read.
+//! Limits, refused by name: rings, fanout by a program, packets that wait to be read. Packets that arrive between this look and
+//! the task's end are lost, as they are where a reader is too slow.
 
 mod dump;
 mod restore;
@@ -17,6 +18,9 @@ pub(crate) const KIND: FileKind = FileKind {
     dump: || Box::<dump::PacketSockets>::default(),
     restore: || Box::new(restore::PacketSockets),
 };
+
+/// SOCK_PACKET, which has no options of its own, and is bound to a device by its name.
+const OLDEST: u32 = 10;
 
 const SOL_PACKET: i32 = 263;
 const ADD_MEMBERSHIP: i32 = 1;

@@ -7,19 +7,16 @@ use criu_images::ImageDir;
 use criu_images::messages::{FdTypes, FileEntry, PacketMclist, PacketSockEntry};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::net::netdevice::name_to_index;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::net::{AddressFamily, Protocol, RawProtocol, RecvFlags, SocketFlags, SocketType, recv, socket_with};
 
 use super::{
-    ADD_MEMBERSHIP, ADDRESS_BYTES, AUXDATA, COPY_THRESH, FANOUT, LOSS, MORE, ORIGDEV, RESERVE, SOL_PACKET, TIMESTAMP,
-    VERSION, VNET_HDR,
+    ADD_MEMBERSHIP, ADDRESS_BYTES, AUXDATA, COPY_THRESH, FANOUT, LOSS, MORE, OLDEST, ORIGDEV, RESERVE, SOL_PACKET,
+    TIMESTAMP, VERSION, VNET_HDR,
 };
 use crate::error::{Error, Phase, Result};
 use crate::file::{Object, Plan, RestoreKind, body};
 use crate::socket::options;
 use crate::sys::socket::{bind_packet, int_option, set_int_option, set_option_bytes};
-
-/// SOCK_PACKET, the oldest kind.
-const OLDEST: u32 = 10;
 
 #[derive(Debug)]
 pub(crate) struct PacketSockets;
@@ -68,7 +65,10 @@ fn check(psk: &PacketSockEntry) -> std::result::Result<(), String> {
 
 fn make(psk: &PacketSockEntry) -> Result<OwnedFd> {
     let failed = |call: &str, e: io::Error| Error::os(Phase::Files, named(psk), call, e);
-    let fd = socket_with(AddressFamily::PACKET, SocketType::from_raw(psk.r#type), SocketFlags::CLOEXEC, None)
+    // The oldest kind cannot be given a protocol later.
+    let protocol = Some(psk.protocol as u16).filter(|_| psk.r#type == OLDEST).map(|p| u32::from(p.to_be()));
+    let protocol = protocol.and_then(RawProtocol::new).map(Protocol::from_raw);
+    let fd = socket_with(AddressFamily::PACKET, SocketType::from_raw(psk.r#type), SocketFlags::CLOEXEC, protocol)
         .map_err(|e| failed("socket", e.into()).hint("it takes CAP_NET_RAW"))?;
     let numbers = [
         (VERSION, psk.version),
@@ -79,7 +79,7 @@ fn make(psk: &PacketSockEntry) -> Result<OwnedFd> {
         (LOSS, psk.loss.into()),
         (TIMESTAMP, psk.timestamp),
     ];
-    for (name, value) in numbers {
+    for (name, value) in numbers.into_iter().filter(|_| psk.r#type != OLDEST) {
         let now = int_option(fd.as_fd(), SOL_PACKET, name).map_err(|e| failed("getsockopt", e))?;
         if now as u32 != value {
             set(psk, fd.as_fd(), name, value)?;
@@ -93,7 +93,7 @@ fn make(psk: &PacketSockEntry) -> Result<OwnedFd> {
             .map_err(|e| failed(&format!("setsockopt SOL_PACKET {}", option.name), e))?;
     }
     // Its filter, too, before it hears anything.
-    options::write(fd.as_fd(), &psk.opts).map_err(|e| failed("setsockopt", e))?;
+    options::write(fd.as_fd(), &psk.opts, None).map_err(|e| failed("setsockopt", e))?;
     for member in &psk.mclist {
         join(psk, fd.as_fd(), member)?;
     }
@@ -101,6 +101,10 @@ fn make(psk: &PacketSockEntry) -> Result<OwnedFd> {
     if psk.protocol != 0 || index != 0 {
         let device = psk.device.as_deref().filter(|_| psk.r#type == OLDEST);
         bind_packet(fd.as_fd(), psk.protocol as u16, index, device).map_err(|e| failed("bind", e))?;
+    }
+    if psk.r#type == OLDEST {
+        // What it has heard on other devices before it was bound.
+        while recv(&fd, &mut [0u8; 1], RecvFlags::DONTWAIT).is_ok() {}
     }
     if let Some(fanout) = psk.fanout.filter(|&f| f != u32::MAX) {
         set(psk, fd.as_fd(), FANOUT, fanout)?;

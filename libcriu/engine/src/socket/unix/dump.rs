@@ -2,17 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use criu_images::messages::{
     FdTypes, FileEntry, FilePermsEntry, ScmEntry, SkPacketEntry, SkPeerEntry, SkShutdown, SkUcredEntry, UnixSkEntry,
     UnixWaitingEntry,
 };
 use criu_images::{ImageDir, Kind};
-use rustix::net::{AddressFamily, sockopt::socket_domain};
 
 use super::makers::peer_of;
 use super::name::{Name, SocketFile, directory, shown};
-use super::queue::{Message, Queue, look};
+use super::queue::{Message, Queue, Usual, look};
 use super::unaccepted::{Unaccepted, look as look_at_unaccepted};
 use super::{DGRAM, EXTERNAL, PEER_EXTERNAL, SCM_RIGHTS, SEQPACKET, SERVICE, STREAM, state};
 use crate::error::{Blocker, Error, Phase, Result};
@@ -32,7 +32,10 @@ struct Socket {
     object: String,
     ino: u32,
     told: UnixSocket,
-    dup: OwnedFd,
+    dup: Rc<OwnedFd>,
+    /// How many buffers its queue has, where the kernel's memory tells.
+    queued: Option<u32>,
+    usual: Usual,
     looked: bool,
     packets: Vec<Packet>,
 }
@@ -48,6 +51,9 @@ pub(crate) struct UnixSockets {
     /// Asked for when the first one is met.
     diag: Option<HashMap<u32, UnixSocket>>,
     sockets: Vec<Socket>,
+    options: options::Known,
+    /// Who is noted down as peer, by what the kernel has for it.
+    peers: HashMap<(u64, u64), Option<SkPeerEntry>>,
     /// Where each descriptor that was found in a message belongs: socket and packet.
     tickets: Vec<(usize, usize)>,
     buf: Vec<u8>,
@@ -55,9 +61,7 @@ pub(crate) struct UnixSockets {
 
 impl DumpKind for UnixSockets {
     fn claims(&self, seen: &Seen<'_>) -> bool {
-        seen.file_type() == libc::S_IFSOCK
-            && seen.link.starts_with(b"socket:[")
-            && socket_domain(&seen.dup).is_ok_and(|d| d == AddressFamily::UNIX)
+        seen.socket_family() == Some(libc::AF_UNIX as u32)
     }
 
     fn collect(&mut self, seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Result<FileEntry, Unsaved> {
@@ -70,7 +74,13 @@ impl DumpKind for UnixSockets {
             return Err(Unsaved::because("a unix socket of another network namespace"));
         };
         let service = common.service_sk_ino == Some(seen.stat.st_ino);
-        let mut usk = entry(seen, id, told)?;
+        let mut usk = entry(seen, id, told);
+        usk.opts = match self.options.read(seen.dup.as_fd(), seen.told.as_ref()) {
+            Ok(Ok(opts)) => opts,
+            Ok(Err(what)) => return Err(Unsaved::because(format!("{what} cannot be saved"))),
+            Err(e) => return Err(Unsaved::os(seen, "getsockopt", e)),
+        };
+        usk.peer_cred = peer(&mut self.peers, seen)?;
         if service {
             usk.uflags = SERVICE;
         } else {
@@ -78,14 +88,15 @@ impl DumpKind for UnixSockets {
                 return Err(Unsaved::because(format!("a unix socket of type {}", usk.r#type)));
             }
             name_and_file(seen, told, &mut usk)?;
-            let dup = rustix::io::fcntl_dupfd_cloexec(&seen.dup, 0).map_err(|e| Unsaved::os(seen, "dup", e))?;
             self.sockets.push(Socket {
                 id,
                 pid: seen.task.pid,
                 object: format!("{} (unix socket ino {ino})", seen.holder),
                 ino,
                 told: told.clone(),
-                dup,
+                dup: Rc::clone(&seen.dup),
+                queued: seen.told.map(|t| t.queued),
+                usual: Usual::of(&usk.opts),
                 looked: false,
                 packets: Vec::new(),
             });
@@ -102,7 +113,11 @@ impl DumpKind for UnixSockets {
             socket.looked = true;
             let failed = |e| Error::os(Phase::Collect, &*socket.object, "recvmsg", e).pid(socket.pid);
             let kind = u32::from(socket.told.kind);
-            match look(socket.dup.as_fd(), kind, socket.told.rqueue, &mut self.buf).map_err(failed)? {
+            let nothing = socket.queued == Some(0) || (kind == STREAM && socket.told.rqueue == 0);
+            if nothing {
+                continue;
+            }
+            match look(socket.dup.as_fd(), kind, socket.told.rqueue, socket.usual, &mut self.buf).map_err(failed)? {
                 Queue::Refused(why) => {
                     let blocker = Blocker::new(socket.pid, &*socket.object, format!("{why}: cannot be saved"));
                     blockers.push(blocker.hint("have its messages read before the dump"));
@@ -246,12 +261,14 @@ impl DumpKind for UnixSockets {
     }
 
     fn save(&mut self, _common: &Collected, images: &ImageDir, _ids: &mut PagesIds) -> Result<()> {
-        if self.sockets.iter().all(|s| s.packets.is_empty()) {
+        // Descriptors that are let go before the tasks end cost nothing: what they are of does not end with them.
+        let sockets = std::mem::take(&mut self.sockets);
+        if sockets.iter().all(|s| s.packets.is_empty()) {
             return Ok(());
         }
         let saving = |e| Error::image(Phase::Save, e);
         let mut image = images.create(Kind::SkQueues, 0).map_err(saving)?;
-        for packet in self.sockets.iter().flat_map(|s| &s.packets) {
+        for packet in sockets.iter().flat_map(|s| &s.packets) {
             image.entry(&packet.entry).map_err(saving)?;
             image.raw(&packet.bytes).map_err(saving)?;
         }
@@ -332,19 +349,28 @@ fn connected_by(socket: &Socket) -> Result<SkPeerEntry> {
     Ok(SkPeerEntry { pid: socket.pid as u32, uid, gid, groups: status.groups })
 }
 
-/// What netlink and the options tell.
-fn entry(seen: &Seen<'_>, id: FileId, told: &UnixSocket) -> Result<UnixSkEntry, Unsaved> {
-    let opts = match options::read(seen.dup.as_fd()).map_err(|e| Unsaved::os(seen, "getsockopt", e))? {
-        Ok(opts) => opts,
-        Err(what) => return Err(Unsaved::because(format!("{what} cannot be saved"))),
-    };
+/// Whom the socket names as its peer.
+fn peer(known: &mut HashMap<(u64, u64), Option<SkPeerEntry>>, seen: &Seen<'_>) -> Result<Option<SkPeerEntry>, Unsaved> {
+    let place = seen.told.map(|t| t.peer);
+    if let Some(known) = place.and_then(|place| known.get(&place)) {
+        return Ok(known.clone());
+    }
+    let found = peer_of(seen.dup.as_fd()).map_err(|e| Unsaved::os(seen, "getsockopt SO_PEERCRED", e))?;
+    if let Some(place) = place {
+        known.insert(place, found.clone());
+    }
+    Ok(found)
+}
+
+/// What netlink tells.
+fn entry(seen: &Seen<'_>, id: FileId, told: &UnixSocket) -> UnixSkEntry {
     // A datagram socket that somebody has connected to is called established as well.
     let state = match told.peer {
         Some(_) => state::ESTABLISHED,
         None if u32::from(told.kind) == DGRAM => state::CLOSE,
         None => u32::from(told.state),
     };
-    Ok(UnixSkEntry {
+    UnixSkEntry {
         id,
         ino: seen.stat.st_ino as u32,
         r#type: u32::from(told.kind),
@@ -354,15 +380,13 @@ fn entry(seen: &Seen<'_>, id: FileId, told: &UnixSocket) -> Result<UnixSkEntry, 
         backlog: told.wqueue,
         peer: told.peer.unwrap_or(0),
         fown: seen.fown,
-        opts,
         name: told.name.clone().unwrap_or_default(),
         shutdown: SkShutdown::try_from(i32::from(told.shutdown)).ok().filter(|&s| s != SkShutdown::None).map(i32::from),
         ns_id: Some(Namespace::Net as u32 + 1),
         pending: told.waiting.clone(),
         peer_gone: (u32::from(told.kind) == DGRAM && told.peer == Some(0)).then_some(true),
-        peer_cred: peer_of(seen.dup.as_fd()).map_err(|e| Unsaved::os(seen, "getsockopt SO_PEERCRED", e))?,
         ..UnixSkEntry::default()
-    })
+    }
 }
 
 /// Where the file of a socket with a path is, and whose.

@@ -1,5 +1,6 @@
 //! Puts messages back into queues: sent by whom they came from, with what came along.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,6 +28,8 @@ pub(super) struct Filling<'a> {
     pub queues: &'a HashMap<FileId, Vec<Saved>>,
     /// Names of sockets outside the tree, by their inodes.
     pub outside: &'a HashMap<u32, Vec<u8>>,
+    /// Some buffer had to be made larger.
+    pub widened: Cell<bool>,
 }
 
 /// Who sends, and to whom when that is not its peer.
@@ -135,18 +138,21 @@ impl<'a> Filling<'a> {
         let rights = rights.collect::<Option<Vec<_>>>().ok_or_else(|| {
             Error::new(Phase::Files, named(usk), "a descriptor of one of its messages was not opened")
         })?;
-        deliver(usk, message, &rights, route, self.messages(usk))
+        let widened = deliver(usk, message, &rights, route, self.messages(usk))?;
+        self.widened.set(self.widened.get() || widened);
+        Ok(())
     }
 }
 
-/// Sends a message, one of `all` that are for the same queue, with the given descriptors.
+/// Sends a message, one of `all` that are for the same queue, with the given descriptors. Did the sender's buffer have to be
+/// made larger?
 pub(super) fn deliver(
     usk: &UnixSkEntry,
     message: &Saved,
     rights: &[BorrowedFd<'_>],
     route: &Route<'_>,
     all: &[Saved],
-) -> Result<()> {
+) -> Result<bool> {
     let mut along = Along { rights, credentials: message.credentials, urgent: message.urgent, to: route.to };
     let mut rest = message.bytes.as_slice();
     let mut widened = false;
@@ -156,7 +162,7 @@ pub(super) fn deliver(
                 rest = rest.get(sent..).unwrap_or(&[]);
                 along.rights = &[];
                 if rest.is_empty() {
-                    return Ok(());
+                    return Ok(widened);
                 }
             }
             Err(e) if is_full(&e) && !widened => {

@@ -33,6 +33,8 @@ pub(super) struct Making<'a> {
     makers: &'a mut Makers,
     pub fds: HashMap<FileId, OwnedFd>,
     pub others: HashMap<FileId, OwnedFd>,
+    /// Those just as socketpair has made them.
+    pub pairs: Vec<FileId>,
 }
 
 impl<'a> Making<'a> {
@@ -43,7 +45,7 @@ impl<'a> Making<'a> {
         makers: &'a mut Makers,
         inherited: HashMap<FileId, OwnedFd>,
     ) -> Self {
-        Making { group, sockets, files, makers, fds: inherited, others: HashMap::new() }
+        Making { group, sockets, files, makers, fds: inherited, others: HashMap::new(), pairs: Vec::new() }
     }
 
     /// Makes all that is not there yet.
@@ -118,6 +120,7 @@ impl<'a> Making<'a> {
         }
         if a.r#type == DGRAM || (a.name.is_empty() && b.name.is_empty()) {
             let (fd_a, fd_b) = self.pair_of(a)?;
+            self.pairs.extend([a.id, b.id]);
             self.bind_and_keep(a, fd_a)?;
             return self.bind_and_keep(b, fd_b);
         }
@@ -221,7 +224,7 @@ impl<'a> Making<'a> {
                 return Err(Error::new(Phase::Files, named(listening), "is inherited while clients wait for it"));
             };
             // Connections take on whether credentials and descriptors are to be passed.
-            options::write(there.fd.as_fd(), &listening.opts).map_err(|e| failed(listening, "setsockopt", e))?;
+            options::write(there.fd.as_fd(), &listening.opts, None).map_err(|e| failed(listening, "setsockopt", e))?;
             for Connection { client, by, sent } in connections {
                 if client.is_some_and(|c| self.fds.contains_key(&c.id)) {
                     continue;

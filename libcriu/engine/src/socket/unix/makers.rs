@@ -33,13 +33,15 @@ pub(super) struct Makers {
     stand_ins: HashMap<Identity, StandIn>,
     /// Those for whom nobody can stand in.
     impossible: HashSet<Identity>,
+    /// This process, once it was asked.
+    own: Option<Identity>,
 }
 
 impl Makers {
     /// Makes a call for `usk` in the name of `who`; as this process is when nobody is told.
     pub(super) fn call(&mut self, usk: &UnixSkEntry, who: Option<&SkPeerEntry>, what: Call<'_>) -> io::Result<Made> {
         let Some(who) = who else { return call(what) };
-        let (own, who) = (Identity::own()?, identity(who));
+        let (own, who) = (self.own()?, identity(who));
         if who == own {
             return call(what);
         }
@@ -65,6 +67,17 @@ impl Makers {
             Err(e) if e.raw_os_error() == Some(libc::EPERM) => call(what),
             other => other,
         }
+    }
+
+    /// A task has this from before it was forked: then it is asked anew.
+    fn own(&mut self) -> io::Result<Identity> {
+        let pid = std::process::id() as i32;
+        if let Some(own) = self.own.as_ref().filter(|own| own.pid == pid) {
+            return Ok(own.clone());
+        }
+        let own = Identity::own()?;
+        self.own = Some(own.clone());
+        Ok(own)
     }
 
     fn stand_in(&mut self, who: &Identity, what: Call<'_>) -> io::Result<Made> {

@@ -10,8 +10,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
 
+use criu_images::messages::SkOptsEntry;
+
 use super::STREAM;
-use crate::sys::socket::{option, set_option};
+use crate::sys::socket::set_option;
 use crate::sys::unix::{Credentials, Peeked, at_mark, peek, peek_whole};
 
 /// A message, or bytes of a stream that were sent alike.
@@ -50,15 +52,38 @@ pub(super) enum Queue {
 
 const FIRST_BUFFER_BYTES: usize = 256 << 10;
 
+/// Options of the socket that a look has to do with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usual {
+    peek_off: i32,
+    passes_credentials: bool,
+    in_line: bool,
+}
+
+impl Usual {
+    pub(super) fn of(opts: &SkOptsEntry) -> Self {
+        Usual {
+            peek_off: opts.so_peek_off.unwrap_or(-1),
+            passes_credentials: opts.so_passcred(),
+            in_line: opts.so_oobinline() != 0,
+        }
+    }
+}
+
 /// Looks at the whole queue of a socket of the given type; `buf` is reused from call to call.
-pub(super) fn look(fd: BorrowedFd<'_>, kind: u32, unread: u32, buf: &mut Vec<u8>) -> io::Result<Queue> {
+pub(super) fn look(fd: BorrowedFd<'_>, kind: u32, unread: u32, usual: Usual, buf: &mut Vec<u8>) -> io::Result<Queue> {
     if !waiting(fd)? {
         return Ok(Queue::Messages(Vec::new()));
     }
-    let offset = PeekOffset::start(fd)?;
+    if kind == STREAM
+        && let Some(message) = look_at_once(fd, unread as usize, usual, buf)?
+    {
+        return Ok(Queue::Messages(vec![message]));
+    }
+    let offset = PeekOffset::start(fd, usual)?;
     let found = if kind == STREAM {
         buf.resize(buf.len().max(unread as usize + 1), 0);
-        look_at_stream(&offset, unread as usize, buf)?
+        look_at_stream(&offset, unread as usize, usual.in_line, buf)?
     } else {
         loop {
             buf.resize(buf.len().max(FIRST_BUFFER_BYTES), 0);
@@ -86,10 +111,32 @@ fn events(fd: BorrowedFd<'_>, asked: PollFlags) -> io::Result<PollFlags> {
 
 const CHANGED: &str = "its queue cannot be read to the end";
 
-fn look_at_stream(offset: &PeekOffset<'_>, unread: usize, buf: &mut [u8]) -> io::Result<Queue> {
+/// All of a stream in one look, which most are: bytes sent alike, with no descriptors and nothing out-of-band.
+fn look_at_once(fd: BorrowedFd<'_>, unread: usize, usual: Usual, buf: &mut Vec<u8>) -> io::Result<Option<Message>> {
+    if usual.in_line || usual.peek_off >= 0 || urgent_byte(fd)?.is_some() || at_mark(fd)? {
+        return Ok(None);
+    }
+    buf.resize(buf.len().max(unread + 1), 0);
+    if !usual.passes_credentials {
+        set_option(fd, libc::SO_PASSCRED, 1)?;
+    }
+    let peeked = peek(fd, buf);
+    if !usual.passes_credentials {
+        set_option(fd, libc::SO_PASSCRED, 0)?;
+    }
+    let peeked = match peeked {
+        Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => return Ok(None),
+        other => other?,
+    };
+    if peeked.bytes != unread || !peeked.rights.is_empty() || peeked.more.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(Message { sender: Vec::new(), ..Message::new(buf.get(..unread).unwrap_or(&[]), peeked) }))
+}
+
+fn look_at_stream(offset: &PeekOffset<'_>, unread: usize, in_line: bool, buf: &mut [u8]) -> io::Result<Queue> {
     let mut messages: Vec<Message> = Vec::new();
     let (mut at, mut unread) = (0, unread);
-    let in_line = option(offset.fd, libc::SO_OOBINLINE)? != 0;
     let mut urgent = urgent_byte(offset.fd)?;
     if unread > 0 && at_mark(offset.fd)? {
         // At the start of the queue a look passes over the byte, unless it is read in line.
@@ -206,8 +253,8 @@ struct PeekOffset<'a> {
 }
 
 impl<'a> PeekOffset<'a> {
-    fn start(fd: BorrowedFd<'a>) -> io::Result<Self> {
-        let (before, passes) = (option(fd, libc::SO_PEEK_OFF)?, option(fd, libc::SO_PASSCRED)? != 0);
+    fn start(fd: BorrowedFd<'a>, usual: Usual) -> io::Result<Self> {
+        let (before, passes) = (usual.peek_off, usual.passes_credentials);
         let started = PeekOffset { fd, before, passes_credentials: passes, back: false };
         set_option(fd, libc::SO_PEEK_OFF, 0)?;
         if !passes {

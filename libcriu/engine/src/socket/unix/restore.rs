@@ -1,5 +1,6 @@
 //! Unix sockets: a group is made, filled, given its options and shut down.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -7,7 +8,7 @@ use criu_images::ImageDir;
 use criu_images::messages::{CriuDumpResp, CriuReqType, CriuResp, FileEntry, SkShutdown, UnixSkEntry};
 use prost::Message;
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::net::{SendFlags, Shutdown, send, shutdown};
+use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, send, shutdown, socket_with};
 
 use super::bind::Files;
 use super::fill::Filling;
@@ -17,7 +18,7 @@ use super::saved::{Sockets, key};
 use super::{SERVICE, named, state};
 use crate::error::{Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
-use crate::socket::options;
+use crate::socket::options::{self, Sizes};
 use crate::sys::stand_in::Call;
 
 #[derive(Debug, Default)]
@@ -31,6 +32,10 @@ pub(crate) struct UnixSockets {
     makers: Makers,
     /// What others have made than the task that uses it.
     made_by_others: HashSet<Object>,
+    /// Those that nobody but socketpair has had to do with.
+    pairs: HashSet<FileId>,
+    /// Of fresh sockets, by their type.
+    sizes: HashMap<u32, Sizes>,
 }
 
 impl RestoreKind for UnixSockets {
@@ -76,8 +81,9 @@ impl RestoreKind for UnixSockets {
         self.inherited.extend(inherited.keys());
         let mut making = Making::new(&group, &self.sockets, &mut self.files, &mut self.makers, inherited);
         making.make()?;
-        let Making { mut fds, others, .. } = making;
+        let Making { mut fds, others, pairs, .. } = making;
         self.others.extend(others);
+        self.pairs.extend(pairs);
         let missing = |usk: &&UnixSkEntry| Error::new(Phase::Files, named(usk), "was not made");
         group.iter().map(|usk| fds.remove(&usk.id).ok_or_else(|| missing(usk))).collect()
     }
@@ -86,11 +92,13 @@ impl RestoreKind for UnixSockets {
         let group = group(members)?;
         let own: Vec<&UnixSkEntry> = group.into_iter().filter(|s| !self.inherited.contains(&s.id)).collect();
         let Sockets { queues, outside, .. } = &self.sockets;
-        Filling { group: &own, opened, others: &self.others, queues, outside }.fill()?;
+        let filling = Filling { group: &own, opened, others: &self.others, queues, outside, widened: Cell::new(false) };
+        filling.fill()?;
+        let widened = filling.widened.get();
         for usk in own {
             let fd = opened.get(&usk.id).ok_or_else(|| Error::new(Phase::Files, named(usk), "was not opened"))?;
             self.others.remove(&usk.id);
-            self.finish(usk, fd)?;
+            self.finish(usk, fd, widened)?;
         }
         Ok(())
     }
@@ -106,14 +114,16 @@ impl RestoreKind for UnixSockets {
 
 impl UnixSockets {
     /// Backlog, options, shutdown and status flags.
-    fn finish(&mut self, usk: &UnixSkEntry, fd: &OwnedFd) -> Result<()> {
+    fn finish(&mut self, usk: &UnixSkEntry, fd: &OwnedFd, widened: bool) -> Result<()> {
+        let is_fresh = self.pairs.contains(&usk.id) && !widened;
         let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, named(usk), call, e);
         if usk.state == state::LISTEN {
             let backlog = i32::try_from(usk.backlog).unwrap_or(i32::MAX);
             let listen = Call::Listen(fd.as_fd(), backlog);
             self.makers.call(usk, usk.peer_cred.as_ref(), listen).map_err(|e| failed("listen", e))?;
         }
-        options::write(fd.as_fd(), &usk.opts).map_err(|e| failed("setsockopt", e))?;
+        let sizes = if is_fresh { Some(self.sizes(usk).map_err(|e| failed("getsockopt", e))?) } else { None };
+        options::write(fd.as_fd(), &usk.opts, sizes).map_err(|e| failed("setsockopt", e))?;
         let how = match usk.shutdown() {
             // One end of a closed pair has both already, from its peer.
             _ if usk.shutdown.is_none() || usk.peer == 0 && usk.shutdown() == SkShutdown::Both => None,
@@ -126,7 +136,22 @@ impl UnixSockets {
             shutdown(fd, how).map_err(|e| failed("shutdown", e.into()))?;
         }
         let flags = OFlags::from_bits_retain(usk.flags) & (OFlags::NONBLOCK | OFlags::APPEND | OFlags::NOATIME);
+        if flags.is_empty() && self.pairs.contains(&usk.id) {
+            return Ok(());
+        }
         fcntl_setfl(fd, flags).map_err(|e| failed("fcntl F_SETFL", e.into()))
+    }
+
+    /// The buffers of fresh sockets of the same type.
+    fn sizes(&mut self, usk: &UnixSkEntry) -> std::io::Result<Sizes> {
+        if let Some(&known) = self.sizes.get(&usk.r#type) {
+            return Ok(known);
+        }
+        let kind = SocketType::from_raw(usk.r#type);
+        let fresh = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        let sizes = Sizes::of(fresh.as_fd())?;
+        self.sizes.insert(usk.r#type, sizes);
+        Ok(sizes)
     }
 }
 

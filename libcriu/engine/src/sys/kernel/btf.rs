@@ -34,6 +34,18 @@ pub(crate) struct Member {
     pub bit: u8,
 }
 
+impl Member {
+    /// The number at this member of a structure that was read, of at most 8 bytes.
+    pub(crate) fn of(self, structure: &[u8]) -> u64 {
+        let mut word = [0; 8];
+        let len = self.bytes.min(8);
+        if let Some(there) = structure.get(self.offset..self.offset + len) {
+            word[..len].copy_from_slice(there);
+        }
+        u64::from_le_bytes(word)
+    }
+}
+
 /// The kernel's description of its types.
 #[derive(Debug)]
 pub(crate) struct Layouts {

@@ -6,13 +6,15 @@
 //! every walk, and compare what they find with what they know.
 
 mod btf;
+mod gather;
 mod iterator;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-pub(crate) use self::btf::Layouts;
+pub(crate) use self::btf::{Layouts, Member};
+use self::gather::Gather;
 pub(crate) use self::iterator::{Each, Iterator, Word};
 use super::bpf;
 use super::descriptor::adopt;
@@ -60,6 +62,8 @@ pub(crate) struct Kernel {
     bytes: Shared,
     pub layouts: Layouts,
     pages: Cell<Option<Pages>>,
+    /// Made when the first list is read.
+    gather: OnceCell<Gather>,
 }
 
 /// Where memory and its descriptions (`struct page`) start.
@@ -76,9 +80,10 @@ impl Kernel {
     /// # References
     /// bpf(2); BPF_PROG_TYPE_SYSCALL (Linux 5.14)
     pub(crate) fn open() -> io::Result<Self> {
-        let map = create_map()?;
-        let program = load(map.as_fd())?;
-        Ok(Kernel { program, bytes: Shared::of(&map)?, layouts: Layouts::load()?, pages: Cell::new(None) })
+        let map = create_map(CHUNK_BYTES)?;
+        let program = load(PROGRAM, map.as_fd())?;
+        let (bytes, layouts) = (Shared::of(&map, CHUNK_BYTES)?, Layouts::load()?);
+        Ok(Kernel { program, bytes, layouts, pages: Cell::new(None), gather: OnceCell::new() })
     }
 
     /// # Errors
@@ -87,7 +92,7 @@ impl Kernel {
         let mut from = at;
         for chunk in into.chunks_mut(CHUNK_BYTES) {
             self.run(Context { what: READ, address: from, len: chunk.len() as u64 })?;
-            self.bytes.copy_to(chunk);
+            self.bytes.copy_to(0, chunk);
             from = from.wrapping_add(chunk.len() as u64);
         }
         Ok(())
@@ -111,7 +116,7 @@ impl Kernel {
     /// ENOENT: there is none, or the kernel does not tell of data.
     fn symbol(&self, name: &str) -> io::Result<Address> {
         let text = [name.as_bytes(), &[0]].concat();
-        self.bytes.copy_from(&text);
+        self.bytes.copy_from(0, &text);
         Ok(self.run(Context { what: SYMBOL, address: 0, len: text.len() as u64 })?.address)
     }
 
@@ -191,33 +196,37 @@ impl Kernel {
         Ok(Pages { memory: base("page_offset_base")?, descriptions: base("vmemmap_base")? })
     }
 
-    fn run(&self, mut context: Context) -> io::Result<Context> {
-        #[repr(C)]
-        #[derive(Default)]
-        struct Run {
-            program: u32,
-            result: u32,
-            data: [u32; 8],
-            context_bytes: u32,
-            context_out_bytes: u32,
-            context: u64,
-            context_out: u64,
-            flags: u32,
-            cpu: u32,
-            batch: u32,
-            pad: u32,
-        }
-        let mut run = Run {
-            program: self.program.as_raw_fd() as u32,
-            context_bytes: size_of::<Context>() as u32,
-            context: &raw mut context as u64,
-            ..Run::default()
-        };
-        bpf::call(PROG_TEST_RUN, &mut run)?;
-        match run.result as i32 {
-            0 => Ok(context),
-            errno => Err(io::Error::from_raw_os_error(errno.saturating_neg())),
-        }
+    fn run(&self, context: Context) -> io::Result<Context> {
+        run(self.program.as_fd(), context)
+    }
+}
+
+fn run(program: BorrowedFd<'_>, mut context: Context) -> io::Result<Context> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Run {
+        program: u32,
+        result: u32,
+        data: [u32; 8],
+        context_bytes: u32,
+        context_out_bytes: u32,
+        context: u64,
+        context_out: u64,
+        flags: u32,
+        cpu: u32,
+        batch: u32,
+        pad: u32,
+    }
+    let mut run = Run {
+        program: program.as_raw_fd() as u32,
+        context_bytes: size_of::<Context>() as u32,
+        context: &raw mut context as u64,
+        ..Run::default()
+    };
+    bpf::call(PROG_TEST_RUN, &mut run)?;
+    match run.result as i32 {
+        0 => Ok(context),
+        errno => Err(io::Error::from_raw_os_error(errno.saturating_neg())),
     }
 }
 
@@ -274,12 +283,12 @@ const PROGRAM: &[u64] = &[
     instruction(EXIT, 0, 0, 0, 0),
 ];
 
-fn create_map() -> io::Result<OwnedFd> {
-    let [kind, key, value, entries, flags] = [MAP_TYPE_ARRAY, 4, CHUNK_BYTES as u32, 1, MMAPABLE];
+fn create_map(bytes: usize) -> io::Result<OwnedFd> {
+    let [kind, key, value, entries, flags] = [MAP_TYPE_ARRAY, 4, bytes as u32, 1, MMAPABLE];
     bpf::call(MAP_CREATE, &mut [kind, key, value, entries, flags]).map(adopt)
 }
 
-fn load(map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+fn load(program: &[u64], map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     #[repr(C)]
     #[derive(Default)]
     struct Load {
@@ -293,9 +302,12 @@ fn load(map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         kernel_version: u32,
         flags: u32,
     }
-    let to_map = instruction(LOAD_MAP, 1, MAP_VALUE, 0, MAP);
-    let numbered = instruction(LOAD_MAP, 1, MAP_VALUE, 0, map.as_raw_fd());
-    let program: Vec<u64> = PROGRAM.iter().map(|&i| if i == to_map { numbered } else { i }).collect();
+    let to_map = instruction(LOAD_MAP, 0, MAP_VALUE, 0, MAP);
+    let numbered = instruction(0, 0, 0, 0, map.as_raw_fd());
+    // Whichever register it is loaded into.
+    let is_to_map = |i: u64| i & !0xf00 == to_map;
+    let program: Vec<u64> =
+        program.iter().map(|&i| if is_to_map(i) { i & u64::from(u32::MAX) | numbered } else { i }).collect();
     // The helpers are for programs that the GPL allows for.
     let license = c"Dual MIT/GPL";
     let mut attr = Load {
@@ -309,35 +321,35 @@ fn load(map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     bpf::call(PROG_LOAD, &mut attr).map(adopt)
 }
 
-/// The map's value, seen from here.
+/// A map's value, seen from here, and its length.
 #[derive(Debug)]
-struct Shared(*mut u8);
+struct Shared(*mut u8, usize);
 
 impl Shared {
-    fn of(map: &OwnedFd) -> io::Result<Self> {
+    fn of(map: &OwnedFd, len: usize) -> io::Result<Self> {
         let prot = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), CHUNK_BYTES, prot, libc::MAP_SHARED, map.as_raw_fd(), 0) };
-        if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Shared(at.cast())) }
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, libc::MAP_SHARED, map.as_raw_fd(), 0) };
+        if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Shared(at.cast(), len)) }
     }
 
-    fn copy_to(&self, bytes: &mut [u8]) {
-        let len = bytes.len().min(CHUNK_BYTES);
-        // SAFETY: the mapping has CHUNK_BYTES, and nobody but the program, which does not run now, writes to it.
-        unsafe { std::ptr::copy_nonoverlapping(self.0, bytes.as_mut_ptr(), len) };
+    fn copy_to(&self, from: usize, bytes: &mut [u8]) {
+        let len = bytes.len().min(self.1.saturating_sub(from));
+        // SAFETY: `from + len` is within the mapping, and nobody but the program, which does not run now, writes to it.
+        unsafe { std::ptr::copy_nonoverlapping(self.0.add(from), bytes.as_mut_ptr(), len) };
     }
 
-    fn copy_from(&self, bytes: &[u8]) {
-        let len = bytes.len().min(CHUNK_BYTES);
+    fn copy_from(&self, to: usize, bytes: &[u8]) {
+        let len = bytes.len().min(self.1.saturating_sub(to));
         // SAFETY: as above.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0, len) };
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.add(to), len) };
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         // SAFETY: made by `of`, and used through `self` alone.
-        unsafe { libc::munmap(self.0.cast(), CHUNK_BYTES) };
+        unsafe { libc::munmap(self.0.cast(), self.1) };
     }
 }
 

@@ -1,0 +1,201 @@
+//! A large table of descriptors, read in the kernel's memory: what fdinfo tells of each, without a file of /proc to open for it.
+//!
+//! Descriptors of which fdinfo tells more than the usual lines, and those with locks, are left to fdinfo. Where the engine may
+//! not look, or the kernel lays out its structures in another way, all are.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+
+use super::fdinfo::FdInfo;
+use crate::sys::kernel::{Address, Kernel, Member};
+
+/// Smaller tables are not worth the opening of the kernel's memory.
+pub(super) const WORTH_IT: i64 = 128;
+/// sysctl fs.nr_open is not larger on any machine seen.
+const MOST: u64 = 1 << 20;
+const O_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
+
+/// One descriptor.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub fd: i32,
+    /// `None`: fdinfo has to be asked.
+    pub info: Option<FdInfo>,
+    /// Nobody is signalled about it (F_SETOWN), and there is no signal for that either (F_SETSIG).
+    pub has_no_owner: bool,
+    /// Of a socket: its inode number and `struct sock`.
+    pub socket: Option<(u64, Address)>,
+}
+
+/// All descriptors of a task, by number.
+///
+/// # Errors
+/// EAGAIN: what was found is not the task's table; those of reading.
+pub(super) fn read(kernel: &Kernel, pidfd: BorrowedFd<'_>) -> io::Result<Vec<Listed>> {
+    let k = kernel;
+    let table = k.number(files_of(k, pidfd)?, "files_struct", "fdt")?;
+    let most = k.number(table, "fdtable", "max_fds")?.min(MOST) as usize;
+    let mut pointers = vec![0; 8 * most];
+    k.read(k.number(table, "fdtable", "fd")?, &mut pointers)?;
+    let mut cloexec = vec![0; most.div_ceil(8)];
+    k.read(k.number(table, "fdtable", "close_on_exec")?, &mut cloexec)?;
+    let all = pointers.chunks_exact(8).map(|p| Member { offset: 0, bytes: 8, bit: 0 }.of(p)).enumerate();
+    let open: Vec<(i32, Address)> = all.filter(|e| e.1 != 0).map(|(fd, at)| (fd as i32, at)).collect();
+    check(k, pidfd, &open)?;
+    let closes = |fd: i32| cloexec.get(fd as usize / 8).is_some_and(|byte| byte >> (fd % 8) & 1 != 0);
+    describe(k, &open, closes)
+}
+
+/// The `files_struct` of the task that a pidfd names.
+fn files_of(k: &Kernel, pidfd: BorrowedFd<'_>) -> io::Result<Address> {
+    // Linux 6.9: pidfds have inodes, which know the pid; before, the file does.
+    let file = k.file(pidfd)?;
+    let pid = match k.number(file, "file", "private_data")? {
+        0 => k.number(k.number(file, "file", "f_inode")?, "inode", "i_private")?,
+        pid => pid,
+    };
+    let first = k.number(k.place(pid, "pid", "tasks")?, "hlist_head", "first")?;
+    let task = first.wrapping_sub(k.layouts.member("task_struct", "pid_links")?.offset as u64);
+    k.number(task, "task_struct", "files")
+}
+
+/// Is it the task's table? A descriptor of it, fetched by the usual way, is the same file.
+fn check(k: &Kernel, pidfd: BorrowedFd<'_>, open: &[(i32, Address)]) -> io::Result<()> {
+    let changed = || io::Error::from_raw_os_error(libc::EAGAIN);
+    for &(fd, at) in [open.first(), open.last()].into_iter().flatten() {
+        let dup = pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty())?;
+        if k.file(dup.as_fd())? != at {
+            return Err(changed());
+        }
+    }
+    Ok(())
+}
+
+fn describe(k: &Kernel, open: &[(i32, Address)], closes: impl Fn(i32) -> bool) -> io::Result<Vec<Listed>> {
+    const OF_FILE: [&str; 7] = ["f_inode", "f_op", "private_data", "f_flags", "f_pos", "f_owner", "f_path.mnt"];
+    let places: Vec<Address> = open.iter().map(|e| e.1).collect();
+    let Many(files) = Many::read(k, "file", &places, OF_FILE)?;
+    let places: Vec<Address> = files.iter().map(|f| f[0]).collect();
+    let Many(inodes) = Many::read(k, "inode", &places, ["i_mode", "i_ino", "i_flctx"])?;
+    let mounts = Lookup::read(k, files.iter().map(|f| f[6]), "mount", "mnt", "mnt_id")?;
+    let showing = Lookup::read(k, files.iter().map(|f| f[1]), "file_operations", "", "show_fdinfo")?;
+    // A socket is a part of what has its inode as well.
+    let in_socket = k.layouts.member("socket_alloc", "vfs_inode")?.offset as u64;
+    // Before Linux 6.12 the owner was a part of the file.
+    let tells_owner = k.layouts.member("file", "f_owner")?.bytes == 8;
+    let mut listed = Vec::with_capacity(open.len());
+    let known = open.iter().zip(&files).zip(&inodes);
+    for ((&(fd, _), &[inode, operations, private, flags, pos, owner, mount]), &[mode, ino, locks]) in known {
+        let is_socket = private.wrapping_add(in_socket) == inode && mode as u32 & libc::S_IFMT == libc::S_IFSOCK;
+        let tells_more = !is_socket && showing.of(operations) != 0;
+        let info = FdInfo {
+            pos,
+            flags: flags as u32 & !O_CLOEXEC,
+            cloexec: closes(fd),
+            mnt_id: mounts.of(mount) as i32,
+            ino,
+            text: String::new(),
+        };
+        listed.push(Listed {
+            fd,
+            info: Some(info).filter(|_| !tells_more && locks == 0),
+            has_no_owner: tells_owner && owner == 0,
+            socket: is_socket.then_some((ino, private)),
+        });
+    }
+    socks(k, &mut listed)?;
+    Ok(listed)
+}
+
+/// From each `struct socket` to its `struct sock`.
+fn socks(k: &Kernel, listed: &mut [Listed]) -> io::Result<()> {
+    let sockets: Vec<Address> = listed.iter().filter_map(|l| l.socket).map(|s| s.1).collect();
+    let Many(found) = Many::read(k, "socket", &sockets, ["sk"])?;
+    for (socket, [sk]) in listed.iter_mut().filter_map(|l| l.socket.as_mut()).zip(found) {
+        socket.1 = sk;
+    }
+    Ok(())
+}
+
+/// Numbers of structures of one type, read at once.
+struct Many<const N: usize>(Vec<[u64; N]>);
+
+impl<const N: usize> Many<N> {
+    fn read(k: &Kernel, structure: &str, places: &[Address], members: [&str; N]) -> io::Result<Self> {
+        let each = k.layouts.bytes(structure)?;
+        let mut wanted = [Member { offset: 0, bytes: 0, bit: 0 }; N];
+        for (member, path) in wanted.iter_mut().zip(members) {
+            *member = k.layouts.member(structure, path)?;
+        }
+        let mut found = Vec::with_capacity(places.len());
+        k.read_each(places, each, |_, one| found.push(wanted.map(|member| member.of(one))))?;
+        Ok(Many(found))
+    }
+}
+
+/// A number of each of a few structures that many refer to.
+struct Lookup(HashMap<Address, u64>);
+
+impl Lookup {
+    /// `part`: the member whose address is given, or nothing for the structure's own.
+    fn read(
+        k: &Kernel,
+        places: impl Iterator<Item = Address>,
+        structure: &str,
+        part: &str,
+        member: &str,
+    ) -> io::Result<Self> {
+        let mut found = HashMap::new();
+        let part = if part.is_empty() { 0 } else { k.layouts.member(structure, part)?.offset as u64 };
+        for place in places {
+            if let std::collections::hash_map::Entry::Vacant(new) = found.entry(place) {
+                new.insert(k.number(place.wrapping_sub(part), structure, member)?);
+            }
+        }
+        Ok(Lookup(found))
+    }
+
+    fn of(&self, place: Address) -> u64 {
+        self.0.get(&place).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+    use super::*;
+
+    #[test]
+    fn a_table_as_fdinfo_tells_it() {
+        let kernel = match Kernel::open() {
+            // Without the right, or a kernel that does not describe itself.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOENT | libc::EINVAL)) => return,
+            other => other.unwrap(),
+        };
+        let file = tempfile::tempfile().unwrap();
+        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(1234)).unwrap();
+        let (a, _b) = std::os::unix::net::UnixStream::pair().unwrap();
+        let kept = rustix::io::dup(&a).unwrap();
+        let owned = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+        let listed = read(&kernel, pidfd.as_fd()).unwrap();
+        let info_dir = std::fs::File::open("/proc/self/fdinfo").unwrap();
+        let find = |fd: BorrowedFd<'_>| listed.iter().find(|l| l.fd == std::os::fd::AsRawFd::as_raw_fd(&fd)).unwrap();
+        for fd in [file.as_fd(), a.as_fd(), kept.as_fd(), owned.as_fd()] {
+            let found = find(fd);
+            let told = FdInfo::read(info_dir.as_fd(), found.fd, &mut Vec::new()).unwrap();
+            let told = FdInfo { text: String::new(), ..told };
+            assert_eq!(found.info, Some(told));
+            assert!(found.has_no_owner);
+        }
+        assert_eq!(find(a.as_fd()).socket, find(kept.as_fd()).socket);
+        assert_eq!(find(a.as_fd()).socket.unwrap().1, kernel.socket(a.as_fd()).unwrap());
+        assert!(find(file.as_fd()).socket.is_none());
+        // fdinfo says more of it.
+        assert!(find(pidfd.as_fd()).info.is_none());
+    }
+}
