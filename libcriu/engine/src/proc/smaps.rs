@@ -24,7 +24,7 @@ pub struct Area {
     /// `VmFlags`: two letters each.
     pub flags: VmFlags,
     pub protection_key: u32,
-    /// Has the process pages of its own here? Told only of what is executed from a file.
+    /// Can the process have pages of its own here? Told only of what is executed from a file.
     pub has_own_code: bool,
 }
 
@@ -67,7 +67,7 @@ impl Area {
     }
 
     /// Is it executed from a file, of which the process could have changed pages for itself?
-    fn is_code(&self) -> bool {
+    pub(super) fn is_code(&self) -> bool {
         self.prot & libc::PROT_EXEC as u32 != 0 && !self.shared && self.inode != 0
     }
 
