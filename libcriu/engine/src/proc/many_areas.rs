@@ -43,15 +43,17 @@ const LETTERS: &[(u32, [u8; 2])] = &[
     (30, *b"nh"),
     (31, *b"mg"),
 ];
+const EXEC: u64 = 1 << 2;
 const MAY_SHARE: u64 = 1 << 7;
 
-const WORDS: [Word; 10] = [
+const WORDS: [Word; 11] = [
     Word::At("vm_start"),
     Word::At("vm_end"),
     Word::At("vm_flags"),
     Word::At("vm_pgoff"),
     Word::At("vm_file"),
     Word::At("vm_ops"),
+    Word::At("anon_vma"),
     Word::Perhaps("anon_name"),
     Word::Behind("vm_mm", "mm_struct", "start_stack"),
     Word::Behind("vm_mm", "mm_struct", "start_brk"),
@@ -86,7 +88,7 @@ pub(super) fn all(dir: &ProcDir, first: &[Area]) -> io::Result<Option<Vec<Area>>
 
 /// `None`: there is more to it than can be told from its record.
 fn area(record: &[u64; WORDS.len()], query: impl Fn(u64) -> io::Result<procmap::Mapped>) -> io::Result<Option<Area>> {
-    let [start, end, bits, page, file, operations, name, stack, heap_start, heap_end] = *record;
+    let [start, end, bits, page, file, operations, own_pages, name, stack, heap_start, heap_end] = *record;
     let Some(flags) = letters(bits) else { return Ok(None) };
     let mut area = Area {
         start,
@@ -97,6 +99,8 @@ fn area(record: &[u64; WORDS.len()], query: impl Fn(u64) -> io::Result<procmap::
         flags,
         ..Area::default()
     };
+    // It could have some, at least.
+    area.has_own_code = file != 0 && own_pages != 0 && bits & EXEC != 0 && !area.shared;
     if file != 0 || operations != 0 || name != 0 {
         let mapped = query(start)?;
         if (mapped.start, mapped.end, mapped.offset) != (start, end, area.offset) {
@@ -137,14 +141,14 @@ mod tests {
     #[test]
     fn what_records_tell() {
         let none = |_| Err(io::Error::from_raw_os_error(libc::ENOENT));
-        let heap = [0x1000, 0x3000, 0x10_0073, 1, 0, 0, 0, 0x9000, 0x2000, 0x2800];
+        let heap = [0x1000, 0x3000, 0x10_0073, 1, 0, 0, 9, 0, 0x9000, 0x2000, 0x2800];
         let told = area(&heap, none).unwrap().unwrap();
         assert_eq!((told.prot, told.shared, told.offset, told.name.as_slice()), (3, false, 0, b"[heap]".as_slice()));
         assert!(told.has(b"ac") && told.has(b"wr") && !told.has(b"ex"));
         let mut beside = heap;
-        beside[9] = 0x1000;
+        beside[10] = 0x1000;
         assert!(area(&beside, none).unwrap().unwrap().name.is_empty());
-        beside[7] = 0x2ff0;
+        beside[8] = 0x2ff0;
         assert_eq!(area(&beside, none).unwrap().unwrap().name, b"[stack]");
         // A key, a seal, a page of the kernel's choice: whatever it is.
         for bit in [9, 11, 12, 22, 32, 63] {
@@ -152,10 +156,15 @@ mod tests {
             special[2] |= 1 << bit;
             assert_eq!(area(&special, none).unwrap(), None, "{bit}");
         }
-        let mapped = [0x1000, 0x3000, 0, 1, 7, 0, 0, 0, 0, 0];
+        let mapped = [0x1000, 0x3000, 0x75, 1, 7, 0, 9, 0, 0, 0, 0];
         assert!(area(&mapped, none).is_err());
         let other = |_| Ok(procmap::Mapped { start: 0x1000, end: 0x2000, ..procmap::Mapped::default() });
         assert!(area(&mapped, other).is_err());
+        let code = |_| Ok(procmap::Mapped { start: 0x1000, end: 0x3000, offset: 4096, ..procmap::Mapped::default() });
+        assert!(area(&mapped, code).unwrap().unwrap().has_own_code);
+        let mut untouched = mapped;
+        untouched[6] = 0;
+        assert!(!area(&untouched, code).unwrap().unwrap().has_own_code);
         assert_eq!(escaped(b"/a\nb\n"), b"/a\\012b\\012");
     }
 
