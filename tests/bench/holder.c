@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,6 +80,18 @@ static void build(const char *kind, long n) {
       p[i * 4096] = 1;
       if (mprotect(p + i * 4096, 4096, PROT_READ)) die("mprotect");
     }
+  } else if (!strcmp(kind, "fifos")) { // each with a byte in it
+    char name[32];
+    for (long i = 0; i < n; i++) {
+      snprintf(name, sizeof name, "fifo-%ld", i);
+      int fd = mkfifo(at(name), 0600) ? -1 : open(at(name), O_RDWR);
+      if (fd < 0 || write(fd, "x", 1) != 1) die("fifo");
+    }
+  } else if (!strcmp(kind, "epoll")) { // registrations of so many pipes' ends with one description
+    struct epoll_event e = {.events = EPOLLIN};
+    int s[2], set = epoll_create1(0);
+    for (long i = 0; i < n; i++)
+      if (pipe(s) || epoll_ctl(set, EPOLL_CTL_ADD, s[0], (e.data.u64 = i, &e))) die("epoll");
   } else if (!strcmp(kind, "tcp")) {
     connections(n);
   } else if (!strcmp(kind, "pairs")) {

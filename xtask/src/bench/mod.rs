@@ -3,7 +3,9 @@
 //! The floor is the bare work (`tests/bench/floor.c`): for memory, two threads copying as much between memory and one tmpfs
 //! file; for the rest, the system calls that look at such a thing or make it. The yardstick is the start and end of a
 //! dynamically linked program. Freeze is the longest pause that the target itself sees during a leave-running dump.
+//! `growth` is a table of its own: whether what one more thread or file costs depends on how many there are.
 
+mod growth;
 mod run;
 
 use std::path::PathBuf;
@@ -50,6 +52,7 @@ pub fn run(workspace: &Workspace, names: &[String]) -> Result<(), String> {
     let mut table = Vec::new();
     let mut wrong = Vec::new();
     let yardstick = room.yardstick().map_err(text)?;
+    let (only_growth, growth) = (names == ["growth"], names.is_empty() || names.iter().any(|n| n == "growth"));
     for row in ROWS.iter().filter(wanted) {
         eprintln!("measuring {} ...", row.name);
         match room.measure(row) {
@@ -58,8 +61,14 @@ pub fn run(workspace: &Workspace, names: &[String]) -> Result<(), String> {
         }
         kill_all();
     }
+    if !only_growth {
+        print_table(yardstick, &table);
+    }
+    if growth && let Err(stop) = growth::run(&room) {
+        wrong.push(format!("growth: {}", text(stop)));
+    }
+    kill_all();
     let _ = std::fs::remove_dir_all(&room.images);
-    print_table(yardstick, &table);
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 

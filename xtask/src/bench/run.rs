@@ -71,6 +71,27 @@ impl Room {
         Ok([dump, number(&floor, "dump_us")?, restore, number(&floor, "restore_us")?, freeze])
     }
 
+    /// Dump and restore of `row`, the shortest of its repeats, in microseconds.
+    pub fn shortest(&self, row: &Row) -> Outcome<(f64, f64)> {
+        let mut shortest = (f64::INFINITY, f64::INFINITY);
+        for n in 0..row.repeats {
+            let folder = self.images.join(format!("{}-{}-{n}", row.kind, row.count));
+            let one = self.there_and_back(row, &folder);
+            kill_all();
+            let _ = fs::remove_dir_all(&folder);
+            let (dump, restore) = one?;
+            shortest = (shortest.0.min(dump), shortest.1.min(restore));
+        }
+        Ok(shortest)
+    }
+
+    fn there_and_back(&self, row: &Row, folder: &Path) -> Outcome<(f64, f64)> {
+        let pid = self.start(row, folder)?;
+        let dump = self.timed(folder, "dump", &["-t", &pid.to_string()])?;
+        reap_all(Duration::from_secs(20))?;
+        Ok((dump, self.timed(folder, "restore", &[])?))
+    }
+
     fn start(&self, row: &Row, folder: &Path) -> Outcome<i32> {
         fs::create_dir_all(folder.join("images")).map_err(failed)?;
         let child = Command::new(self.layout.tool("launch"))
