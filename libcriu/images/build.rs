@@ -34,5 +34,10 @@ fn main() -> io::Result<()> {
         let names = file.message_type.iter_mut().flat_map(|m| &mut m.field).filter(|f| f.name() == "comm");
         names.for_each(|f| f.set_type(prost_reflect::prost_types::field_descriptor_proto::Type::Bytes));
     }
-    prost_build::Config::new().enable_type_names().compile_fds(set)
+    let mut config = prost_build::Config::new();
+    // The largest parts of an entry, of which it has one.
+    for part in ["isk", "usk", "nlsk", "psk"] {
+        config.boxed(format!(".file_entry.{part}"));
+    }
+    config.enable_type_names().compile_fds(set)
 }

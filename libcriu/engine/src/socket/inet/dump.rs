@@ -116,7 +116,7 @@ impl DumpKind for InetSockets {
         let (local, peer) = addresses(seen, known)?;
         let peer = peer.or(listed.map(|l| l.1)).filter(|_| state != state::CLOSE);
         Addresses { local, peer: peer.unwrap_or(unspecified(kind.family)) }.put(&mut isk);
-        Ok(FileEntry { r#type: FdTypes::Inetsk as i32, id, isk: Some(isk), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Inetsk as i32, id, isk: Some(Box::new(isk)), ..FileEntry::default() })
     }
 
     fn is_delicate(&self) -> bool {

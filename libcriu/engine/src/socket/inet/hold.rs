@@ -101,7 +101,8 @@ impl Connections {
             if queue.is_empty() {
                 continue;
             }
-            if let Some(isk) = common.entries.iter_mut().find(|e| e.id == socket.id).and_then(|e| e.isk.as_mut()) {
+            if let Some(isk) = common.entries.iter_mut().find(|e| e.id == socket.id).and_then(|e| e.isk.as_deref_mut())
+            {
                 isk.queue = queue;
             }
         }
@@ -159,7 +160,7 @@ fn save(held: &Held, entry: Option<&mut &mut FileEntry>, images: &ImageDir) -> R
     if stream::is_fresh(&connection) {
         return images.remove(&Kind::TcpStream.file_name(held.ino.into())).map_err(saving);
     }
-    let isk = entry.and_then(|e| e.isk.as_mut());
+    let isk = entry.and_then(|e| e.isk.as_deref_mut());
     let isk = isk.ok_or_else(|| Error::new(Phase::Save, &held.object, "it has no entry").pid(held.pid))?;
     stream::update(isk, &connection);
     let mut image = images.create(Kind::TcpStream, held.ino.into()).map_err(saving)?;

@@ -212,7 +212,7 @@ impl InetSockets {
         for id in self.connections.keys() {
             let (Some(fd), Some(entry)) = (self.made.get(id), plan.entries.get(id)) else { continue };
             let entry: &FileEntry = entry;
-            let isk = body(entry, entry.isk.as_ref())?;
+            let isk = body(entry, entry.isk.as_deref())?;
             if !plan.inherit.contains_key(&key(isk)) {
                 paused.push((entry, fd.as_fd(), isk, isk.opts.reuseaddr()));
             }
@@ -241,7 +241,7 @@ fn missing(id: FileId) -> Error {
 
 fn sockets(plan: &Plan) -> Result<Vec<(&FileEntry, &InetSkEntry)>> {
     let entries = plan.entries.values().filter(|e| e.r#type() == FdTypes::Inetsk);
-    entries.map(|e| Ok((&**e, body(e, e.isk.as_ref())?))).collect()
+    entries.map(|e| Ok((&**e, body(e, e.isk.as_deref())?))).collect()
 }
 
 /// As `inherit_fd` names it.

@@ -69,7 +69,7 @@ impl DumpKind for NetlinkSockets {
             r#type: Some(socket_type(fd).map_err(|e| Unsaved::os(seen, "getsockopt", e))?.as_raw()),
             options: Some(switches(fd).map_err(asked)?).filter(|&on| on != 0),
         };
-        Ok(FileEntry { r#type: FdTypes::Netlinksk as i32, id, nlsk: Some(nlsk), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Netlinksk as i32, id, nlsk: Some(Box::new(nlsk)), ..FileEntry::default() })
     }
 }
 

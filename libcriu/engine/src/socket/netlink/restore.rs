@@ -21,7 +21,7 @@ pub(crate) struct NetlinkSockets;
 impl RestoreKind for NetlinkSockets {
     fn load(&mut self, plan: &Plan, _images: &ImageDir) -> Result<()> {
         for entry in plan.entries.values().filter(|e| e.r#type() == FdTypes::Netlinksk) {
-            let nlsk = body(entry, entry.nlsk.as_ref())?;
+            let nlsk = body(entry, entry.nlsk.as_deref())?;
             check(nlsk).map_err(|why| Error::new(Phase::Check, named(nlsk), why))?;
         }
         Ok(())
@@ -29,7 +29,7 @@ impl RestoreKind for NetlinkSockets {
 
     fn open(&mut self, plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |m: &FileEntry| {
-            let nlsk = body(m, m.nlsk.as_ref())?;
+            let nlsk = body(m, m.nlsk.as_deref())?;
             match plan.inherited(&format!("socket:[{}]", nlsk.ino))? {
                 Some(fd) => Ok(fd),
                 None => make(nlsk),

@@ -48,7 +48,7 @@ impl DumpKind for PacketSockets {
             return Err(Unsaved::because(why.0).hint(why.1));
         }
         let psk = entry(seen, id, told)?;
-        Ok(FileEntry { r#type: FdTypes::Packetsk as i32, id, psk: Some(psk), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Packetsk as i32, id, psk: Some(Box::new(psk)), ..FileEntry::default() })
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct PacketSockets;
 impl RestoreKind for PacketSockets {
     fn load(&mut self, plan: &Plan, _images: &ImageDir) -> Result<()> {
         for entry in plan.entries.values().filter(|e| e.r#type() == FdTypes::Packetsk) {
-            let psk = body(entry, entry.psk.as_ref())?;
+            let psk = body(entry, entry.psk.as_deref())?;
             check(psk).map_err(|why| Error::new(Phase::Check, named(psk), why))?;
         }
         Ok(())
@@ -32,7 +32,7 @@ impl RestoreKind for PacketSockets {
 
     fn open(&mut self, plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |m: &FileEntry| {
-            let psk = body(m, m.psk.as_ref())?;
+            let psk = body(m, m.psk.as_deref())?;
             match plan.inherited(&format!("socket:[{}]", psk.ino()))? {
                 Some(fd) => Ok(fd),
                 None => make(psk),

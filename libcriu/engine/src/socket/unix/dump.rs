@@ -101,7 +101,7 @@ impl DumpKind for UnixSockets {
                 packets: Vec::new(),
             });
         }
-        Ok(FileEntry { r#type: FdTypes::Unixsk as i32, id, usk: Some(usk), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Unixsk as i32, id, usk: Some(Box::new(usk)), ..FileEntry::default() })
     }
 
     fn in_flight(&mut self, common: &Collected, blockers: &mut Vec<Blocker>) -> Result<Vec<InFlight>> {
@@ -236,7 +236,7 @@ impl DumpKind for UnixSockets {
                 *guess = by.clone();
             }
         }
-        for usk in common.entries.iter_mut().filter_map(|e| e.usk.as_mut()) {
+        for usk in common.entries.iter_mut().filter_map(|e| e.usk.as_deref_mut()) {
             usk.waiting = unaccepted.remove(&usk.id).unwrap_or_default();
             if let Some((listening, by)) = peers.remove(&usk.id) {
                 usk.peer = listening;
@@ -247,14 +247,18 @@ impl DumpKind for UnixSockets {
                 usk.peer_gone = (usk.r#type == DGRAM).then_some(true);
             }
         }
-        let peers = common.entries.iter_mut().filter_map(|e| e.usk.as_mut());
+        let peers = common.entries.iter_mut().filter_map(|e| e.usk.as_deref_mut());
         for who in peers.flat_map(|usk| [&mut usk.peer_cred, &mut usk.connected_by]).flatten() {
             who.pid = common.tasks.get(&(who.pid as i32)).map_or(who.pid, |&vpid| vpid as u32);
         }
         for (_, mut usk) in outside {
             usk.id = common.new_id();
-            let entry =
-                FileEntry { r#type: FdTypes::Unixsk as i32, id: usk.id, usk: Some(usk), ..FileEntry::default() };
+            let entry = FileEntry {
+                r#type: FdTypes::Unixsk as i32,
+                id: usk.id,
+                usk: Some(Box::new(usk)),
+                ..FileEntry::default()
+            };
             common.entries.push(Box::new(entry));
         }
         Ok(())

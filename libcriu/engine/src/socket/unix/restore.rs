@@ -45,7 +45,7 @@ impl RestoreKind for UnixSockets {
     }
 
     fn prepare(&mut self, plan: &mut Plan) -> Result<()> {
-        for usk in plan.entries.values().filter_map(|e| e.usk.as_ref()) {
+        for usk in plan.entries.values().filter_map(|e| e.usk.as_deref()) {
             if needs_stand_in(usk, plan.pid_of(usk.id)) {
                 let object = self.sockets.group_of(usk.id).map_or(Object::Alone(usk.id), Object::Unix);
                 self.made_by_others.insert(object);
@@ -156,7 +156,7 @@ impl UnixSockets {
 }
 
 fn group<'a>(members: &[&'a FileEntry]) -> Result<Vec<&'a UnixSkEntry>> {
-    members.iter().map(|m| body(m, m.usk.as_ref())).collect()
+    members.iter().map(|m| body(m, m.usk.as_deref())).collect()
 }
 
 /// Those of a group that the caller has given descriptors for.

@@ -62,13 +62,13 @@ impl Sockets {
         let mut sockets = Sockets::default();
         let entries = || plan.entries.values().filter(|e| e.r#type() == FdTypes::Unixsk);
         for entry in entries() {
-            let usk = body(entry, entry.usk.as_ref())?;
+            let usk = body(entry, entry.usk.as_deref())?;
             if sockets.by_ino.insert(usk.ino, entry.id).is_some() {
                 return Err(Error::new(Phase::Check, named(usk), "two sockets have this inode"));
             }
         }
         for entry in entries() {
-            let usk = body(entry, entry.usk.as_ref())?;
+            let usk = body(entry, entry.usk.as_deref())?;
             if !plan.inherit.contains_key(&key(usk)) {
                 sockets.check(&plan.entries, usk).map_err(|why| Error::new(Phase::Check, named(usk), why))?;
             }
@@ -79,7 +79,7 @@ impl Sockets {
     }
 
     pub(super) fn peer<'a>(&self, entries: &'a Entries, usk: &UnixSkEntry) -> Option<&'a UnixSkEntry> {
-        self.by_ino.get(&usk.peer).and_then(|id| entries.get(id)).and_then(|e| e.usk.as_ref())
+        self.by_ino.get(&usk.peer).and_then(|id| entries.get(id)).and_then(|e| e.usk.as_deref())
     }
 
     pub(super) fn group_of(&self, id: FileId) -> Option<u32> {
@@ -129,7 +129,7 @@ impl Sockets {
             other => return Err(format!("there is no state {other}")),
         }
         let waits_here = |ino: &u32| {
-            let client = self.by_ino.get(ino).and_then(|id| entries.get(id)).and_then(|e| e.usk.as_ref());
+            let client = self.by_ino.get(ino).and_then(|id| entries.get(id)).and_then(|e| e.usk.as_deref());
             client.is_some_and(|c| c.peer == usk.ino)
         };
         let gone = |ino: &&u32| **ino != 0 || usk.waiting.is_empty();
@@ -163,7 +163,7 @@ impl Sockets {
                 return Err(loading(image.corrupt("more bytes than sockets can hold")));
             }
             let bytes = image.payload(u64::from(packet.length)).map_err(loading)?;
-            let Some(usk) = plan.entries.get(&packet.id_for).and_then(|e| e.usk.as_ref()) else {
+            let Some(usk) = plan.entries.get(&packet.id_for).and_then(|e| e.usk.as_deref()) else {
                 return Err(loading(image.corrupt(format!("file {} is no unix socket", packet.id_for))));
             };
             let wrong = |why: &str| Err(Error::new(Phase::Check, format!("a message of {}", named(usk)), why));
@@ -192,7 +192,7 @@ impl Sockets {
     /// Sockets belong together that are connected, or that have one name: a listening one and those it accepted, a socket
     /// and what it has sent.
     fn group(&mut self, entries: &Entries) {
-        let sockets: Vec<&UnixSkEntry> = entries.values().filter_map(|e| e.usk.as_ref()).collect();
+        let sockets: Vec<&UnixSkEntry> = entries.values().filter_map(|e| e.usk.as_deref()).collect();
         let mut sets = Sets::new(sockets.len());
         let at: HashMap<u32, usize> = sockets.iter().enumerate().map(|(at, s)| (s.ino, at)).collect();
         let mut names: HashMap<(u32, &[u8]), usize> = HashMap::new();

@@ -218,7 +218,7 @@ fn the_connection_to_the_engine_has_its_answer_waiting() {
     let entry = criu_images::messages::FileEntry {
         r#type: FdTypes::Unixsk as i32,
         id: 1,
-        usk: Some(usk),
+        usk: Some(Box::new(usk)),
         ..Default::default()
     };
     dir.write_one(criu_images::Kind::Files, 0, &entry).unwrap();

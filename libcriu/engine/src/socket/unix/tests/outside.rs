@@ -111,7 +111,7 @@ fn whoever_is_asked_may_let_a_connection_go() {
     let (mine, theirs) = UnixStream::pair().unwrap();
     let key = {
         let entries: Vec<criu_images::messages::FileEntry> = dir.read_all(criu_images::Kind::Files, 0).unwrap();
-        let usk = entries.iter().filter_map(|e| e.usk.as_ref()).find(|u| u.uflags == 4).unwrap();
+        let usk = entries.iter().filter_map(|e| e.usk.as_deref()).find(|u| u.uflags == 4).unwrap();
         format!("socket:[{}]", usk.ino)
     };
     let inherit = criu_images::messages::InheritFd { key, fd: std::os::fd::AsRawFd::as_raw_fd(&theirs) };
