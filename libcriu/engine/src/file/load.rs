@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
 use criu_images::{ImageDir, ImageError, Kind};
 
 use super::collect::raise_descriptor_limit;
 use super::ghost::GhostFiles;
-use super::kind::{KINDS, RestoreKind};
+use super::kind::{FileKind, KINDS, RestoreKind};
 use super::lock::RestoreLocks;
 use super::object::Object;
 use super::{FileId, install};
 use crate::error::{Error, Phase, Result};
 use crate::file::Entries;
 use crate::options::Options;
+use crate::parallel;
 use crate::sys::descriptor::{SignalOwner, borrow, set_signal_owner};
 
 /// No kernel has more descriptors in a table (`sysctl fs.nr_open` is below it).
@@ -65,6 +67,8 @@ pub struct RestoreFiles {
     held: HashMap<FileId, OwnedFd>,
     /// The descriptions of every object.
     members: HashMap<Object, Vec<FileId>>,
+    /// Where each table stands in the plan.
+    table_at: HashMap<u32, usize>,
 }
 
 impl RestoreFiles {
@@ -99,8 +103,9 @@ impl RestoreFiles {
             ghosts: GhostFiles::load(images)?,
             inherit: inherit(&options.msg)?,
         };
-        for (at, &(files_id, _)) in tables.iter().enumerate() {
-            let fds = images.read_all::<FdinfoEntry>(Kind::Fdinfo, u64::from(files_id)).map_err(loading)?;
+        let read = |table: &(u32, usize)| images.read_all::<FdinfoEntry>(Kind::Fdinfo, u64::from(table.0));
+        for (at, (&(files_id, _), fds)) in tables.iter().zip(parallel::map(tables, read)).enumerate() {
+            let fds = fds.map_err(loading)?;
             check_table(&plan, files_id, &fds)?;
             for fd in &fds {
                 plan.first_user.entry(fd.id).or_insert(at);
@@ -109,8 +114,9 @@ impl RestoreFiles {
         }
         let kinds = KINDS.iter().map(|k| (k.restore)()).collect();
         let locks = RestoreLocks::load(images, options.msg.file_locks())?;
-        let mut files =
-            RestoreFiles { plan, kinds, locks, opened: HashMap::new(), held: HashMap::new(), members: HashMap::new() };
+        let table_at = plan.tables.iter().enumerate().map(|(at, (files_id, _))| (*files_id, at)).collect();
+        let (opened, held, members) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut files = RestoreFiles { plan, kinds, locks, opened, held, members, table_at };
         for entry in files.plan.entries.values() {
             kind_of(entry)?;
         }
@@ -299,7 +305,7 @@ impl RestoreFiles {
     }
 
     fn install_table(&mut self, files_id: u32, keep: &mut [RawFd]) -> Result<()> {
-        let at = self.plan.tables.iter().position(|t| t.0 == files_id);
+        let at = self.table_at.get(&files_id).copied();
         let at = at.ok_or_else(|| Error::new(Phase::Files, format!("fdinfo-{files_id}.img"), "was not loaded"))?;
         let fds = self.plan.tables[at].1.clone();
         let mut own = BTreeSet::new();
@@ -354,8 +360,12 @@ fn missing(id: FileId) -> Error {
 
 /// The kind that restores an entry, as an index of `KINDS`.
 fn kind_of(entry: &FileEntry) -> Result<usize> {
-    let found = FdTypes::try_from(entry.r#type).ok().and_then(|t| KINDS.iter().position(|k| k.types.contains(&t)));
-    found.ok_or_else(|| {
+    // Asked several times for each file.
+    static KIND_OF_TYPE: LazyLock<BTreeMap<i32, usize>> = LazyLock::new(|| {
+        let types = |(at, kind): (usize, &'static FileKind)| kind.types.iter().map(move |t| (*t as i32, at));
+        KINDS.iter().enumerate().flat_map(types).collect()
+    });
+    KIND_OF_TYPE.get(&entry.r#type).copied().ok_or_else(|| {
         let name = FdTypes::try_from(entry.r#type).map_or("?", |t| t.as_str_name());
         Error::new(Phase::Check, format!("file {} ({name})", entry.id), "files of this kind cannot be restored")
     })
@@ -408,9 +418,9 @@ fn owner<'a>(plan: &'a Plan, entry: &'a FileEntry) -> Option<(&'a FownEntry, u32
         .or(entry.sgfd.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.tfd.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.memfd.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.usk.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.nlsk.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.isk.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.usk.as_deref().map(|e| (&e.fown, e.flags)))
+        .or(entry.nlsk.as_deref().map(|e| (&e.fown, e.flags)))
+        .or(entry.isk.as_deref().map(|e| (&e.fown, e.flags)))
         .or(entry.tty.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.ify.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.ffy.as_ref().map(|e| (&e.fown, e.flags)))

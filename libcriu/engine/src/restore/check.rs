@@ -14,6 +14,7 @@ use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::vdso::restore::{self as vdso_choice, Choice, choose};
 use crate::mem::vma::placement::own_mappings;
 use crate::options::Options;
+use crate::parallel;
 use crate::sys::mapping::Mapped;
 use crate::task::{creds, limits, regs, sched, seccomp, signals, timers};
 
@@ -70,15 +71,16 @@ impl Checkpoint {
         let mut here = Here::find()?;
         let mut blockers = Vec::new();
         let mut prepared = Vec::with_capacity(self.tasks.len());
-        for task in &self.tasks {
-            let Some(alive) = task.alive() else {
+        let vdsos = parallel::map(&self.tasks, |task| task.alive().map(|alive| vdso(alive, &here)));
+        for (task, vdso) in self.tasks.iter().zip(vdsos) {
+            let (Some(alive), Some(vdso)) = (task.alive(), vdso) else {
                 prepared.push(None);
                 continue;
             };
             namespaces(task, alive, &self.inventory, &mut blockers);
             areas(task, alive, &mut blockers);
             here.look_at_settings(task);
-            let found = prepare(task, alive, &self, &here, &mut blockers);
+            let found = prepare(task, alive, vdso, &self, &here, &mut blockers);
             prepared.push(found);
         }
         let shared = Shared::find(&self.tasks, &mut blockers);
@@ -161,6 +163,8 @@ fn areas(task: &Task, alive: &Alive, blockers: &mut Vec<Blocker>) {
 pub(crate) struct Shared {
     pub files: Vec<usize>,
     pub fs: Vec<usize>,
+    files_members: HashMap<usize, Vec<usize>>,
+    fs_members: HashMap<usize, Vec<usize>>,
 }
 
 type SharedId = fn(&TaskKobjIdsEntry) -> u32;
@@ -173,7 +177,9 @@ impl Shared {
                 blockers.push(Blocker::new(tasks[i].pid, name, why));
             }
         }
-        let shared = Shared { files: firsts(tasks, |i| i.files_id), fs: firsts(tasks, |i| i.fs_id) };
+        let (files, fs) = (firsts(tasks, |i| i.files_id), firsts(tasks, |i| i.fs_id));
+        let (files_members, fs_members) = (members(&files), members(&fs));
+        let shared = Shared { files, fs, files_members, fs_members };
         for (name, firsts) in [("descriptor table", &shared.files), ("root and current directory", &shared.fs)] {
             for (i, &first) in firsts.iter().enumerate().filter(|(i, first)| i != *first) {
                 // Only a child can be started with what its parent has.
@@ -186,10 +192,24 @@ impl Shared {
         shared
     }
 
-    /// The others that share with `index`, their first.
-    pub fn members(firsts: &[usize], index: usize) -> impl Iterator<Item = usize> + '_ {
-        firsts.iter().enumerate().filter(move |&(i, &first)| first == index && i != index).map(|(i, _)| i)
+    /// The others that share descriptors with `index`, their first.
+    pub fn files_members(&self, index: usize) -> &[usize] {
+        self.files_members.get(&index).map_or(&[], |m| m)
     }
+
+    /// The others that share directories with `index`, their first.
+    pub fn fs_members(&self, index: usize) -> &[usize] {
+        self.fs_members.get(&index).map_or(&[], |m| m)
+    }
+}
+
+/// By each first of more than one.
+fn members(firsts: &[usize]) -> HashMap<usize, Vec<usize>> {
+    let mut members: HashMap<usize, Vec<usize>> = HashMap::new();
+    for (i, &first) in firsts.iter().enumerate().filter(|(i, first)| i != *first) {
+        members.entry(first).or_default().push(i);
+    }
+    members
 }
 
 fn firsts(tasks: &[Task], id: SharedId) -> Vec<usize> {
@@ -198,7 +218,14 @@ fn firsts(tasks: &[Task], id: SharedId) -> Vec<usize> {
     tasks.iter().enumerate().map(first).collect()
 }
 
-fn prepare(task: &Task, alive: &Alive, cp: &Checkpoint, here: &Here, blockers: &mut Vec<Blocker>) -> Option<Prepared> {
+fn prepare(
+    task: &Task,
+    alive: &Alive,
+    vdso: Result<Choice, String>,
+    cp: &Checkpoint,
+    here: &Here,
+    blockers: &mut Vec<Blocker>,
+) -> Option<Prepared> {
     let mut block = |object: &str, cause: String| blockers.push(Blocker::new(task.pid, object, cause));
     let mut threads = Vec::new();
     for t in &alive.threads {
@@ -210,7 +237,6 @@ fn prepare(task: &Task, alive: &Alive, cp: &Checkpoint, here: &Here, blockers: &
     let tc = &task.core;
     let has_thread = |tid| alive.threads.iter().any(|t| t.tid == tid);
     let timers = tc.timers.as_ref();
-    let vdso = vdso(alive, here);
     let in_patched_code = matches!(vdso, Ok(Choice::Patch { .. }))
         && alive.threads.iter().any(|t| alive.layout.in_vdso(t.info.gpregs.ip));
     if in_patched_code {

@@ -1,7 +1,7 @@
 //! Load: reads the images of a checkpoint and checks that they are one: every number is an allegation until then.
 
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use criu_images::messages::{
     CoreEntry, FsEntry, InventoryEntry, MmEntry, PstreeEntry, SeccompEntry, TaskCoreEntry, TaskKobjIdsEntry, core_entry,
@@ -12,6 +12,7 @@ use super::checkpoint::{Alive, Body, Checkpoint, PID_LIMIT, Task, Thread};
 use crate::error::{Error, Phase, Result};
 use crate::mem::pages::restore::PageSet;
 use crate::mem::vma::restore::Layout;
+use crate::parallel;
 
 const STATE_ALIVE: u32 = 1;
 const STATE_DEAD: u32 = 2;
@@ -32,17 +33,15 @@ impl Checkpoint {
     ///
     /// # Errors
     /// No inventory (not a complete checkpoint), or an image that is missing, broken or contradicts another.
-    pub fn load(images: &Rc<ImageDir>) -> Result<Checkpoint> {
+    pub fn load(images: &Arc<ImageDir>) -> Result<Checkpoint> {
         let inventory = inventory(images)?;
         let entries: Vec<PstreeEntry> = images.read_all(Kind::Pstree, 0).map_err(image)?;
+        let loaded = load_tasks(images, &entries)?;
         let mut tasks: Vec<Task> = Vec::with_capacity(entries.len());
         let mut places: HashMap<u32, usize> = HashMap::new();
         let mut tids = HashSet::new();
-        for e in &entries {
+        for (e, (core, body)) in entries.iter().zip(loaded) {
             let bad = |why: String| Err(corrupt(Kind::Pstree.file_name(0), why));
-            if e.pid == 0 || e.pid > PID_LIMIT || e.pgid > PID_LIMIT || e.sid > PID_LIMIT {
-                return bad(format!("pid {}, group {}, session {}: no such numbers exist", e.pid, e.pgid, e.sid));
-            }
             let parent = match (e.ppid, tasks.len()) {
                 (0, 0) => None,
                 (0, _) => return bad(format!("pid {} is a second root", e.pid)),
@@ -51,7 +50,8 @@ impl Checkpoint {
                     None => return bad(format!("the parent {ppid} of pid {} does not come before it", e.pid)),
                 },
             };
-            let task = task(images, e, parent)?;
+            let (pid, pgid, sid) = (e.pid as i32, e.pgid as i32, e.sid as i32);
+            let task = Task { pid, pgid, sid, parent, children: Vec::new(), core, body };
             let place = tasks.len();
             let threads = task.alive().map_or(vec![task.pid], |a| a.threads.iter().map(|t| t.tid).collect());
             if let Some(twice) = threads.into_iter().find(|t| !tids.insert(*t)) {
@@ -77,7 +77,7 @@ impl Checkpoint {
     }
 }
 
-fn inventory(images: &Rc<ImageDir>) -> Result<InventoryEntry> {
+fn inventory(images: &Arc<ImageDir>) -> Result<InventoryEntry> {
     let name = Kind::Inventory.file_name(0);
     let Some(mut reader) = images.open(Kind::Inventory, 0).map_err(image)? else {
         return Err(corrupt(name, "missing: this is no complete checkpoint")
@@ -91,35 +91,63 @@ fn inventory(images: &Rc<ImageDir>) -> Result<InventoryEntry> {
     }
 }
 
-fn task(images: &Rc<ImageDir>, e: &PstreeEntry, parent: Option<usize>) -> Result<Task> {
-    let pid = e.pid as i32;
-    let (core, leader) = core(images, e.pid)?;
-    let Some(core_tc) = core else {
-        return Err(corrupt(Kind::Core.file_name(e.pid.into()), "the leader's image has no part about the task"));
-    };
-    let body = match core_tc.task_state {
-        STATE_DEAD | STATE_ZOMBIE => Body::Dead { status: core_tc.exit_code as i32 },
-        STATE_ALIVE | STATE_STOPPED => {
-            let leader =
-                leader.ok_or_else(|| corrupt(Kind::Core.file_name(e.pid.into()), "a living task without registers"))?;
-            Body::Alive(Box::new(alive(images, e, &core_tc, leader)?))
+/// Reads what there is about each of the tasks; images are read by two threads when there are many.
+fn load_tasks(images: &Arc<ImageDir>, entries: &[PstreeEntry]) -> Result<Vec<(TaskCoreEntry, Body)>> {
+    let bad = |why: String| Err(corrupt(Kind::Pstree.file_name(0), why));
+    for e in entries {
+        if e.pid == 0 || e.pid > PID_LIMIT || e.pgid > PID_LIMIT || e.sid > PID_LIMIT {
+            return bad(format!("pid {}, group {}, session {}: no such numbers exist", e.pid, e.pgid, e.sid));
         }
-        s => return Err(corrupt(Kind::Core.file_name(e.pid.into()), format!("task state {s} is unknown"))),
+    }
+    let others = |e: &PstreeEntry| e.threads.iter().copied().filter(|&t| t != e.pid).collect::<Vec<_>>();
+    let leaders = parallel::map(entries, |e| core(images, e.pid));
+    let leaders = leaders.into_iter().collect::<Result<Vec<_>>>()?;
+    let is_living = |core: &Option<TaskCoreEntry>| {
+        core.as_ref().is_some_and(|c| matches!(c.task_state, STATE_ALIVE | STATE_STOPPED))
     };
-    let (pgid, sid) = (e.pgid as i32, e.sid as i32);
-    Ok(Task { pid, pgid, sid, parent, children: Vec::new(), core: core_tc, body })
+    let (living, tids): (Vec<&PstreeEntry>, Vec<Vec<u32>>) =
+        entries.iter().zip(&leaders).filter(|(_, (core, _))| is_living(core)).map(|(e, _)| (e, others(e))).unzip();
+    if let Some(tid) = tids.iter().flatten().find(|&&tid| tid == 0 || tid > PID_LIMIT) {
+        return bad(format!("thread {tid}: no such number exists"));
+    }
+    let mut threads = parallel::map(&tids.concat(), |tid| other_thread(images, *tid)).into_iter();
+    let mut memories = parallel::map(&living, |e| memory(images, e)).into_iter();
+    let mut tids = tids.iter().map(Vec::len);
+    let task = |(e, (core, leader)): (&PstreeEntry, (Option<TaskCoreEntry>, Option<Thread>))| {
+        let of_leader = || Kind::Core.file_name(e.pid.into());
+        let core = core.ok_or_else(|| corrupt(of_leader(), "the leader's image has no part about the task"))?;
+        let body = match core.task_state {
+            STATE_DEAD | STATE_ZOMBIE => Body::Dead { status: core.exit_code as i32 },
+            STATE_ALIVE | STATE_STOPPED => {
+                let leader = leader.ok_or_else(|| corrupt(of_leader(), "a living task without registers"))?;
+                let others = threads.by_ref().take(tids.next().unwrap_or_default());
+                let threads = std::iter::once(Ok(leader)).chain(others).collect::<Result<Vec<_>>>()?;
+                let missing = || corrupt(Kind::Mm.file_name(e.pid.into()), "missing");
+                Body::Alive(Box::new(alive(e, &core, threads, memories.next().ok_or_else(missing)??)?))
+            }
+            s => return Err(corrupt(of_leader(), format!("task state {s} is unknown"))),
+        };
+        Ok((core, body))
+    };
+    entries.iter().zip(leaders).map(task).collect()
 }
 
-fn alive(images: &Rc<ImageDir>, e: &PstreeEntry, tc: &TaskCoreEntry, leader: Thread) -> Result<Alive> {
+fn other_thread(images: &Arc<ImageDir>, tid: u32) -> Result<Thread> {
+    let (_, thread) = core(images, tid)?;
+    thread.ok_or_else(|| corrupt(Kind::Core.file_name(tid.into()), "a thread without registers"))
+}
+
+/// What images other than the core images hold.
+struct Memory {
+    ids: TaskKobjIdsEntry,
+    mm: MmEntry,
+    layout: Layout,
+    pages: PageSet,
+    fs: FsEntry,
+}
+
+fn memory(images: &Arc<ImageDir>, e: &PstreeEntry) -> Result<Memory> {
     let id = u64::from(e.pid);
-    let mut threads = vec![leader];
-    for &tid in e.threads.iter().filter(|&&t| t != e.pid) {
-        if tid == 0 || tid > PID_LIMIT {
-            return Err(corrupt(Kind::Pstree.file_name(0), format!("thread {tid}: no such number exists")));
-        }
-        let (_, thread) = core(images, tid)?;
-        threads.push(thread.ok_or_else(|| corrupt(Kind::Core.file_name(tid.into()), "a thread without registers"))?);
-    }
     let ids: TaskKobjIdsEntry = images.read_one(Kind::Ids, id).map_err(image)?;
     let mut mm: MmEntry = images.read_one(Kind::Mm, id).map_err(image)?;
     let layout = Layout::new(&mm).map_err(|cause| corrupt(Kind::Mm.file_name(id), cause))?;
@@ -127,17 +155,22 @@ fn alive(images: &Rc<ImageDir>, e: &PstreeEntry, tc: &TaskCoreEntry, leader: Thr
     mm.vmas = Vec::new();
     let pages = PageSet::load(images, Kind::Pagemap, id, &layout)?;
     let fs: FsEntry = images.read_one(Kind::Fs, id).map_err(image)?;
+    Ok(Memory { ids, mm, layout, pages, fs })
+}
+
+fn alive(e: &PstreeEntry, tc: &TaskCoreEntry, threads: Vec<Thread>, memory: Memory) -> Result<Alive> {
+    let Memory { ids, mm, layout, pages, fs } = memory;
     let stopped = (tc.task_state == STATE_STOPPED).then(|| tc.stop_signo.unwrap_or(libc::SIGSTOP as u32) as i32);
     let leader_exit = tc.leader_exit_code.map(|status| status as i32);
     if leader_exit.is_some_and(|status| status & !0xff00 != 0) || leader_exit.is_some() && threads.len() < 2 {
         let cause = format!("a main thread cannot have exited with the status {leader_exit:x?}");
-        return Err(corrupt(Kind::Core.file_name(id), cause));
+        return Err(corrupt(Kind::Core.file_name(e.pid.into()), cause));
     }
     Ok(Alive { stopped, ids, threads, leader_exit, mm, layout, pages, fs })
 }
 
 /// One core image: the task's part, in a leader's, and the thread's, unless it is a dead task's.
-fn core(images: &Rc<ImageDir>, tid: u32) -> Result<(Option<TaskCoreEntry>, Option<Thread>)> {
+fn core(images: &Arc<ImageDir>, tid: u32) -> Result<(Option<TaskCoreEntry>, Option<Thread>)> {
     let entry: CoreEntry = images.read_one(Kind::Core, tid.into()).map_err(image)?;
     if entry.mtype != core_entry::March::X8664 as i32 {
         let name = core_entry::March::try_from(entry.mtype).map_or("unknown", |m| m.as_str_name());

@@ -143,10 +143,8 @@ impl Memory {
     /// After the children were forked: protections, advice, locks, guards.
     pub fn settle(&mut self, alive: &Alive) -> Result<()> {
         let keys = Keys::allocate(alive)?;
+        self.advise(alive)?;
         for (area, place) in alive.layout.areas.iter().zip(&mut self.placed) {
-            for (_, advice) in ADVICE.iter().filter(|(_, a)| area.advice >> a & 1 == 1) {
-                place.mapped.advise(*advice).map_err(failed(area, "madvise"))?;
-            }
             if area.protection_key != 0 {
                 let protected = place.mapped.protect_by_key(area.prot, area.protection_key);
                 protected.map_err(failed(area, "pkey_mprotect"))?;
@@ -164,6 +162,34 @@ impl Memory {
             self.guard(alive, guard.start, guard.end)?;
         }
         keys.keep()
+    }
+
+    /// Each advice is given to neighbours by one call.
+    fn advise(&self, alive: &Alive) -> Result<()> {
+        let areas = &alive.layout.areas;
+        let follows = |i: usize| {
+            let (before, place) = (&self.placed[i - 1].mapped, &self.placed[i].mapped);
+            before.start() + before.len() == place.start()
+        };
+        for (_, advice) in ADVICE {
+            let is_given = |i: usize| areas[i].advice >> advice & 1 == 1;
+            let mut next = 0;
+            while next < areas.len() {
+                if !is_given(next) {
+                    next += 1;
+                    continue;
+                }
+                let first = next;
+                next += 1;
+                while next < areas.len() && is_given(next) && follows(next) {
+                    next += 1;
+                }
+                let run = self.placed[first..next].iter().map(|p| p.mapped);
+                let run = run.reduce(|whole, part| whole.joined(&part)).unwrap_or(self.placed[first].mapped);
+                run.advise(*advice).map_err(failed(&areas[first], "madvise"))?;
+            }
+        }
+        Ok(())
     }
 
     /// A guard region may reach over several areas.

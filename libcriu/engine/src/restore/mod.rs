@@ -19,13 +19,13 @@ mod watch;
 mod world;
 
 use std::os::fd::AsFd;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use criu_images::ImageDir;
 
-use self::check::{Checked, Shared};
+use self::check::Checked;
 use self::checkpoint::Checkpoint;
 use self::resume::Traced;
 use self::watch::Watch;
@@ -35,8 +35,12 @@ use crate::file::RestoreFiles;
 use crate::options::Options;
 use crate::progress::{Operator, Stage};
 use crate::stats::RestoreStats;
+use crate::sys::inheritance::put_file_behind_heap;
 use crate::sys::spawn;
 use crate::sys::tracee::Tracee;
+
+/// From so many tasks on it pays to make this process's memory cheap to inherit.
+const MANY_TASKS: usize = 8;
 
 /// What a finished restore tells its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +59,7 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
     operator.stage(Stage::PreRestore, None, None)?;
     operator.progress(Phase::Load, 0, 0);
     let fd = options.images_dir.as_fd().try_clone_to_owned();
-    let images = Rc::new(ImageDir::new(fd.map_err(|e| Error::os(Phase::Load, "images directory", "dup", e))?));
+    let images = Arc::new(ImageDir::new(fd.map_err(|e| Error::os(Phase::Load, "images directory", "dup", e))?));
     let checked = Checkpoint::load(&images)?.check(options)?;
     operator.check_cancelled(Phase::Plan)?;
 
@@ -80,7 +84,7 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
 fn tables(checked: &Checked) -> Vec<(u32, usize)> {
     let firsts = &checked.shared.files;
     let tasks = checked.checkpoint.tasks.iter().enumerate().filter(|(i, _)| firsts[*i] == *i);
-    tasks.filter_map(|(i, t)| Some((t.alive()?.ids.files_id, 1 + Shared::members(firsts, i).count()))).collect()
+    tasks.filter_map(|(i, t)| Some((t.alive()?.ids.files_id, 1 + checked.shared.files_members(i).len()))).collect()
 }
 
 /// The first task that uses each of the tables.
@@ -94,6 +98,12 @@ fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result
     let expected = world.checked.checkpoint.tasks.iter().filter(|t| t.alive().is_some()).count();
     world.control.get().expected.store(expected as u32, Ordering::SeqCst);
     operator.progress(Phase::Fork, 0, expected as u64);
+    if expected >= MANY_TASKS
+        && let Err(e) = put_file_behind_heap()
+    {
+        log::debug!("memory is inherited as it is: {e}");
+    }
+    log::debug!("forking");
     let forked = Instant::now();
     let forked_ns = spawn::monotonic_ns();
     // Tasks are born with everything blocked, so that nothing reaches them before they are what they were.
@@ -145,16 +155,21 @@ fn drive(world: &mut World, watch: &mut Watch, root: i32, operator: &mut dyn Ope
     watch.wait(world, Phase::Memory, &control.ready, operator)?;
     // Every task has its own. An end of a pipe kept here would hide from one task that another is gone.
     world.files.close_all();
+    log::debug!("every task is built");
     let traced = Traced::seize(world, traced_root)?;
+    log::debug!("every thread is traced");
     traced.finish(world)?;
     watch.wait(world, Phase::Threads, &control.done, operator)?;
+    log::debug!("every thread has finished");
     operator.stage(Stage::PostRestore, Some(root), None)?;
     operator.check_cancelled(Phase::Resume)?;
     let ready = traced.stop(world)?;
+    log::debug!("every thread is stopped and has its registers");
     operator.stage(Stage::PreResume, Some(root), None)?;
     world.ipc.detach()?;
     world.files.resume()?;
     ready.commit(world)?;
+    log::debug!("the tasks outlive the restore");
     world.files.wake()?;
     ready.let_go(world);
     world.ipc.keep();

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::check::Shared;
 use super::checkpoint::{Alive, Body, Checkpoint, Task};
 use super::kin::{Group, Session};
 use super::memory::{Inheritance, Memory};
@@ -16,6 +15,7 @@ use super::world::World;
 use crate::error::{Error, Phase, Result};
 use crate::sys::control::SharedControl;
 use crate::sys::spawn::{self, Kinship};
+use crate::sys::task_heap;
 use crate::sys::tty::take_as_controlling;
 
 /// Starts the task `index` as a child of this process. Returns in this process only.
@@ -30,7 +30,10 @@ pub(crate) fn fork(world: &mut World, index: usize, inheritance: Option<&Inherit
     };
     let parent = std::process::id() as i32;
     match spawn::fork_as(task.pid, kinship) {
-        Ok(0) => run(world, index, parent, inheritance),
+        Ok(0) => {
+            task_heap::begin();
+            run(world, index, parent, inheritance)
+        }
         Ok(pid) => Ok(pid),
         Err(e) => Err(fork_failed(task.pid, e)),
     }
@@ -380,7 +383,7 @@ fn install_files(world: &mut World, index: usize, alive: &Alive) -> Result<RawFd
     let [exe, cwd, root] = kept;
     let (cwd, root) = (spawn::own_descriptor(cwd), spawn::own_descriptor(root));
     if fs_first == index {
-        for member in Shared::members(&checked.shared.fs, index) {
+        for &member in checked.shared.fs_members(index) {
             await_files(world, member, 1);
         }
         enter_directories(alive, &cwd, &root)?;
@@ -418,9 +421,9 @@ fn await_table(world: &World, index: usize) -> [RawFd; 3] {
 /// Puts the table in place, for everybody who shares it.
 fn install_for_all(world: &mut World, index: usize, alive: &Alive, own: [RawFd; 3]) -> Result<[RawFd; 3]> {
     let checked = world.checked.clone();
-    let members: Vec<usize> = Shared::members(&checked.shared.files, index).collect();
+    let members = checked.shared.files_members(index);
     let mut keep = own.to_vec();
-    for &m in &members {
+    for &m in members {
         await_files(world, m, 1);
         keep.extend(world.control.slots()[m].kept.iter().map(|n| n.load(Ordering::SeqCst) as RawFd));
     }

@@ -68,6 +68,11 @@ impl Mapped {
         Mapped { start: self.start + offset, len: len.min(self.len - offset) }
     }
 
+    /// Both of two that follow each other; `self` when they do not.
+    pub fn joined(&self, next: &Mapped) -> Mapped {
+        if self.start + self.len == next.start { Mapped { start: self.start, len: self.len + next.len } } else { *self }
+    }
+
     /// Takes a range over that was inherited from the parent, which had mapped it by `map`.
     pub fn inherited(start: u64, len: u64) -> Mapped {
         Mapped { start, len }

@@ -8,6 +8,7 @@ pub mod cpu;
 pub(crate) mod descriptor;
 pub mod enter;
 pub(crate) mod fs;
+pub(crate) mod inheritance;
 pub mod ipc;
 pub mod kcmp;
 pub(crate) mod kernel;
@@ -27,6 +28,7 @@ pub(crate) mod socket;
 pub mod spawn;
 pub(crate) mod stand_in;
 pub mod task;
+pub(crate) mod task_heap;
 pub(crate) mod timerfd;
 pub mod tracee;
 #[cfg(test)]

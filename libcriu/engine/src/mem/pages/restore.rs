@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use criu_images::messages::{PagemapEntry, PagemapHead};
 use criu_images::{ImageDir, ImageError, Kind};
@@ -28,7 +28,7 @@ pub struct Run {
 pub struct PageSet {
     /// The name of the pages image. It is opened by whoever reads it: all of them would fill every task's table.
     pub name: String,
-    images: Rc<ImageDir>,
+    images: Arc<ImageDir>,
     /// Sorted by address; each inside one private area.
     pub runs: Vec<Run>,
     /// Those of the vDSO: they are compared, not written.
@@ -48,13 +48,13 @@ const COMPARE_BYTES: u64 = 32 << 10;
 
 impl PageSet {
     /// Reads the pagemap `id` and checks it against the layout it belongs to.
-    pub fn load(images: &Rc<ImageDir>, kind: Kind, id: u64, layout: &Layout) -> Result<PageSet> {
+    pub fn load(images: &Arc<ImageDir>, kind: Kind, id: u64, layout: &Layout) -> Result<PageSet> {
         let mut reader = images.require(kind, id).map_err(image)?;
         let bad = |why: String| Error::new(Phase::Load, kind.file_name(id), why);
         let head: PagemapHead = reader.entry().map_err(image)?.ok_or_else(|| bad("the image is empty".into()))?;
         let name = Kind::Pages.file_name(head.pages_id.into());
         let size = images.size(&name).map_err(image)?.unwrap_or(0);
-        let mut set = PageSet { name, images: Rc::clone(images), runs: Vec::new(), vdso: Vec::new() };
+        let mut set = PageSet { name, images: Arc::clone(images), runs: Vec::new(), vdso: Vec::new() };
         let (mut offset, mut last) = (0, 0);
         while let Some(e) = reader.entry::<PagemapEntry>().map_err(image)? {
             let len = length(&e).ok_or_else(|| bad(format!("an impossible entry at {:#x}", e.vaddr)))?;

@@ -22,6 +22,8 @@ pub struct Space {
 pub struct OwnMapping {
     pub range: Range<u64>,
     pub name: String,
+    /// Private anonymous memory, readable and writable, without a purpose that the kernel knows but the heap's.
+    pub is_plain: bool,
 }
 
 /// The mappings of this process.
@@ -42,7 +44,10 @@ fn own_mapping(line: &str) -> Option<OwnMapping> {
     let mut words = line.split_ascii_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
     let range = u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?;
-    Some(OwnMapping { range, name: words.nth(4).unwrap_or_default().to_owned() })
+    let rights = words.next()?;
+    let name = words.nth(3).unwrap_or_default().to_owned();
+    let is_plain = rights == "rw-p" && matches!(name.as_str(), "" | "[heap]");
+    Some(OwnMapping { range, name, is_plain })
 }
 
 impl Space {
