@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use criu_compel::SeizedTask;
 use criu_images::messages::{RseqEntry, SignalQueueEntry, TaskRlimitsEntry};
 
+use super::ahead::resident_pages;
 use super::alike::{Alike, Own};
 use super::freeze::{Frozen, FrozenTask};
 use super::look::{self, ProcessLook, TaskLook, ThreadLook};
@@ -140,8 +141,7 @@ impl Collected {
 
     /// Is any task so large that a snapshot of it may pay?
     pub fn is_large(&self) -> bool {
-        let resident = |t: &CollectedTask| t.dir.text("statm").ok()?.split(' ').nth(1)?.parse::<u64>().ok();
-        self.tasks.iter().filter_map(resident).any(|pages| pages >= WORTHWHILE_PAGES)
+        self.tasks.iter().any(|t| resident_pages(&t.dir) >= WORTHWHILE_PAGES)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each phase is a type that owns what has been learned so far and is consumed by the next. Dropping any of them lets the tasks run on as
 //! before; only `Committed::release` kills.
 
+mod ahead;
 mod alike;
 mod apart;
 mod collect;
@@ -37,13 +38,14 @@ pub struct DumpOutcome {
 /// Whatever stood in the way; the tree then runs on as before.
 pub fn dump(options: &Options, operator: &mut dyn Operator) -> Result<DumpOutcome> {
     operator.stage(Stage::PreDump, Some(options.pid), None)?;
-    let collected = collect(options, operator)?;
-    let snapshots = snapshot::are_wanted(options, operator) && collected.is_large();
-    if !collected.is_delicate() && !snapshots {
-        return finish(collected, options, operator);
+    if !ahead::by_a_copy(options, operator) {
+        let collected = collect(options, operator)?;
+        let snapshots = snapshot::are_wanted(options, operator) && collected.is_large();
+        if !collected.is_delicate() && !snapshots {
+            return finish(collected, options, operator);
+        }
+        // Everything goes on while the copy starts anew.
     }
-    // Everything goes on while the copy starts anew.
-    drop(collected);
     match apart::run(|| finish(collect(options, operator)?, options, operator)) {
         Some(result) => result,
         None => {

@@ -1,0 +1,52 @@
+//! A glance at the tree before it is stopped: will it be dumped by a copy of the engine? Then the copy does all of it; what is found out
+//! only when the tree stands still costs a second look at everything. Being wrong costs time and nothing else.
+
+use std::os::fd::AsFd;
+
+use rustix::net::sockopt::socket_protocol;
+use rustix::net::{getpeername, ipproto};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+use super::snapshot::{self, WORTHWHILE_PAGES};
+use crate::options::Options;
+use crate::proc::ProcDir;
+use crate::progress::Operator;
+use crate::task::seccomp::mode;
+
+/// Descriptors of each process that are looked at.
+const SOME_DESCRIPTORS: usize = 48;
+/// Children of the root that are looked at.
+const SOME_CHILDREN: usize = 4;
+
+pub(super) fn by_a_copy(options: &Options, operator: &dyn Operator) -> bool {
+    let snapshots = snapshot::are_wanted(options, operator);
+    let Ok(root) = ProcDir::open(options.pid) else { return false };
+    let children = root.children(std::iter::once(options.pid)).unwrap_or_default();
+    let children = children.into_iter().take(SOME_CHILDREN).filter_map(|pid| ProcDir::open(pid).ok());
+    let mut all = std::iter::once(root).chain(children);
+    all.any(|dir| snapshots && resident_pages(&dir) >= WORTHWHILE_PAGES || is_confined(&dir) || has_connections(&dir))
+}
+
+/// 0 when it cannot be told.
+pub(super) fn resident_pages(dir: &ProcDir) -> u64 {
+    dir.text("statm").ok().and_then(|t| t.split(' ').nth(1)?.parse().ok()).unwrap_or(0)
+}
+
+fn is_confined(dir: &ProcDir) -> bool {
+    dir.status().is_ok_and(|s| s.seccomp_mode != mode::NONE)
+}
+
+fn has_connections(dir: &ProcDir) -> bool {
+    let numbers = std::fs::read_dir(format!("/proc/{}/fd", dir.id())).into_iter().flatten();
+    let numbers = numbers.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok()).take(SOME_DESCRIPTORS);
+    let mut sockets =
+        numbers.filter(|n| dir.link(&format!("fd/{n}")).is_ok_and(|l| l.as_encoded_bytes().starts_with(b"socket:")));
+    let Some(first) = sockets.next() else { return false };
+    let Some(task) = Pid::from_raw(dir.id()).and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok()) else {
+        return false;
+    };
+    std::iter::once(first).chain(sockets).any(|n| {
+        let Ok(fd) = pidfd_getfd(task.as_fd(), n, PidfdGetfdFlags::empty()) else { return false };
+        socket_protocol(&fd).is_ok_and(|p| p == Some(ipproto::TCP)) && getpeername(&fd).is_ok()
+    })
+}
