@@ -51,8 +51,15 @@ struct At<'a> {
     dir: &'a ProcDir,
     /// By which the process can be looked at.
     first: i32,
+    resident_pages: u64,
     /// `None`: the process as such.
     tid: Option<i32>,
+}
+
+impl At<'_> {
+    fn of(task: &FrozenTask, first: i32, tid: Option<i32>) -> At<'_> {
+        At { pid: task.pid, dir: &task.dir, first, resident_pages: task.stat.resident_pages, tid }
+    }
 }
 
 enum Look {
@@ -67,7 +74,7 @@ pub(super) fn at_all(tasks: &mut [FrozenTask], namespaces: &Namespaces) -> Vec<O
     for (task, alike) in tasks.iter().zip(&alike) {
         let Some(seized) = &task.seized else { continue };
         let first = seized.threads().first().map_or(task.pid, |t| t.tid);
-        let at = |tid| At { pid: task.pid, dir: &task.dir, first, tid };
+        let at = |tid| At::of(task, first, tid);
         places.push(at(None));
         let threads = seized.threads().iter().enumerate();
         let looked_at = threads.filter(|(at, _)| alike.as_ref().is_none_or(|a| a.is_model(*at)));
@@ -111,9 +118,7 @@ fn with_others(task: &FrozenTask, look: TaskLook, mut alike: Alike, namespaces: 
             let like = |m: &ThreadLook| Ok(ThreadLook { status: own.status(&m.status), ..m.clone() });
             threads.get(model).and_then(|m| m.as_ref().ok()).map(like)
         };
-        let seen = seen.unwrap_or_else(|| {
-            thread(&At { pid: task.pid, dir: &task.dir, first, tid: Some(own.tid) }, own.tid, namespaces)
-        });
+        let seen = seen.unwrap_or_else(|| thread(&At::of(task, first, Some(own.tid)), own.tid, namespaces));
         let is_plain = |m: &ThreadLook| m.blockers.is_empty() && own.status(&m.status) == m.status;
         if model == at && !seen.as_ref().is_ok_and(is_plain) {
             alike.part(at);
@@ -128,7 +133,7 @@ fn process(at: &At<'_>, namespaces: &Namespaces) -> Result<ProcessLook> {
     let mut blockers = Vec::new();
     namespaces.check_process(at.dir, at.pid, &mut blockers).map_err(failed("reading /proc/PID/ns"))?;
     Ok(ProcessLook {
-        mm: mm::Seen::of(at.dir, at.first)?,
+        mm: mm::Seen::of(at.dir, at.first, at.resident_pages)?,
         identity: identity::read(at.dir).map_err(failed("reading /proc/PID"))?,
         limits: limits::entry(at.dir).map_err(failed("reading /proc/PID/limits"))?,
         timers: posix_timers(at.dir).map_err(failed("reading /proc/PID/timers"))?,

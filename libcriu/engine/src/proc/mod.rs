@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 pub use auxv::auxv;
 pub use limits::limits;
-pub use smaps::{Area, VmFlags, areas};
+pub use smaps::{Area, VmFlags, areas, areas_of};
 pub use stat::Stat;
 pub use status::Status;
 pub use timers::{PosixTimer, posix_timers};

@@ -78,15 +78,26 @@ impl Area {
 
 /// From here on it is faster to ask the kernel in another way; about 180 areas.
 const MANY_BYTES: usize = 128 << 10;
+/// The same of a process with so many pages (256 MiB), at all of which smaps looks; about ten areas.
+const MANY_PAGES: u64 = 1 << 16;
+const FEW_BYTES: usize = 8 << 10;
 
 /// Every area of the process, by address.
 ///
 /// # Errors
 /// Those of reading the file.
 pub fn areas(dir: &ProcDir) -> io::Result<Vec<Area>> {
+    areas_of(dir, 0)
+}
+
+/// Every area of a process of which about so many pages are resident.
+///
+/// # Errors
+/// Those of reading the file.
+pub fn areas_of(dir: &ProcDir, resident_pages: u64) -> io::Result<Vec<Area>> {
     let file = dir.open_at("smaps", OFlags::RDONLY)?;
     let mut bytes = Vec::with_capacity(super::LIST_BYTES);
-    if read_to(&file, &mut bytes, MANY_BYTES)? {
+    if read_to(&file, &mut bytes, if resident_pages < MANY_PAGES { MANY_BYTES } else { FEW_BYTES })? {
         // The last line may not be read to its end, and the last area is not.
         let lines = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         let mut first = parse(&bytes[..lines]).ok_or_else(|| malformed("smaps"))?;

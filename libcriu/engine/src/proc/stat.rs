@@ -15,6 +15,7 @@ pub struct Stat {
     pub threads: u32,
     /// In clock ticks since boot.
     pub start_time: u64,
+    pub resident_pages: u64,
     pub start_code: u64,
     pub end_code: u64,
     pub start_stack: u64,
@@ -51,6 +52,7 @@ impl Stat {
             nice: i(19)?,
             threads: u(20)? as u32,
             start_time: u(22)?,
+            resident_pages: u(24)?,
             start_code: u(26)?,
             end_code: u(27)?,
             start_stack: u(28)?,

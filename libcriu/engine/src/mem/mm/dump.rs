@@ -11,7 +11,7 @@ use crate::file::{BE_ROOT_OUTSIDE, DumpFiles, DumpTask, FileId, Link, UNREACHABL
 use crate::mem::pages::guard_regions;
 use crate::mem::shmem::memfd_device;
 use crate::mem::vma::{AreaKind, END_THEM, UPROBES, breakpoint, classify, entry, flags, status};
-use crate::proc::{Area, ProcDir, Stat, areas, auxv};
+use crate::proc::{Area, ProcDir, Stat, areas_of, auxv};
 
 /// Collects address spaces, one after the other.
 #[derive(Debug)]
@@ -69,14 +69,14 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// `pid`: whose it is, in errors.
+    /// `pid`: whose it is, in errors. `resident_pages`: as its stat line has them.
     ///
     /// # Errors
     /// Those of reading /proc.
-    pub fn of(dir: &ProcDir, pid: i32) -> Result<Seen> {
+    pub fn of(dir: &ProcDir, pid: i32, resident_pages: u64) -> Result<Seen> {
         let failed = |call: &'static str| move |e| Error::os(Phase::Collect, "memory", call, e).pid(pid);
         Ok(Seen {
-            areas: areas(dir).map_err(failed("reading smaps"))?,
+            areas: areas_of(dir, resident_pages).map_err(failed("reading smaps"))?,
             auxv: auxv(dir).map_err(failed("reading auxv"))?,
         })
     }
