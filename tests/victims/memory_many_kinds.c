@@ -1,7 +1,9 @@
-// What: behind hundreds of ordinary mappings, those of other kinds keep their kind.
+// What: among hundreds of ordinary mappings, or beside very many pages, mappings of other kinds keep their kind.
+// Variants: areas pages
 #include "victim.h"
 #define COUNT 1000
 #define PAGE 4096ul
+#define MANY_BYTES (160ul << 20)
 // The letters of VmFlags of the area at `at`.
 static int has_flag(const void *at, const char *letters) {
   FILE *f = fopen("/proc/self/smaps", "re");
@@ -27,7 +29,7 @@ static void victim(void) {
   memset(heap, 7, 4 * PAGE);
   for (long i = 0; i < COUNT; i++) {
     *(long *)(p + i * 2 * PAGE) = i;
-    CHECK(mprotect(p + i * 2 * PAGE, PAGE, PROT_READ) == 0);
+    if (is("areas")) CHECK(mprotect(p + i * 2 * PAGE, PAGE, PROT_READ) == 0);
   }
   // Every second of these pages can be written to.
   for (int i = 0; i < n; i++) CHECK(madvise(p + (2 * i + 1) * PAGE, PAGE, advice[i].advice) == 0);
@@ -38,7 +40,10 @@ static void victim(void) {
   CHECK(mmap(p + 603 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE, fd, 4 * PAGE) == p + 603 * PAGE);
   p[603 * PAGE] = 'F';
   CHECK(mmap(p + 701 * PAGE, PAGE, PROT_NONE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == p + 701 * PAGE);
+  char *many = is("pages") ? map_anon(MANY_BYTES, MAP_PRIVATE) : 0;
+  for (unsigned long i = 0; many && i < MANY_BYTES; i += PAGE) *(unsigned long *)(many + i) = i;
   ready_and_wait();
+  for (unsigned long i = 0; many && i < MANY_BYTES; i += PAGE) CHECK(*(unsigned long *)(many + i) == i);
   for (long i = 0; i < COUNT; i++) CHECK(*(long *)(p + i * 2 * PAGE) == i);
   for (int i = 0; i < n; i++) CHECK(has_flag(p + (2 * i + 1) * PAGE, advice[i].letters));
   CHECK(!has_flag(p + 21 * PAGE, " dc") && has_flag(p + 401 * PAGE, " lo") && !has_flag(p + 403 * PAGE, " lo"));

@@ -1,8 +1,8 @@
-//! The areas of an address space that has thousands: smaps looks at every page of each, only to have its flags told at last.
-//! The kernel's own records of them are read instead, where it lets us.
+//! The areas of an address space that has thousands, or very many pages: smaps looks at every page of each, only to have its
+//! flags told at last. The kernel's own records of them are read instead, where it lets us.
 //!
 //! What the bits of its flags mean is no interface. So only those are understood that have been the same for years, any other
-//! bit in any area means smaps, and what smaps has told of the first areas must be what is found here.
+//! bit in any area means smaps, and what smaps tells of this process, and has told of the first areas, must be what is found here.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -65,25 +65,61 @@ const WORDS: [Word; 11] = [
 /// # Errors
 /// Why the kernel's records cannot be read.
 pub(super) fn all(dir: &ProcDir, first: &[Area]) -> io::Result<Option<Vec<Area>>> {
-    static AREAS: OnceLock<Option<Iterator>> = OnceLock::new();
-    let load = || Layouts::load().and_then(|l| Iterator::load(&l, Each::Area, &WORDS));
+    static RECORDS: OnceLock<Option<Records>> = OnceLock::new();
     let told = |e: io::Error| log::debug!("the kernel's records of areas cannot be read: {e}");
-    let Some(iterator) = AREAS.get_or_init(|| load().map_err(told).ok()) else { return Ok(None) };
-    let maps = dir.open_at("maps", OFlags::RDONLY)?;
-    let words = iterator.read(dir.id())?;
-    let (records, _) = words.as_chunks::<{ WORDS.len() }>();
-    let mut found = Vec::with_capacity(records.len() + 1);
-    for record in records {
-        let Some(area) = area(record, |at| procmap::query(maps.as_fd(), at))? else { return Ok(None) };
-        found.push(area);
+    let Some(records) = RECORDS.get_or_init(|| Records::load().map_err(told).ok()) else { return Ok(None) };
+    let Some(mut found) = records.of(dir)?.into_iter().collect::<Option<Vec<Area>>>() else { return Ok(None) };
+    found.extend(records.vsyscall.clone());
+    let same = found.len() >= first.len() && found.iter().zip(first).all(|(found, told)| found.is_told_as(told));
+    Ok(same.then_some(found))
+}
+
+/// How to get at records.
+#[derive(Debug)]
+struct Records {
+    iterator: Iterator,
+    /// What is behind the end of every address space belongs to none, and is the same for all.
+    vsyscall: Option<Area>,
+}
+
+impl Records {
+    /// # Errors
+    /// Those of bpf(2); ENOTSUP: what the records tell of this process is not what smaps tells.
+    fn load() -> io::Result<Records> {
+        const ENOUGH: usize = 8;
+        let iterator = Iterator::load(&Layouts::load()?, Each::Area, &WORDS)?;
+        let dir = ProcDir::open(std::process::id() as i32)?;
+        let told = areas(&dir)?;
+        let vsyscall = told.iter().find(|a| a.name == b"[vsyscall]").cloned();
+        let records = Records { iterator, vsyscall };
+        let mut same = 0;
+        for found in records.of(&dir)?.into_iter().flatten() {
+            // Other threads may map and unmap meanwhile.
+            let Some(told) = told.iter().find(|t| (t.start, t.end) == (found.start, found.end)) else { continue };
+            if !found.is_told_as(told) {
+                log::debug!("an area that smaps calls {told:?} is in the kernel's records as {found:?}");
+                return Err(io::Error::from_raw_os_error(libc::ENOTSUP));
+            }
+            same += 1;
+        }
+        if same < ENOUGH { Err(io::Error::from_raw_os_error(libc::ENOTSUP)) } else { Ok(records) }
     }
-    found.extend(vsyscall()?);
-    if !found.starts_with(first) {
-        return Ok(None);
+
+    /// `None` of an area: there is more to it than can be told from its record.
+    fn of(&self, dir: &ProcDir) -> io::Result<Vec<Option<Area>>> {
+        let maps = dir.open_at("maps", OFlags::RDONLY)?;
+        let words = self.iterator.read(dir.id())?;
+        let (records, _) = words.as_chunks::<{ WORDS.len() }>();
+        records.iter().map(|record| area(record, |at| procmap::query(maps.as_fd(), at))).collect()
     }
-    // The records do not tell whether pages of code were changed.
-    found[first.len()..].iter_mut().filter(|a| a.is_code()).for_each(|a| a.has_own_code = true);
-    Ok(Some(found))
+}
+
+impl Area {
+    /// The records know that pages were changed, but not whether they are code.
+    fn is_told_as(&self, told: &Area) -> bool {
+        let has_own_code = self.has_own_code;
+        (has_own_code || !told.has_own_code) && *self == Area { has_own_code, ..told.clone() }
+    }
 }
 
 /// `None`: there is more to it than can be told from its record.
@@ -127,11 +163,6 @@ fn letters(bits: u64) -> Option<VmFlags> {
 
 fn escaped(name: &[u8]) -> Vec<u8> {
     name.split(|b| *b == b'\n').collect::<Vec<_>>().join(b"\\012".as_slice())
-}
-
-/// What is behind the end of every address space belongs to none, and is the same for all.
-fn vsyscall() -> io::Result<Option<Area>> {
-    Ok(areas(&ProcDir::open(std::process::id() as i32)?)?.into_iter().find(|a| a.name == b"[vsyscall]"))
 }
 
 #[cfg(test)]
@@ -197,8 +228,7 @@ mod tests {
         // Without the right there is nothing to compare.
         let Some(told) = told.unwrap() else { return };
         for (told, text) in told.iter().zip(&text) {
-            let has_own_code = text.has_own_code;
-            assert_eq!(Area { has_own_code, ..told.clone() }, *text);
+            assert!(told.is_told_as(text), "{told:?} {text:?}");
         }
         assert_eq!(told.len(), text.len());
         assert_eq!(lies.unwrap(), None);

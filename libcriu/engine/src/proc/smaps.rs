@@ -78,9 +78,8 @@ impl Area {
 
 /// From here on it is faster to ask the kernel in another way; about 180 areas.
 const MANY_BYTES: usize = 128 << 10;
-/// The same of a process with so many pages (256 MiB), at all of which smaps looks; about ten areas.
-const MANY_PAGES: u64 = 1 << 16;
-const FEW_BYTES: usize = 8 << 10;
+/// The same of a process with so many pages (128 MiB), at all of which smaps looks.
+const MANY_PAGES: u64 = 1 << 15;
 
 /// Every area of the process, by address.
 ///
@@ -95,21 +94,29 @@ pub fn areas(dir: &ProcDir) -> io::Result<Vec<Area>> {
 /// # Errors
 /// Those of reading the file.
 pub fn areas_of(dir: &ProcDir, resident_pages: u64) -> io::Result<Vec<Area>> {
+    let has_many_pages = resident_pages >= MANY_PAGES;
+    if has_many_pages && let Some(all) = from_records(dir, &[]) {
+        return Ok(all);
+    }
     let file = dir.open_at("smaps", OFlags::RDONLY)?;
     let mut bytes = Vec::with_capacity(super::LIST_BYTES);
-    if read_to(&file, &mut bytes, if resident_pages < MANY_PAGES { MANY_BYTES } else { FEW_BYTES })? {
+    if !has_many_pages && read_to(&file, &mut bytes, MANY_BYTES)? {
         // The last line may not be read to its end, and the last area is not.
         let lines = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         let mut first = parse(&bytes[..lines]).ok_or_else(|| malformed("smaps"))?;
         first.pop();
-        match many_areas::all(dir, &first) {
-            Ok(Some(all)) => return Ok(all),
-            Ok(None) => {}
-            Err(e) => log::debug!("pid {}: the kernel's records of its areas: {e}", dir.id()),
+        if let Some(all) = from_records(dir, &first) {
+            return Ok(all);
         }
-        read_to(&file, &mut bytes, usize::MAX)?;
     }
+    read_to(&file, &mut bytes, usize::MAX)?;
     parse(&bytes).ok_or_else(|| malformed("smaps"))
+}
+
+/// `None`: smaps has to tell.
+fn from_records(dir: &ProcDir, first: &[Area]) -> Option<Vec<Area>> {
+    let log = |e: &io::Error| log::debug!("pid {}: the kernel's records of its areas: {e}", dir.id());
+    many_areas::all(dir, first).inspect_err(log).ok()?
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Option<Vec<Area>> {
