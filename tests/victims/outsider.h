@@ -11,6 +11,8 @@ static pid_t outsider(int (*body)(void)) {
     pid_t p = fork();
     if (!p) {
       setsid();
+      // A tracer would have to let through the signal of its parent's end.
+      await_mark("alone");
       body();
       mark("outside");
       // Until the tree has closed its end, or some seconds.
@@ -23,6 +25,7 @@ static pid_t outsider(int (*body)(void)) {
     _exit(0);
   }
   status_of(middle);
+  mark("alone");
   await_mark("outside");
   return middle;
 }

@@ -159,6 +159,11 @@ impl Error {
         self
     }
 
+    /// Of this task, if no other is named yet.
+    pub fn or_pid(self, pid: i32) -> Self {
+        if self.pid == 0 { self.pid(pid) } else { self }
+    }
+
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
         self

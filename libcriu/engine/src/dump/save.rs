@@ -208,8 +208,7 @@ impl Saver {
             self.stats.copied_frozen += u32::from(self.stands_still && snapshot::is_worthwhile(&runs));
             let mem = task.dir.open_at("mem", OFlags::RDONLY).map_err(failed("opening /proc/PID/mem"))?;
             let source = Source::Task { pid: task.dir.id(), mem: mem.as_fd(), kin: self.kin };
-            dump_pages(&self.images, pages_id, source, &runs, go_on)
-                .map_err(|e| if e.pid == 0 { e.pid(pid) } else { e })?;
+            dump_pages(&self.images, pages_id, source, &runs, go_on).map_err(|e| e.or_pid(pid))?;
         }
         self.stats.memwrite_us += micros(written.elapsed());
         self.stats.pages_scanned += scanned;

@@ -81,8 +81,7 @@ impl Deferred {
         let mem = File::open(format!("/proc/{}/mem", copy.pid())).map_err(failed)?;
         // The copy shares every page with the task.
         let source = Source::Task { pid: copy.pid(), mem: mem.as_fd(), kin: true };
-        dump_pages(images, self.pages_id, source, &self.runs, go_on)
-            .map_err(|e| if e.pid == 0 { e.pid(self.snapshot.pid) } else { e })
+        dump_pages(images, self.pages_id, source, &self.runs, go_on).map_err(|e| e.or_pid(self.snapshot.pid))
     }
 }
 

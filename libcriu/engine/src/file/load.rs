@@ -167,7 +167,7 @@ impl RestoreFiles {
     /// Nothing can be opened by this value afterwards.
     pub fn install(&mut self, files_id: u32, keep: &mut [RawFd]) -> Result<()> {
         let pid = std::process::id() as i32;
-        self.install_table(files_id, keep).map_err(|e| if e.pid == 0 { e.pid(pid) } else { e })
+        self.install_table(files_id, keep).map_err(|e| e.or_pid(pid))
     }
 
     /// Opens a description of the same file as `id`'s, with other status flags when `flags` says so: for mappings,

@@ -6,7 +6,7 @@ use std::io;
 use criu_images::messages::IpcDescEntry;
 
 use crate::error::{Error, Phase, Result};
-use crate::proc::read_file;
+use crate::proc::{Status, read_file};
 use crate::sys::ipc::{Family, Owner, as_creator};
 
 const PERMISSIONS: u32 = 0o777;
@@ -102,6 +102,22 @@ pub(super) fn are_in(tree: &HashSet<i32>, pids: impl IntoIterator<Item = i32>) -
     }) && somebody
 }
 
+/// Does a set of permissions let a task with these rights at the object in any way?
+pub(super) fn may_use(desc: &IpcDescEntry, status: &Status) -> bool {
+    const CAP_IPC_OWNER: u32 = 15;
+    const ANY: u32 = 0o7;
+    let (uid, gid) = (status.uids[1], status.gids[1]);
+    let is_member = |group: u32| gid == group || status.groups.contains(&group);
+    let shift = if [desc.uid, desc.cuid].contains(&uid) {
+        6
+    } else if is_member(desc.gid) || is_member(desc.cgid) {
+        3
+    } else {
+        0
+    };
+    desc.mode >> shift & ANY != 0 || status.cap_eff >> CAP_IPC_OWNER & 1 != 0
+}
+
 pub(super) fn failed(
     family: Family,
     desc: &IpcDescEntry,
@@ -174,6 +190,22 @@ mod tests {
         assert_eq!((d.uid, d.gid, d.cuid, d.cgid), (7, 8, 9, 10));
         assert_eq!((rows[0].get("nattch"), rows[0].get("lpid"), rows[0].get("none")), (2, 13, 0));
         assert!(parse("key shmid\nx 1\n").is_none());
+    }
+
+    #[test]
+    fn who_may_use_an_object() {
+        let desc = IpcDescEntry { uid: 5, gid: 6, cuid: 7, cgid: 8, mode: 0o640, ..IpcDescEntry::default() };
+        let task = |uid, gid, groups: &[u32]| Status {
+            uids: [9, uid, 9, 9],
+            gids: [9, gid, 9, 9],
+            groups: groups.to_vec(),
+            ..Status::default()
+        };
+        assert!(may_use(&desc, &task(5, 1, &[])) && may_use(&desc, &task(7, 1, &[])));
+        assert!(may_use(&desc, &task(1, 6, &[])) && may_use(&desc, &task(1, 1, &[2, 8])));
+        assert!(!may_use(&desc, &task(1, 1, &[2])));
+        assert!(may_use(&desc, &Status { cap_eff: 1 << 15, ..task(1, 1, &[]) }));
+        assert!(!may_use(&IpcDescEntry { mode: 0o040, ..desc }, &task(5, 6, &[])), "an owner has its own bits only");
     }
 
     #[test]

@@ -99,21 +99,21 @@ pub fn run_apart(f: impl FnOnce() -> Vec<u8>) -> io::Result<Vec<u8>> {
 
 /// A pid that is somebody's for the moment: of a process that has ended and was not waited for.
 #[derive(Debug)]
-pub(crate) struct PidStandIn(i32);
+pub(crate) struct HeldPid(i32);
 
 /// Makes `pid` exist, where no process has it. The process must be single-threaded.
 ///
 /// # Errors
 /// As [`fork_as`].
-pub(crate) fn stand_in(pid: i32) -> io::Result<PidStandIn> {
+pub(crate) fn hold_pid(pid: i32) -> io::Result<HeldPid> {
     // Nobody is to be told of its end.
     match clone_as(pid, 0, 0)? {
         0 => exit_now(0),
-        _ => Ok(PidStandIn(pid)),
+        _ => Ok(HeldPid(pid)),
     }
 }
 
-impl Drop for PidStandIn {
+impl Drop for HeldPid {
     fn drop(&mut self) {
         // SAFETY: no status is asked for; the child is this process's own and has ended or is about to.
         unsafe { libc::waitpid(self.0, std::ptr::null_mut(), libc::__WALL) };

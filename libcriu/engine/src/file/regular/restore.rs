@@ -13,7 +13,7 @@ use crate::file::kind::RestoreKind;
 use crate::file::load::Plan;
 use crate::file::object::Object;
 use crate::file::path::lstat;
-use crate::sys::spawn::{self, PidStandIn};
+use crate::sys::spawn::{self, HeldPid};
 
 /// Status flags that open(2) takes from an image. O_TMPFILE would make another file; O_ASYNC goes with the owner.
 const OPEN_FLAGS: u32 = (libc::O_ACCMODE
@@ -87,8 +87,8 @@ fn open_entry(plan: &Plan, reg: &RegFileEntry) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-fn stand_in_for(task: i32, reg: &RegFileEntry) -> Result<PidStandIn> {
-    spawn::stand_in(task).map_err(|e| {
+fn stand_in_for(task: i32, reg: &RegFileEntry) -> Result<HeldPid> {
+    spawn::hold_pid(task).map_err(|e| {
         let hint = match e.raw_os_error() {
             Some(libc::EEXIST) => format!("another process has the pid {task}: end it first"),
             _ => String::new(),

@@ -8,7 +8,8 @@ use criu_images::messages::IpcSemEntry;
 use criu_images::{ImageDir, Kind};
 
 use crate::error::{Blocker, Error, Phase, Result};
-use crate::ipc::object::{Row, are_in, describe, list};
+use crate::ipc::object::{Row, are_in, describe, list, may_use};
+use crate::proc::ProcDir;
 use crate::sys::ipc::{Family, sem_pid, sem_values};
 use crate::sys::kcmp::{Kobj, kcmp};
 use crate::sys::spawn::run_apart;
@@ -46,11 +47,26 @@ pub(crate) fn resolve(
         match found {
             Ok(set) => sets.extend(set),
             Err(e) if is_gone(&e) => {}
+            Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
+                let object = describe(Family::Sem, &row.desc);
+                match tree.iter().find(|pid| has_access(**pid, &row)) {
+                    None => log::debug!("{object}: neither this process nor the tree may use it"),
+                    Some(&pid) => {
+                        let cause = "the tree could have used it, and who has must not be asked here (semctl: EACCES)";
+                        blockers.push(Blocker::new(pid, object, cause).hint("dump with CAP_IPC_OWNER"));
+                    }
+                }
+            }
             Err(e) => return Err(Error::os(Phase::Collect, describe(Family::Sem, &row.desc), "semctl", e)),
         }
     }
     refuse_undo(&used, living, blockers)?;
     Ok(sets)
+}
+
+/// A task of which nothing is to be told has all rights.
+fn has_access(pid: i32, row: &Row) -> bool {
+    ProcDir::open(pid).and_then(|dir| dir.status()).map_or(true, |status| may_use(&row.desc, &status))
 }
 
 /// Refuses tasks for which a change of a semaphore is to be undone when they end: the kernel does that when the dump kills them,

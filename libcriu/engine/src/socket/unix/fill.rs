@@ -15,7 +15,7 @@ use crate::error::{Error, Phase, Result};
 use crate::file::FileId;
 use crate::socket::options;
 use crate::sys::socket::option;
-use crate::sys::spawn::stand_in as stand_in_for_pid;
+use crate::sys::spawn::hold_pid;
 use crate::sys::unix::{self, Along, Credentials};
 
 /// The sockets of a group, each with its descriptor, and everything else that is open.
@@ -184,10 +184,10 @@ fn send_as(fd: BorrowedFd<'_>, bytes: &[u8], along: Along<'_>) -> io::Result<usi
     let Some(Credentials { pid, .. }) = along.credentials else { return sent };
     match sent {
         Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {
-            match stand_in_for_pid(pid) {
+            match hold_pid(pid) {
                 // Another process of this restore needs the same, or is the one by now.
                 Err(e) if e.raw_os_error() != Some(libc::EEXIST) => Err(e),
-                _stand_in => unix::send(fd, bytes, along),
+                _held => unix::send(fd, bytes, along),
             }
         }
         other => other,
