@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use criu_images::json::{self, Form, Tree};
 use criu_images::messages::*;
@@ -13,19 +14,32 @@ use super::split_line;
 const ROOM_BYTES: u64 = 64 << 20;
 
 thread_local! {
-    static DIR: OnceCell<ImageDir> = const { OnceCell::new() };
+    static ROOM: OnceCell<Room> = const { OnceCell::new() };
 }
 
-/// A directory of this thread on a file system in memory, already removed from everybody's sight at the process's end.
+/// A directory on a file system in memory; it goes with its thread.
+struct Room {
+    path: PathBuf,
+    dir: ImageDir,
+}
+
+impl Room {
+    fn new() -> Room {
+        let path = PathBuf::from(format!("/dev/shm/criu-fuzz-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a directory in /dev/shm");
+        let dir = ImageDir::new(OwnedFd::from(std::fs::File::open(&path).expect("the directory")));
+        Room { path, dir }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
 fn with_dir(act: impl FnOnce(&ImageDir)) {
-    DIR.with(|cell| {
-        let dir = cell.get_or_init(|| {
-            let path = format!("/dev/shm/criu-fuzz-{}", std::process::id());
-            std::fs::create_dir_all(&path).expect("a directory in /dev/shm");
-            ImageDir::new(OwnedFd::from(std::fs::File::open(&path).expect("the directory")))
-        });
-        act(dir);
-    });
+    ROOM.with(|cell| act(&cell.get_or_init(Room::new).dir));
 }
 
 pub fn run(input: &[u8]) {
