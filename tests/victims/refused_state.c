@@ -27,6 +27,17 @@ static int seize_target(void) {
   CHECK(ptrace(PTRACE_SEIZE, target, 0, 0) == 0);
   return 0;
 }
+// Lets through what stops the target, until that ends.
+static void let_through(void) {
+  for (int st; waitpid(target, &st, __WALL) == target;) ptrace(PTRACE_CONT, target, 0, WIFSTOPPED(st) && !(st >> 16) ? WSTOPSIG(st) : 0);
+}
+static int trace_target(void) {
+  seize_target();
+  mark("outside");
+  alarm(120);
+  let_through();
+  _exit(0);
+}
 __attribute__((noinline)) static int probed(int n) {
   __asm__ volatile("" ::: "memory");
   return n + 1;
@@ -80,12 +91,22 @@ static pid_t start_ia32(void) {
   close(started[0]);
   return child;
 }
-// Huge pages are set free again when nobody has them: so allowing some takes nothing from anybody.
-static void allow_huge_pages(void) {
+// Huge pages are set free again when nobody has them: so allowing some more takes nothing from anybody. Taken back in the end.
+#define HUGE_PAGES 4
+static void allow_huge_pages(int more) {
   int pool = open("/proc/sys/vm/nr_overcommit_hugepages", O_RDWR);
-  char now[16] = {0};
-  if (pool >= 0 && read(pool, now, 15) > 0 && atoi(now) < 16) pwrite(pool, "16", 2, 0);
+  char text[24] = {0};
+  if (pool >= 0 && read(pool, text, 15) > 0 && atoi(text) + more >= 0) {
+    int n = snprintf(text, sizeof text, "%d", atoi(text) + more);
+    pwrite(pool, text, n, 0);
+  }
   close(pool);
+}
+static void need_huge(int ok, const char *what) {
+  int e = errno;
+  if (!ok) allow_huge_pages(-HUGE_PAGES);
+  errno = e;
+  need(ok, what);
 }
 static char cgroup[PATH_MAX], cgroup_below[PATH_MAX + 16];
 static int cgroup_write(const char *folder, const char *file, const char *text) {
@@ -131,14 +152,14 @@ static void victim(void) {
     put_into_cgroup(thread_id);
   } else if (is("traced_outside")) {
     target = getpid();
-    outsider(seize_target);
+    outsider(trace_target);
   } else if (is("traced_parent")) {
     target = getpid();
     child = fork();
     if (!child) {
       seize_target();
       mark("seized");
-      for (int st; waitpid(target, &st, __WALL) == target;) ptrace(PTRACE_CONT, target, 0, WIFSTOPPED(st) && !(st >> 16) ? WSTOPSIG(st) : 0);
+      let_through();
       _exit(1);
     }
     await_mark("seized");
@@ -151,21 +172,21 @@ static void victim(void) {
     if (access(path, F_OK)) SKIP("the kernel lets nobody set uprobes here");
     if (is("uprobe_hit")) CHECK(probed(1) == 2);
   } else if (!strncmp(victim_variant, "hugetlb", 7)) {
-    allow_huge_pages();
+    allow_huge_pages(HUGE_PAGES);
     int fd;
     size_t size = 2 << 20;
     if (is("hugetlb_shm")) {
-      need((fd = shmget(IPC_PRIVATE, size, IPC_CREAT | SHM_HUGETLB | 0600)) >= 0, "shmget(SHM_HUGETLB)");
+      need_huge((fd = shmget(IPC_PRIVATE, size, IPC_CREAT | SHM_HUGETLB | 0600)) >= 0, "shmget(SHM_HUGETLB)");
       huge = shmat(fd, 0, 0);
       CHECK(shmctl(fd, IPC_RMID, 0) == 0);
     } else if (is("hugetlb_memfd")) {
-      need((fd = memfd_create("huge", MFD_HUGETLB)) >= 0 && ftruncate(fd, size) == 0, "memfd_create(MFD_HUGETLB)");
+      need_huge((fd = memfd_create("huge", MFD_HUGETLB)) >= 0 && ftruncate(fd, size) == 0, "memfd_create(MFD_HUGETLB)");
       huge = mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     } else {
       int how = is("hugetlb_shared") ? MAP_SHARED : MAP_PRIVATE;
       huge = mmap(0, size, PROT_READ | PROT_WRITE, how | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
     }
-    need(huge != MAP_FAILED, "huge pages");
+    need_huge(huge != MAP_FAILED, "huge pages");
     memset(huge, 7, size);
   }
   ready_and_wait();
@@ -174,7 +195,10 @@ static void victim(void) {
     status_of(child);
   }
   if (is("thread_cgroup")) leave_cgroup();
-  if (huge) CHECK(huge[0] == 7 && huge[(2 << 20) - 1] == 7);
+  if (huge) {
+    CHECK(huge[0] == 7 && huge[(2 << 20) - 1] == 7);
+    allow_huge_pages(-HUGE_PAGES);
+  }
   if (target && !child) {
     CHECK(probed(3) == 4);
     end_outsider();
