@@ -29,7 +29,7 @@ pub(super) fn by_a_copy(options: &Options, operator: &dyn Operator) -> bool {
 
 /// 0 when it cannot be told.
 pub(super) fn resident_pages(dir: &ProcDir) -> u64 {
-    dir.text("statm").ok().and_then(|t| t.split(' ').nth(1)?.parse().ok()).unwrap_or(0)
+    dir.stat().map_or(0, |stat| stat.resident_pages)
 }
 
 fn is_confined(dir: &ProcDir) -> bool {

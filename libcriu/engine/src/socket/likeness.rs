@@ -36,7 +36,7 @@ pub(crate) struct Likenesses {
     found: HashMap<Vec<u8>, u32>,
 }
 
-/// Members of `struct sock` with options; those in parentheses, as it were, are not in every kernel.
+/// Members of `struct sock` with options.
 const OF_ALL: [&str; 20] = [
     "__sk_common.skc_family",
     "__sk_common.skc_reuse",

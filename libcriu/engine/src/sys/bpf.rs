@@ -1,4 +1,4 @@
-//! bpf(2): the call itself, and maps.
+//! bpf(2): the call itself, maps, and the loading of programs.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -9,6 +9,7 @@ const MAP_CREATE: i32 = 0;
 const MAP_LOOKUP_ELEM: i32 = 1;
 const MAP_UPDATE_ELEM: i32 = 2;
 const MAP_GET_NEXT_KEY: i32 = 4;
+const PROG_LOAD: i32 = 5;
 const MAP_GET_FD_BY_ID: i32 = 14;
 const OBJ_GET_INFO_BY_FD: i32 = 15;
 const MAP_FREEZE: i32 = 22;
@@ -22,6 +23,65 @@ pub(super) fn call<T>(command: i32, attr: &mut T) -> io::Result<i32> {
     match unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) } {
         -1 => Err(io::Error::last_os_error()),
         n => Ok(n as i32),
+    }
+}
+
+/// A program, and what it is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Program<'a> {
+    /// BPF_PROG_TYPE_*
+    pub kind: u32,
+    pub code: &'a [u64],
+    /// BPF_F_*
+    pub flags: u32,
+    /// What it is attached to, and the function there by its number among the kernel's types; 0 for nothing.
+    pub attach_type: u32,
+    pub attach_to: u32,
+}
+
+impl Program<'_> {
+    /// # References
+    /// bpf(2), BPF_PROG_LOAD
+    pub(super) fn load(&self) -> io::Result<OwnedFd> {
+        #[repr(C)]
+        #[derive(Default)]
+        struct Load {
+            kind: u32,
+            count: u32,
+            instructions: u64,
+            license: u64,
+            log_level: u32,
+            log_bytes: u32,
+            log: u64,
+            kernel_version: u32,
+            flags: u32,
+            name: [u8; NAME_BYTES],
+            ifindex: u32,
+            attach_type: u32,
+            types: u32,
+            functions_record: u32,
+            functions: u64,
+            functions_count: u32,
+            lines_record: u32,
+            lines: u64,
+            lines_count: u32,
+            attach_to: u32,
+            attach_program: u32,
+            pad: u32,
+        }
+        // The helpers are for programs that the GPL allows for.
+        let license = c"Dual MIT/GPL";
+        let mut attr = Load {
+            kind: self.kind,
+            count: self.code.len() as u32,
+            instructions: self.code.as_ptr() as u64,
+            license: license.as_ptr() as u64,
+            flags: self.flags,
+            attach_type: self.attach_type,
+            attach_to: self.attach_to,
+            ..Load::default()
+        };
+        call(PROG_LOAD, &mut attr).map(adopt)
     }
 }
 

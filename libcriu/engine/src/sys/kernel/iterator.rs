@@ -13,7 +13,6 @@ use super::{ADD_NUMBER, CALL, EXIT, IF_EQUAL, LOAD, MOVE, MOVE_NUMBER, STORE, ST
 use crate::sys::bpf;
 use crate::sys::descriptor::adopt;
 
-const PROG_LOAD: i32 = 5;
 const LINK_CREATE: i32 = 28;
 const ITER_CREATE: i32 = 33;
 const PROG_TYPE_TRACING: u32 = 26;
@@ -102,7 +101,15 @@ impl Iterator {
             return Err(io::Error::from_raw_os_error(libc::E2BIG));
         }
         let function = layouts.function(each.function())?;
-        Ok(Iterator { program: load(&program(each, &places), function)?, each, words: words.len() })
+        let code = program(each, &places);
+        let program = bpf::Program {
+            kind: PROG_TYPE_TRACING,
+            code: &code,
+            attach_type: TRACE_ITER,
+            attach_to: function,
+            ..bpf::Program::default()
+        };
+        Ok(Iterator { program: program.load()?, each, words: words.len() })
     }
 
     /// All areas of the task `pid`, or all threads of the process `pid`: as many words each as were asked for. The first has to tell
@@ -279,47 +286,6 @@ fn program(each: Each, places: &[Place]) -> Vec<u64> {
     code.extend(body);
     code.extend([instruction(MOVE_NUMBER, 0, 0, 0, 0), instruction(EXIT, 0, 0, 0, 0)]);
     code
-}
-
-fn load(code: &[u64], function: u32) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct Load {
-        kind: u32,
-        count: u32,
-        instructions: u64,
-        license: u64,
-        log_level: u32,
-        log_bytes: u32,
-        log: u64,
-        kernel_version: u32,
-        flags: u32,
-        name: [u8; bpf::NAME_BYTES],
-        ifindex: u32,
-        attach_type: u32,
-        types: u32,
-        functions_record: u32,
-        functions: u64,
-        functions_count: u32,
-        lines_record: u32,
-        lines: u64,
-        lines_count: u32,
-        attach_to: u32,
-        attach_program: u32,
-        pad: u32,
-    }
-    // The helpers are for programs that the GPL allows for.
-    let license = c"Dual MIT/GPL";
-    let mut attr = Load {
-        kind: PROG_TYPE_TRACING,
-        count: code.len() as u32,
-        instructions: code.as_ptr() as u64,
-        license: license.as_ptr() as u64,
-        attach_type: TRACE_ITER,
-        attach_to: function,
-        ..Load::default()
-    };
-    bpf::call(PROG_LOAD, &mut attr).map(adopt)
 }
 
 #[cfg(test)]

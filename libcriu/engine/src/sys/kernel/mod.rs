@@ -22,7 +22,6 @@ use super::descriptor::adopt;
 /// A place in the kernel's memory.
 pub(crate) type Address = u64;
 
-const PROG_LOAD: i32 = 5;
 const PROG_TEST_RUN: i32 = 10;
 const PROG_TYPE_SYSCALL: u32 = 31;
 const SLEEPABLE: u32 = 1 << 4;
@@ -289,36 +288,14 @@ fn create_map(bytes: usize) -> io::Result<OwnedFd> {
 }
 
 fn load(program: &[u64], map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct Load {
-        kind: u32,
-        count: u32,
-        instructions: u64,
-        license: u64,
-        log_level: u32,
-        log_bytes: u32,
-        log: u64,
-        kernel_version: u32,
-        flags: u32,
-    }
     let to_map = instruction(LOAD_MAP, 0, MAP_VALUE, 0, MAP);
     let numbered = instruction(0, 0, 0, 0, map.as_raw_fd());
     // Whichever register it is loaded into.
     let is_to_map = |i: u64| i & !0xf00 == to_map;
-    let program: Vec<u64> =
+    let code: Vec<u64> =
         program.iter().map(|&i| if is_to_map(i) { i & u64::from(u32::MAX) | numbered } else { i }).collect();
-    // The helpers are for programs that the GPL allows for.
-    let license = c"Dual MIT/GPL";
-    let mut attr = Load {
-        kind: PROG_TYPE_SYSCALL,
-        count: program.len() as u32,
-        instructions: program.as_ptr() as u64,
-        license: license.as_ptr() as u64,
-        flags: SLEEPABLE,
-        ..Load::default()
-    };
-    bpf::call(PROG_LOAD, &mut attr).map(adopt)
+    let program = bpf::Program { kind: PROG_TYPE_SYSCALL, code: &code, flags: SLEEPABLE, ..bpf::Program::default() };
+    program.load()
 }
 
 /// A map's value, seen from here, and its length.
