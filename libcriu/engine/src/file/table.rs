@@ -165,9 +165,54 @@ impl Lookup {
 
 #[cfg(test)]
 mod tests {
-    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+    use std::io::Read;
+    use std::os::fd::{AsRawFd, RawFd};
+
+    use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open};
 
     use super::*;
+
+    /// A child that has the given descriptors of this process alone, and leaves them as they are.
+    struct Still(Pid);
+
+    impl Still {
+        fn with(mut kept: Vec<RawFd>) -> Self {
+            kept.sort_unstable();
+            let (mut told, tells) = std::io::pipe().unwrap();
+            kept.push(RawFd::MAX);
+            // SAFETY: the child makes system calls and touches no memory.
+            match unsafe { libc::fork() } {
+                0 => {
+                    let mut from = 0;
+                    for fd in kept.iter().map(|&fd| fd as u32) {
+                        if from < fd {
+                            // SAFETY: closing harms nobody here.
+                            unsafe { libc::syscall(libc::SYS_close_range, from, fd - 1, 0) };
+                        }
+                        from = fd + 1;
+                    }
+                    loop {
+                        // SAFETY: as above.
+                        unsafe { libc::pause() };
+                    }
+                }
+                pid => {
+                    drop(tells);
+                    let child = Still(Pid::from_raw(pid).expect("fork"));
+                    // The end: it has closed what it does not keep.
+                    assert_eq!(told.read(&mut [0]).unwrap(), 0);
+                    child
+                }
+            }
+        }
+    }
+
+    impl Drop for Still {
+        fn drop(&mut self) {
+            let _ = rustix::process::kill_process(self.0, Signal::KILL);
+            let _ = rustix::process::waitpid(Some(self.0), WaitOptions::empty());
+        }
+    }
 
     #[test]
     fn a_table_as_fdinfo_tells_it() {
@@ -179,20 +224,25 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(1234)).unwrap();
         let (a, _b) = std::os::unix::net::UnixStream::pair().unwrap();
-        let kept = rustix::io::dup(&a).unwrap();
+        let dup = rustix::io::dup(&a).unwrap();
         let owned = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
-        let listed = read(&kernel, pidfd.as_fd()).unwrap();
-        let info_dir = std::fs::File::open("/proc/self/fdinfo").unwrap();
-        let find = |fd: BorrowedFd<'_>| listed.iter().find(|l| l.fd == std::os::fd::AsRawFd::as_raw_fd(&fd)).unwrap();
-        for fd in [file.as_fd(), a.as_fd(), kept.as_fd(), owned.as_fd()] {
+        // Other tests open and close in this process: a child's table stands still.
+        let kept = [file.as_fd(), a.as_fd(), dup.as_fd(), owned.as_fd(), pidfd.as_fd()];
+        let child = Still::with(kept.iter().map(AsRawFd::as_raw_fd).collect());
+        let of_child = pidfd_open(child.0, PidfdFlags::empty()).unwrap();
+        let listed = read(&kernel, of_child.as_fd()).unwrap();
+        let info_dir = std::fs::File::open(format!("/proc/{}/fdinfo", child.0.as_raw_nonzero())).unwrap();
+        assert_eq!(listed.len(), kept.len());
+        let find = |fd: BorrowedFd<'_>| listed.iter().find(|l| l.fd == fd.as_raw_fd()).unwrap();
+        for fd in [file.as_fd(), a.as_fd(), dup.as_fd(), owned.as_fd()] {
             let found = find(fd);
             let told = FdInfo::read(info_dir.as_fd(), found.fd, &mut Vec::new()).unwrap();
             let told = FdInfo { text: String::new(), ..told };
             assert_eq!(found.info, Some(told));
             assert!(found.has_no_owner);
         }
-        assert_eq!(find(a.as_fd()).socket, find(kept.as_fd()).socket);
+        assert_eq!(find(a.as_fd()).socket, find(dup.as_fd()).socket);
         assert_eq!(find(a.as_fd()).socket.unwrap().1, kernel.socket(a.as_fd()).unwrap());
         assert!(find(file.as_fd()).socket.is_none());
         // fdinfo says more of it.
