@@ -60,6 +60,9 @@ pub fn ended(pid: i32) -> bool {
     state(pid).is_none_or(|s| s == 'Z' && threads(pid) < 2)
 }
 
+/// How long whatever ends or comes to rest by itself may take: a busy machine is no failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Reaps `pid`, a child of this process, if it has ended.
 pub fn try_wait(pid: i32) -> Option<WaitStatus> {
     let id = Pid::from_raw(pid)?;

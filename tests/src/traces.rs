@@ -9,13 +9,10 @@ use std::time::{Duration, Instant};
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 
-use crate::descendants::{below, ended, try_wait};
+use crate::descendants::{PATIENCE, below, ended, try_wait};
 use crate::snapshot::Snapshot;
 use crate::trial::Running;
 use crate::verdict::{Outcome, failed};
-
-/// How long the engine's own processes may take to end after it.
-const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A target at rest, and the machine around it.
 pub struct Before {
