@@ -15,6 +15,7 @@ pub mod coverage;
 pub mod descendants;
 pub mod engine;
 pub mod golden;
+pub mod huge_pages;
 pub mod layout;
 pub mod mutated;
 pub mod round_trip;

@@ -19,6 +19,7 @@
 //! | `Self` | `yes`: the program calls the library itself |
 //! | `Ignore` | rows of the outside view (see `snapshot.rs`) that may change |
 //! | `Needs` | commands without which the subject is skipped |
+//! | `Huge-pages` | pages of 2 MiB that are added to the machine's pool for it; where they cannot be had it is skipped |
 //! | `Seconds` | how long it may take to get ready or to check itself; 20 by default |
 //! | `Terminal` | `yes`: standard descriptors are the terminal of a session outside the tree |
 //! | `Terminals` | `own`: it runs where /dev/pts is its own, so that numbers of pseudo terminals are free for it |
@@ -49,6 +50,7 @@ pub struct Subject {
     pub dumps_itself: bool,
     pub ignore: Vec<String>,
     pub needs: Vec<String>,
+    pub huge_pages: u64,
     pub patience: Duration,
     pub terminal: bool,
     pub own_terminals: bool,
@@ -101,6 +103,10 @@ pub fn read(source: &Path) -> io::Result<Vec<Subject>> {
         Some(n) => n.parse().map_err(|_| bad("`Dumps` is no number"))?,
         None => 1,
     };
+    let huge_pages = match fact(&text, "Huge-pages") {
+        Some(n) => n.parse().map_err(|_| bad("`Huge-pages` is no number"))?,
+        None => 0,
+    };
     let subject = Subject {
         name: source.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         source: source.into(),
@@ -118,6 +124,7 @@ pub fn read(source: &Path) -> io::Result<Vec<Subject>> {
         dumps_itself: fact(&text, "Self").as_deref() == Some("yes"),
         ignore: words(&text, "Ignore"),
         needs: words(&text, "Needs"),
+        huge_pages,
         patience: Duration::from_secs(seconds),
         terminal: fact(&text, "Terminal").as_deref() == Some("yes"),
         own_terminals: fact(&text, "Terminals").as_deref() == Some("own"),

@@ -1,21 +1,16 @@
-// What: processes that others trace or probe, code of 32 bits, huge pages of hugetlbfs and cgroups of threads are refused.
-// Variants: traced_parent traced_outside ia32 uprobe uprobe_hit hugetlb hugetlb_shared hugetlb_memfd hugetlb_shm thread_cgroup
+// What: processes that others trace or probe, code of 32 bits and cgroups of threads are refused.
+// Variants: traced_parent traced_outside ia32 uprobe uprobe_hit thread_cgroup
 // Refused.traced_parent: traced | ptrace
 // Refused.traced_outside: traced | ptrace
 // Refused.ia32: 32-bit
 // Refused.uprobe: uprobe
 // Refused.uprobe_hit: uprobe
-// Refused.hugetlb: huge pages
-// Refused.hugetlb_shared: huge pages
-// Refused.hugetlb_memfd: huge pages
-// Refused.hugetlb_shm: huge pages
 // Refused.thread_cgroup: cgroups of thread
 // Build: -pthread
 #include "outsider.h"
 #include <elf.h>
 #include <linux/perf_event.h>
 #include <sys/ptrace.h>
-#include <sys/shm.h>
 static volatile pid_t thread_id;
 static void *thread(void *arg) {
   thread_id = syscall(SYS_gettid);
@@ -91,23 +86,6 @@ static pid_t start_ia32(void) {
   close(started[0]);
   return child;
 }
-// Huge pages are set free again when nobody has them: so allowing some more takes nothing from anybody. Taken back in the end.
-#define HUGE_PAGES 4
-static void allow_huge_pages(int more) {
-  int pool = open("/proc/sys/vm/nr_overcommit_hugepages", O_RDWR);
-  char text[24] = {0};
-  if (pool >= 0 && read(pool, text, 15) > 0 && atoi(text) + more >= 0) {
-    int n = snprintf(text, sizeof text, "%d", atoi(text) + more);
-    pwrite(pool, text, n, 0);
-  }
-  close(pool);
-}
-static void need_huge(int ok, const char *what) {
-  int e = errno;
-  if (!ok) allow_huge_pages(-HUGE_PAGES);
-  errno = e;
-  need(ok, what);
-}
 static char cgroup[PATH_MAX], cgroup_below[PATH_MAX + 16];
 static int cgroup_write(const char *folder, const char *file, const char *text) {
   char path[PATH_MAX + 64];
@@ -144,7 +122,6 @@ static void leave_cgroup(void) {
 }
 static void victim(void) {
   pid_t child = 0;
-  char *huge = 0;
   if (is("thread_cgroup")) {
     pthread_t t;
     CHECK(pthread_create(&t, 0, thread, 0) == 0);
@@ -171,23 +148,6 @@ static void victim(void) {
     snprintf(path, sizeof path, "%s/probed", victim_folder);
     if (access(path, F_OK)) SKIP("the kernel lets nobody set uprobes here");
     if (is("uprobe_hit")) CHECK(probed(1) == 2);
-  } else if (!strncmp(victim_variant, "hugetlb", 7)) {
-    allow_huge_pages(HUGE_PAGES);
-    int fd;
-    size_t size = 2 << 20;
-    if (is("hugetlb_shm")) {
-      need_huge((fd = shmget(IPC_PRIVATE, size, IPC_CREAT | SHM_HUGETLB | 0600)) >= 0, "shmget(SHM_HUGETLB)");
-      huge = shmat(fd, 0, 0);
-      CHECK(shmctl(fd, IPC_RMID, 0) == 0);
-    } else if (is("hugetlb_memfd")) {
-      need_huge((fd = memfd_create("huge", MFD_HUGETLB)) >= 0 && ftruncate(fd, size) == 0, "memfd_create(MFD_HUGETLB)");
-      huge = mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    } else {
-      int how = is("hugetlb_shared") ? MAP_SHARED : MAP_PRIVATE;
-      huge = mmap(0, size, PROT_READ | PROT_WRITE, how | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-    }
-    need_huge(huge != MAP_FAILED, "huge pages");
-    memset(huge, 7, size);
   }
   ready_and_wait();
   if (child) {
@@ -195,10 +155,6 @@ static void victim(void) {
     status_of(child);
   }
   if (is("thread_cgroup")) leave_cgroup();
-  if (huge) {
-    CHECK(huge[0] == 7 && huge[(2 << 20) - 1] == 7);
-    allow_huge_pages(-HUGE_PAGES);
-  }
   if (target && !child) {
     CHECK(probed(3) == 4);
     end_outsider();

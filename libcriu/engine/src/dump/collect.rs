@@ -224,8 +224,8 @@ impl Collector<'_> {
         let pidfd = pidfd.as_ref().map_or(seized.pidfd(), AsFd::as_fd);
         let task = DumpTask { pid: alive, vpid: pid, pidfd };
         let mm = self.mm.collect(&task, dir, seen, stat, &mut self.files, self.blockers)?;
-        for id in &mm.segments {
-            self.ipc.attach(*id, pid);
+        for segment in &mm.segments {
+            self.ipc.attach(*segment, pid);
         }
         if first.files {
             self.files.collect_fds(&task, ids.files, self.blockers)?;

@@ -17,7 +17,7 @@ use super::snapshot::{self, Deferred};
 use crate::error::{Error, Phase, Result};
 use crate::mem::mm::{Facts, SharedObject};
 use crate::mem::pages::{GoOn, PagesIds, Source, dump_pagemap, dump_pages, private_runs};
-use crate::mem::shmem;
+use crate::mem::{huge, shmem};
 use crate::namespace::{Namespace, ids_entry};
 use crate::netlock::Method;
 use crate::options::Options;
@@ -242,7 +242,7 @@ impl Saver {
         if self.shared.contains(&(object.shmid, object.is_segment)) {
             return Ok(());
         }
-        if self.shared.iter().any(|s| s.0 == object.shmid) {
+        if !self.pages.claim_shared(object.shmid) {
             // Their images would have one name.
             let what = format!("shared memory {}", object.shmid);
             let cause = "a System V segment and an anonymous one have the same number; this cannot be saved";
@@ -256,8 +256,12 @@ impl Saver {
         };
         let file = task.dir.open_at(&name, OFlags::RDONLY).map_err(failed("opening map_files"))?;
         let size = rustix::fs::fstat(&file).map_err(|e| failed("fstat")(e.into()))?.st_size as u64;
-        let save = if object.is_segment { shmem::dump_whole_pages } else { shmem::dump };
-        let totals = save(&self.images, object.shmid, file.as_fd(), size, &mut self.pages, go_on)?;
+        let (images, pages, shmid) = (&self.images, &mut self.pages, object.shmid);
+        let totals = match object.huge_page {
+            Some(page_bytes) => huge::dump(images, shmid, file.as_fd(), (size, page_bytes), pages, go_on),
+            None if object.is_segment => shmem::dump_whole_pages(images, shmid, file.as_fd(), size, pages, go_on),
+            None => shmem::dump(images, shmid, file.as_fd(), size, pages, go_on),
+        }?;
         self.stats.shpages_scanned += size.div_ceil(crate::mem::vma::PAGE_BYTES);
         self.stats.shpages_written += totals.pages;
         Ok(())

@@ -10,7 +10,7 @@ use criu_images::messages::VmaEntry;
 
 use crate::error::{Error, Phase, Result};
 use crate::mem::pages::{GoOn, Run, Source, dump_pages};
-use crate::mem::vma::flags;
+use crate::mem::vma::{flags, status};
 use crate::options::Options;
 use crate::progress::{Operator, Stage};
 
@@ -52,8 +52,10 @@ pub(super) fn take(
     vmas: &[VmaEntry],
     runs: &[Run],
 ) -> criu_compel::Result<Option<Snapshot>> {
-    if let Some(vma) = vmas.iter().find(|v| is_lost(v) && runs.iter().any(|r| r.start < v.end && v.start < r.end())) {
-        log::info!("pid {pid}: stands still while its memory is copied: {:#x} is not inherited by a copy", vma.start);
+    if let Some(vma) =
+        vmas.iter().find(|v| is_not_for_copies(v) && runs.iter().any(|r| r.start < v.end && v.start < r.end()))
+    {
+        log::info!("pid {pid}: stands still while its memory is copied: {:#x} is not for a copy", vma.start);
         return Ok(None);
     }
     match infected.copy() {
@@ -66,10 +68,16 @@ pub(super) fn take(
     }
 }
 
-/// Memory that a copy does not have: MADV_DONTFORK, MADV_WIPEONFORK, MAP_DROPPABLE.
-fn is_lost(vma: &VmaEntry) -> bool {
+/// Memory that a copy does not have (MADV_DONTFORK, MADV_WIPEONFORK, MAP_DROPPABLE) or that a task is not to share with one: when
+/// there is no other huge page, the kernel kills whoever writes to a shared one, or takes it away from the other.
+fn is_not_for_copies(vma: &VmaEntry) -> bool {
     let advised = |advice: i32| vma.madv.unwrap_or(0) & 1 << advice != 0;
-    advised(libc::MADV_DONTFORK) || advised(libc::MADV_WIPEONFORK) || vma.flags & flags::DROPPABLE != 0
+    let is_private_huge =
+        vma.flags & flags::HUGETLB != 0 && vma.status & (status::ANON_PRIVATE | status::FILE_PRIVATE) != 0;
+    is_private_huge
+        || advised(libc::MADV_DONTFORK)
+        || advised(libc::MADV_WIPEONFORK)
+        || vma.flags & flags::DROPPABLE != 0
 }
 
 impl Deferred {
@@ -90,5 +98,22 @@ impl Drop for Snapshot {
         if let Some(Err(e)) = self.copy.take().map(Copy::end) {
             log::warn!("pid {}: the end of its snapshot: {e}", self.pid);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_copy_is_not_to_have() {
+        let area = |flags, status| VmaEntry { flags, status, ..VmaEntry::default() };
+        assert!(!is_not_for_copies(&area(flags::PRIVATE, status::ANON_PRIVATE)));
+        assert!(is_not_for_copies(&area(flags::PRIVATE | flags::HUGETLB, status::ANON_PRIVATE)));
+        assert!(is_not_for_copies(&area(flags::PRIVATE | flags::HUGETLB, status::FILE_PRIVATE | status::MEMFD)));
+        assert!(!is_not_for_copies(&area(flags::SHARED | flags::HUGETLB, status::ANON_SHARED)));
+        let kept_from_children =
+            VmaEntry { madv: Some(1 << libc::MADV_DONTFORK), ..area(flags::PRIVATE, status::ANON_PRIVATE) };
+        assert!(is_not_for_copies(&kept_from_children));
     }
 }

@@ -27,7 +27,7 @@ mod epoll;
 mod eventfd;
 mod ghost;
 mod lock;
-mod memfd;
+pub(crate) mod memfd;
 mod notify;
 mod pidfd;
 mod pipe;

@@ -7,21 +7,32 @@ use criu_images::messages::{IpcSemEntry, IpcShmEntry};
 
 use super::{msg, sem, shm};
 use crate::error::{Blocker, Result};
+use crate::mem::mm::Segment;
 
 /// The System V objects of a tree.
 #[derive(Debug, Default)]
 pub(crate) struct DumpIpc {
-    /// How often tasks have each segment attached, and one task that has.
-    attached: HashMap<u32, (u64, i32)>,
+    attached: HashMap<u32, Attached>,
     segments: Vec<IpcShmEntry>,
     sets: Vec<(IpcSemEntry, Vec<u16>)>,
     queues: Vec<msg::Saved>,
 }
 
+/// Who has a segment attached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attached {
+    /// How often tasks have.
+    pub times: u64,
+    /// One that has.
+    pub pid: i32,
+    /// The size of its pages, if these are huge.
+    pub huge_page: Option<u64>,
+}
+
 impl DumpIpc {
-    /// A task has the segment `id` attached.
-    pub fn attach(&mut self, id: u32, pid: i32) {
-        self.attached.entry(id).or_insert((0, pid)).0 += 1;
+    /// A task has the segment attached.
+    pub fn attach(&mut self, (id, huge_page): Segment, pid: i32) {
+        self.attached.entry(id).or_insert(Attached { times: 0, pid, huge_page }).times += 1;
     }
 
     /// Looks at all objects of the namespace, once every task is known. `living` are the tasks, with the numbers of their

@@ -9,7 +9,7 @@ use crate::error::{Error, Phase, Result};
 use crate::proc::{Status, read_file};
 use crate::sys::ipc::{Family, Owner, as_creator};
 
-const PERMISSIONS: u32 = 0o777;
+pub(super) const PERMISSIONS: u32 = 0o777;
 
 impl Family {
     /// For messages.

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use criu_images::ImageDir;
 
+use super::object::existing;
 use super::{msg, sem, shm};
 use crate::error::{Error, Phase, Result};
 use crate::sys::ipc::{Family, shm_attach, shm_detach};
@@ -43,7 +44,7 @@ impl RestoreIpc {
             let is_new = shm::restore::provide(entry, &mut ipc.made)?;
             shm::restore::settle(images, entry, bytes.as_deref(), is_new)?;
             for &(attachment, reach) in wanted.iter().filter(|((id, _), _)| *id == entry.desc.id) {
-                ipc.attach(attachment, reach, entry.size)?;
+                ipc.attach(attachment, reach, shm::restore::mapped_bytes(entry))?;
             }
             shm::restore::doom(entry)?;
         }
@@ -62,7 +63,7 @@ impl RestoreIpc {
 
     fn attach(&mut self, attachment: Attachment, reach: u64, size: u64) -> Result<()> {
         let (id, writable) = attachment;
-        if reach > size.next_multiple_of(crate::mem::vma::PAGE_BYTES) {
+        if reach > size {
             let cause = format!("a mapping reaches to {reach:#x}, it has {size:#x} bytes");
             return Err(Error::new(Phase::Load, segment(id), cause));
         }
@@ -101,6 +102,22 @@ impl RestoreIpc {
     pub fn keep(&mut self) {
         self.made.clear();
     }
+}
+
+/// Name, size and size of pages of the segments of huge pages that are to be made.
+///
+/// # Errors
+/// What is wrong with the images; an id or key that is taken.
+pub(crate) fn huge_segments(images: &ImageDir, namespace: u64) -> Result<Vec<(String, u64, u64)>> {
+    let mut found = Vec::new();
+    for (entry, _) in shm::restore::load(images, namespace)? {
+        if let Some(page_bytes) = shm::restore::huge_page(&entry).flatten()
+            && existing(Family::Shm, &entry.desc)?.is_none()
+        {
+            found.push((segment(entry.desc.id), entry.size, page_bytes));
+        }
+    }
+    Ok(found)
 }
 
 fn segment(id: u32) -> String {

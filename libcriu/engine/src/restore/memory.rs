@@ -15,7 +15,9 @@ use crate::mem::pages::restore::{Placed, Run};
 use crate::mem::vma::placement::{Space, own_mappings};
 use crate::mem::vma::restore::{Area, Backing};
 use crate::mem::vma::{ADVICE, PAGE_BYTES};
+use crate::sys::ipc::shm_attach_part;
 use crate::sys::mapping::{Mapped, Source, allocate_key, free_key, unmap_inherited};
+use crate::sys::spawn::shared_file;
 
 const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
@@ -110,14 +112,16 @@ impl Memory {
     fn fill(&self, world: &World, alive: &Alive, inheritance: Option<&Inheritance<'_>>) -> Result<()> {
         let counts = world.control.counts();
         let (mut work, mut targets, mut pages) = (Vec::new(), Vec::new(), 0);
-        let (mut inherited, mut inherited_targets) = (Vec::new(), Vec::new());
+        // Of ordinary pages, and of huge ones.
+        let mut inherited = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
         for (area, place) in alive.layout.areas.iter().zip(&self.placed) {
             let runs = alive.pages.within(area.start, area.end);
             let shift = |r: &Run| Placed { address: r.address - area.start + place.mapped.start(), ..*r };
             if place.inherited {
                 if !runs.is_empty() {
-                    inherited.extend(runs.iter().map(shift));
-                    inherited_targets.push(place.mapped);
+                    let (work, targets) = &mut inherited[usize::from(area.huge_page().is_some())];
+                    work.extend(runs.iter().map(shift));
+                    targets.push(place.mapped);
                 }
                 if let Some(from) = inheritance {
                     discard(area, place, from.pages.within(area.start, area.end), runs)?;
@@ -128,12 +132,14 @@ impl Memory {
                 pages += runs.iter().map(|r| r.len / PAGE_BYTES).sum::<u64>();
             }
         }
-        inherited_targets.sort_by_key(Mapped::start);
-        let compared: u64 = inherited.iter().map(|p| p.len / PAGE_BYTES).sum();
-        let differing = alive.pages.fill_differing(&inherited, &inherited_targets)?;
-        counts.pages_compared.fetch_add(compared, Ordering::Relaxed);
-        counts.pages_skipped_cow.fetch_add(compared - differing, Ordering::Relaxed);
-        pages += differing;
+        for (are_huge, (work, mut targets)) in [false, true].into_iter().zip(inherited) {
+            targets.sort_by_key(Mapped::start);
+            let compared: u64 = work.iter().map(|p: &Placed| p.len / PAGE_BYTES).sum();
+            let differing = alive.pages.fill_differing(&work, &targets, are_huge)?;
+            counts.pages_compared.fetch_add(compared, Ordering::Relaxed);
+            counts.pages_skipped_cow.fetch_add(compared - differing, Ordering::Relaxed);
+            pages += differing;
+        }
         targets.sort_by_key(Mapped::start);
         alive.pages.fill(&work, &targets)?;
         counts.pages_restored.fetch_add(pages, Ordering::Relaxed);
@@ -292,7 +298,10 @@ impl Rooms {
     }
 
     fn elsewhere(&mut self, area: &Area) -> Result<u64> {
-        let found = self.space.find(area.len(), area.start);
+        let found = match area.huge_page() {
+            Some(page) => self.space.find_like(area.len(), area.start, page),
+            None => self.space.find(area.len(), area.start),
+        };
         found.ok_or_else(|| Error::new(Phase::Memory, area.name(), "there is no room for it in the address space"))
     }
 }
@@ -360,6 +369,12 @@ fn map(world: &mut World, open: &mut Open, area: &Area, at: u64, fills: bool) ->
     let prot = if fills && area.is_private() { READ_WRITE } else { area.prot };
     let placed = |mapped| PlacedArea { mapped, prot, inherited: false };
     match area.backing {
+        Backing::Anonymous if area.huge_page().is_some() => {
+            let source = Source::Huge { offset: area.offset };
+            Mapped::map(at, area.len(), READ_WRITE, libc::MAP_PRIVATE | area.flags, source)
+                .map(|mapped| PlacedArea { mapped, prot: READ_WRITE, inherited: false })
+                .map_err(failed(area, "mmap"))
+        }
         Backing::Anonymous => {
             let kind = if area.flags & libc::MAP_DROPPABLE != 0 { 0 } else { libc::MAP_PRIVATE };
             Mapped::map(at, area.len(), prot, kind | area.flags, Source::Anonymous)
@@ -390,14 +405,37 @@ fn map(world: &mut World, open: &mut Open, area: &Area, at: u64, fills: bool) ->
             };
             let segment = segment
                 .ok_or_else(|| Error::new(Phase::Memory, area.name(), "there is no such segment of shared memory"))?;
-            let mapped = Mapped::map(at, area.len(), libc::PROT_NONE, libc::MAP_PRIVATE, Source::Anonymous)
-                .map_err(failed(area, "mmap"))?;
-            mapped.show_shared(&segment, area.offset).map_err(failed(area, "mremap"))?;
+            let mapped = show_segment(area, at, &segment)?;
             let prot = match area.backing {
                 Backing::SysV { writable: false, .. } => libc::PROT_READ,
                 _ => READ_WRITE,
             };
             Ok(PlacedArea { mapped, prot, inherited: false })
+        }
+    }
+}
+
+/// Maps at `at` what a shared area shows of a segment that the coordinator has mapped.
+fn show_segment(area: &Area, at: u64, segment: &Mapped) -> Result<Mapped> {
+    let place = || {
+        Mapped::map(at, area.len(), libc::PROT_NONE, libc::MAP_PRIVATE, Source::Anonymous).map_err(failed(area, "mmap"))
+    };
+    // mremap(2) copies no mapping of huge pages.
+    match area.backing {
+        Backing::SysV { id, writable } if area.huge_page().is_some() => {
+            let mapped = place()?;
+            shm_attach_part(id, segment.len(), writable, area.offset, &mapped).map_err(failed(area, "shmat"))?;
+            Ok(mapped)
+        }
+        _ if area.huge_page().is_some() => {
+            let file = shared_file(segment).map_err(failed(area, "open of its segment"))?;
+            let source = Source::File { fd: file.as_fd(), offset: area.offset };
+            Mapped::map(at, area.len(), READ_WRITE, libc::MAP_SHARED | area.flags, source).map_err(failed(area, "mmap"))
+        }
+        _ => {
+            let mapped = place()?;
+            mapped.show_shared(segment, area.offset).map_err(failed(area, "mremap"))?;
+            Ok(mapped)
         }
     }
 }

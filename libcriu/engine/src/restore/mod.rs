@@ -7,6 +7,7 @@
 mod check;
 pub(crate) mod checkpoint;
 mod failure;
+mod huge;
 mod kin;
 mod load;
 mod memory;
@@ -61,6 +62,7 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
     let fd = options.images_dir.as_fd().try_clone_to_owned();
     let images = Arc::new(ImageDir::new(fd.map_err(|e| Error::os(Phase::Load, "images directory", "dup", e))?));
     let checked = Checkpoint::load(&images)?.check(options)?;
+    huge::check(&images, &checked)?;
     operator.check_cancelled(Phase::Plan)?;
 
     let tables = tables(&checked);

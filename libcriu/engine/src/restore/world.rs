@@ -1,7 +1,7 @@
 //! What the coordinator prepares and every task inherits by being forked.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use criu_images::ImageDir;
 
@@ -73,12 +73,13 @@ fn segments(images: &ImageDir, checked: &Checked) -> Result<HashMap<u64, Mapped>
         let object = format!("shared memory segment {shmid}");
         let (segment, fd) = spawn::shared_segment(len, flags & !libc::MAP_GROWSDOWN)
             .map_err(|e| Error::os(Phase::Memory, &object, "mmap", e))?;
-        fill(images, shmid, fd.as_fd(), len)?;
+        if flags & libc::MAP_HUGETLB == 0 {
+            shmem::fill(images, shmid, fd.as_fd(), len)?;
+        } else {
+            // Such a file cannot be written to.
+            shmem::fill_mapped(images, shmid, &segment)?;
+        }
         segments.insert(shmid, segment);
     }
     Ok(segments)
-}
-
-fn fill(images: &ImageDir, shmid: u64, fd: BorrowedFd<'_>, len: u64) -> Result<()> {
-    shmem::fill(images, shmid, fd, len)
 }

@@ -54,12 +54,12 @@ impl Family {
     }
 }
 
-/// Creates a segment.
+/// Creates a segment. `mode`: permissions, and SHM_* flags for its pages.
 ///
 /// # Errors
 /// EEXIST: there is one with this key.
 pub fn shm_create(key: u32, size: u64, mode: u32) -> io::Result<u32> {
-    let flags = (mode & 0o777) as i32 | libc::IPC_CREAT | libc::IPC_EXCL;
+    let flags = mode as i32 | libc::IPC_CREAT | libc::IPC_EXCL;
     // SAFETY: integers only.
     check(unsafe { libc::syscall(libc::SYS_shmget, key, size, flags) }).map(|id| id as u32)
 }
@@ -151,6 +151,27 @@ pub fn shm_attach(id: u32, size: u64, writable: bool) -> io::Result<Mapped> {
     // SAFETY: a new mapping where nothing is.
     let at = check(unsafe { libc::syscall(libc::SYS_shmat, id, 0, flags) })?;
     Ok(Mapped::inherited(at as u64, size.next_multiple_of(PAGE)))
+}
+
+/// Attaches a part of a segment at `place`, which has been mapped (reserved) by the caller and is replaced. `whole` is what all of
+/// it takes. Unlike a copy of a mapping (mremap(2)), this can be had of huge pages, too.
+///
+/// # References
+/// shmat(2), mremap(2).
+pub fn shm_attach_part(id: u32, whole: u64, writable: bool, offset: u64, place: &Mapped) -> io::Result<()> {
+    if offset.checked_add(place.len()).is_none_or(|end| end > whole) {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let all = shm_attach(id, whole, writable)?;
+    let (from, len) = ((all.start() + offset) as *mut libc::c_void, place.len() as usize);
+    // SAFETY: the part belongs to the mapping made just now, and the destination is the caller's reservation.
+    let moved = unsafe {
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        check(libc::mremap(from, len, len, flags, place.start() as *mut libc::c_void) as i64)
+    };
+    // SAFETY: what is left of the new mapping; nobody knows it.
+    check(unsafe { libc::munmap(all.start() as *mut libc::c_void, whole as usize) }.into())?;
+    moved.map(drop)
 }
 
 /// Detaches what `shm_attach` gave.

@@ -22,7 +22,14 @@ pub struct Mapped {
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
     Anonymous,
-    File { fd: BorrowedFd<'a>, offset: u64 },
+    /// Anonymous memory of huge pages is a part of a file of its own, too, which reaches to the end of a writable mapping.
+    Huge {
+        offset: u64,
+    },
+    File {
+        fd: BorrowedFd<'a>,
+        offset: u64,
+    },
 }
 
 impl Mapped {
@@ -48,6 +55,7 @@ impl Mapped {
     pub fn map(start: u64, len: u64, prot: i32, flags: i32, source: Source<'_>) -> io::Result<Mapped> {
         let (fd, offset, anonymous) = match source {
             Source::Anonymous => (-1, 0, libc::MAP_ANONYMOUS),
+            Source::Huge { offset } => (-1, offset as libc::off_t, libc::MAP_ANONYMOUS | libc::MAP_HUGETLB),
             Source::File { fd, offset } => (fd.as_raw_fd(), offset as libc::off_t, 0),
         };
         let flags = flags | anonymous | libc::MAP_FIXED_NOREPLACE;
@@ -125,8 +133,14 @@ impl Mapped {
     }
 
     /// Writes those pages of `bytes` that differ from what stands at `address`, inside one of `targets` (sorted by address);
-    /// returns how many did.
-    pub fn write_differing(targets: &[Mapped], address: u64, bytes: &[u8], page: usize) -> io::Result<u64> {
+    /// returns how many did. `provide` is called with the address of each before it is written.
+    pub fn write_differing(
+        targets: &[Mapped],
+        address: u64,
+        bytes: &[u8],
+        page: usize,
+        provide: impl Fn(u64) -> io::Result<()>,
+    ) -> io::Result<u64> {
         if !Mapped::one_covers(targets, address, bytes.len() as u64) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
@@ -136,6 +150,7 @@ impl Mapped {
             // SAFETY: inside one of these mappings, readable and writable for now, and no reference to it exists elsewhere.
             let old = unsafe { std::slice::from_raw_parts_mut(at, new.len()) };
             if old != new {
+                provide(at as u64)?;
                 old.copy_from_slice(new);
                 differing += 1;
             }

@@ -8,6 +8,7 @@ pub mod cpu;
 pub(crate) mod descriptor;
 pub mod enter;
 pub(crate) mod fs;
+pub(crate) mod huge;
 pub(crate) mod inheritance;
 pub mod ipc;
 pub mod kcmp;

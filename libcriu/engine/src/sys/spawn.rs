@@ -267,10 +267,18 @@ pub fn shared_segment(len: u64, flags: i32) -> io::Result<(super::mapping::Mappe
         return Err(io::Error::last_os_error());
     }
     let at = at as u64;
+    let segment = super::mapping::Mapped::inherited(at, len);
+    Ok((segment, shared_file(&segment)?))
+}
+
+/// The file behind a mapping that shows it from its beginning on, for reading and writing.
+///
+/// # Errors
+/// As `shared_segment`.
+pub fn shared_file(segment: &super::mapping::Mapped) -> io::Result<std::fs::File> {
     // Neighbouring segments of the kernel's choice are never merged: each has a file of its own.
-    let path = format!("/proc/self/map_files/{at:x}-{:x}", at + len.next_multiple_of(4096));
-    let file = std::fs::File::options().read(true).write(true).open(path)?;
-    Ok((super::mapping::Mapped::inherited(at, len), file))
+    let (start, end) = (segment.start(), segment.start() + segment.len().next_multiple_of(4096));
+    std::fs::File::options().read(true).write(true).open(format!("/proc/self/map_files/{start:x}-{end:x}"))
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC.

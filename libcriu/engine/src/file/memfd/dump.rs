@@ -7,6 +7,7 @@ use criu_images::messages::{FdTypes, FileEntry, MemfdFileEntry, MemfdInodeEntry}
 use criu_images::{ImageDir, Kind};
 use rustix::fs::fcntl_get_seals;
 
+use super::MFD_HUGETLB;
 use crate::error::Result;
 use crate::file::FileId;
 use crate::file::collect::{Collected, image_path, saving};
@@ -14,7 +15,7 @@ use crate::file::ghost::reopen;
 use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::seen::Seen;
 use crate::mem::pages::PagesIds;
-use crate::mem::shmem;
+use crate::mem::{huge, shmem};
 
 const MEMFD: &[u8] = b"/memfd:";
 const DELETED: &[u8] = b" (deleted)";
@@ -23,8 +24,16 @@ const DELETED: &[u8] = b" (deleted)";
 pub(crate) struct Memfds {
     /// Device of the kernel's own tmpfs.
     dev: Option<u64>,
-    inodes: Vec<(MemfdInodeEntry, OwnedFd)>,
+    inodes: Vec<Inode>,
     by_inode: HashMap<(u64, u64), u64>,
+}
+
+#[derive(Debug)]
+struct Inode {
+    entry: MemfdInodeEntry,
+    file: OwnedFd,
+    /// The size of its pages, if these are huge.
+    huge_page: Option<u64>,
 }
 
 impl Default for Memfds {
@@ -42,14 +51,15 @@ impl DumpKind for Memfds {
     }
 
     fn collect(&mut self, seen: &Seen<'_>, id: FileId, _common: &mut Collected) -> Result<FileEntry, Unsaved> {
-        if Some(seen.stat.st_dev) != self.dev {
-            return Err(Unsaved::because("a memfd of huge pages cannot be saved"));
+        let huge_page = huge::page_bytes_of(seen.stat.st_dev);
+        if Some(seen.stat.st_dev) != self.dev && huge_page.is_none() {
+            return Err(Unsaved::because("a memfd on an unknown device cannot be saved"));
         }
         let key = (seen.stat.st_dev, seen.stat.st_ino);
         let inode_id = match self.by_inode.get(&key) {
             Some(&inode) => inode,
             None => {
-                let inode = self.add(seen)?;
+                let inode = self.add(seen, huge_page)?;
                 self.by_inode.insert(key, inode);
                 inode
             }
@@ -69,16 +79,24 @@ impl DumpKind for Memfds {
             return Ok(());
         }
         let mut image = images.create(Kind::MemfdInode, 0).map_err(saving)?;
-        for (entry, file) in &self.inodes {
+        for Inode { entry, file, huge_page } in &mut self.inodes {
+            // Objects of other kinds are numbered by others.
+            while !ids.claim_shared(entry.shmid.into()) {
+                entry.shmid = entry.shmid.wrapping_add(1);
+            }
             image.entry(entry).map_err(saving)?;
-            shmem::dump(images, u64::from(entry.shmid), file.as_fd(), entry.size, ids, &mut || Ok(()))?;
+            let (shmid, size) = (u64::from(entry.shmid), entry.size);
+            match huge_page {
+                Some(bytes) => huge::dump(images, shmid, file.as_fd(), (size, *bytes), ids, &mut || Ok(()))?,
+                None => shmem::dump(images, shmid, file.as_fd(), size, ids, &mut || Ok(()))?,
+            };
         }
         image.finish().map_err(saving)
     }
 }
 
 impl Memfds {
-    fn add(&mut self, seen: &Seen<'_>) -> Result<u64, Unsaved> {
+    fn add(&mut self, seen: &Seen<'_>, huge_page: Option<u64>) -> Result<u64, Unsaved> {
         let name = seen.link.strip_suffix(DELETED).unwrap_or(&seen.link);
         let name = image_path(name.strip_prefix(MEMFD).unwrap_or(name))?;
         let file = reopen(seen).map_err(|e| Unsaved::os(seen, "open", e))?;
@@ -89,14 +107,14 @@ impl Memfds {
             uid: seen.stat.st_uid,
             gid: seen.stat.st_gid,
             size: seen.stat.st_size as u64,
-            // Inode numbers of this file system are small and its own.
+            // Unless another object has the number.
             shmid: seen.stat.st_ino as u32,
             seals: seals.bits(),
             inode_id,
-            hugetlb_flag: None,
+            hugetlb_flag: huge_page.map(|bytes| MFD_HUGETLB | huge::size_flags(bytes)),
             mode: Some(seen.stat.st_mode),
         };
-        self.inodes.push((entry, file));
+        self.inodes.push(Inode { entry, file, huge_page });
         Ok(inode_id)
     }
 }

@@ -2,7 +2,7 @@
 //! without a descriptor. One inode (`memfd.img`) may have many descriptions and mappings; contents are stored as shared
 //! memory, `shmid` being the inode's number.
 //!
-//! Limits: memfds of huge pages are refused; F_SEAL_FUTURE_WRITE is set before mappings are made, so that a writable
+//! Limits: F_SEAL_FUTURE_WRITE is set before mappings are made, so that a writable
 //! mapping from before the seal fails to come back.
 
 mod dump;
@@ -13,6 +13,11 @@ mod tests;
 use criu_images::messages::FdTypes;
 
 use super::kind::FileKind;
+
+pub(crate) use restore::{HugePages, shown};
+
+/// For memfd_create(2): pages of hugetlbfs. In `memfd_inode_entry.hugetlb_flag`, together with their size.
+const MFD_HUGETLB: u32 = libc::MFD_HUGETLB;
 
 pub(crate) const KIND: FileKind = FileKind {
     types: &[FdTypes::Memfd],

@@ -10,11 +10,12 @@ use rustix::fs::{
     memfd_create, openat, seek,
 };
 
+use super::MFD_HUGETLB;
 use crate::error::{Error, Phase, Result};
 use crate::file::kind::{RestoreKind, body};
 use crate::file::load::{Plan, loading};
 use crate::file::object::Object;
-use crate::mem::shmem;
+use crate::mem::{huge, shmem};
 
 const OPEN_FLAGS: u32 =
     (libc::O_ACCMODE | libc::O_APPEND | libc::O_NONBLOCK | libc::O_NOATIME | libc::O_DIRECT) as u32 | 0o100_000;
@@ -29,8 +30,8 @@ impl RestoreKind for Memfds {
     fn load(&mut self, plan: &Plan, images: &ImageDir) -> Result<()> {
         let wrong = |inode: &MemfdInodeEntry, why: String| Err(Error::new(Phase::Check, shown(inode), why));
         for inode in images.read_all::<MemfdInodeEntry>(Kind::MemfdInode, 0).map_err(loading)? {
-            if inode.hugetlb_flag.is_some_and(|f| f != 0) {
-                return wrong(&inode, "memfds of huge pages cannot be restored yet".into());
+            if inode.huge_page() == Some(None) {
+                return wrong(&inode, format!("no pages have the size in {:#x}", inode.hugetlb_flag()));
             }
             if inode.size > i64::MAX as u64 {
                 return wrong(&inode, format!("{} is no size of a file", inode.size));
@@ -93,16 +94,34 @@ impl Memfds {
     }
 }
 
-fn shown(inode: &MemfdInodeEntry) -> String {
+/// What the image says of an inode's pages.
+pub(crate) trait HugePages {
+    /// The size of its pages if these are huge; the inner `None` when no pages have such a size.
+    fn huge_page(&self) -> Option<Option<u64>>;
+}
+
+impl HugePages for MemfdInodeEntry {
+    fn huge_page(&self) -> Option<Option<u64>> {
+        self.hugetlb_flag.filter(|f| *f != 0).map(huge::size_in)
+    }
+}
+
+pub(crate) fn shown(inode: &MemfdInodeEntry) -> String {
     format!("memfd {}", inode.name)
 }
 
 fn make(images: &ImageDir, inode: &MemfdInodeEntry) -> Result<OwnedFd> {
     let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, shown(inode), call, e);
-    let fd = memfd_create(&*inode.name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
-        .map_err(|e| failed("memfd_create", e))?;
+    let huge_page = inode.huge_page().flatten();
+    let size_flags = huge_page.map_or(0, |page_bytes| MFD_HUGETLB | huge::size_flags(page_bytes));
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::from_bits_retain(size_flags);
+    let fd = memfd_create(&*inode.name, flags).map_err(|e| failed("memfd_create", e))?;
     ftruncate(&fd, inode.size).map_err(|e| failed("ftruncate", e))?;
-    shmem::fill(images, u64::from(inode.shmid), fd.as_fd(), inode.size)?;
+    let shmid = u64::from(inode.shmid);
+    match huge_page {
+        Some(_) => huge::fill(images, shmid, fd.as_fd(), inode.size)?,
+        None => shmem::fill(images, shmid, fd.as_fd(), inode.size)?,
+    }
     fchown(&fd, Some(Uid::from_raw(inode.uid)), Some(Gid::from_raw(inode.gid))).map_err(|e| failed("fchown", e))?;
     if let Some(mode) = inode.mode {
         fchmod(&fd, Mode::from_raw_mode(mode & 0o7777)).map_err(|e| failed("fchmod", e))?;

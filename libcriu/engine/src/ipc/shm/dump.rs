@@ -6,19 +6,22 @@ use std::collections::{HashMap, HashSet};
 use criu_images::messages::IpcShmEntry;
 use criu_images::{ImageDir, Kind};
 
+use super::SHM_HUGETLB;
 use crate::error::{Blocker, Error, Phase, Result};
+use crate::ipc::dump::Attached;
 use crate::ipc::object::{are_in, describe, list};
+use crate::mem::huge;
 use crate::sys::ipc::Family;
 
 pub(crate) fn resolve(
-    attached: &HashMap<u32, (u64, i32)>,
+    attached: &HashMap<u32, Attached>,
     tree: &HashSet<i32>,
     blockers: &mut Vec<Blocker>,
 ) -> Result<Vec<IpcShmEntry>> {
     let rows =
         list(Family::Shm).map_err(|e| Error::os(Phase::Collect, Family::Shm.name(), "reading /proc/sysvipc/shm", e))?;
     let mut segments = Vec::with_capacity(attached.len());
-    for (id, (times, pid)) in attached {
+    for (id, Attached { times, pid, huge_page }) in attached {
         let Some(row) = rows.iter().find(|r| r.desc.id == *id) else {
             let object = format!("{} {id}", Family::Shm.name());
             blockers.push(Blocker::new(*pid, object, "it belongs to another IPC namespace; this cannot be saved"));
@@ -32,7 +35,8 @@ pub(crate) fn resolve(
             continue;
         }
         let size = row.get("size") as u64;
-        segments.push(IpcShmEntry { desc: row.desc, size, in_pagemaps: Some(true), hugetlb_flag: None });
+        let hugetlb_flag = huge_page.map(|page_bytes| SHM_HUGETLB | huge::size_flags(page_bytes));
+        segments.push(IpcShmEntry { desc: row.desc, size, in_pagemaps: Some(true), hugetlb_flag });
     }
     for row in rows.iter().filter(|r| !attached.contains_key(&r.desc.id) && r.get("nattch") == 0) {
         if are_in(tree, [row.get("cpid") as i32]) {

@@ -6,3 +6,5 @@ pub(super) mod restore;
 /// Bits of `ipc_desc_entry.mode` beside the permissions.
 const DEST: u32 = 0o1000;
 const LOCKED: u32 = 0o2000;
+/// For shmget(2): pages of hugetlbfs. In `ipc_shm_entry.hugetlb_flag`, together with their size.
+const SHM_HUGETLB: u32 = libc::SHM_HUGETLB as u32;

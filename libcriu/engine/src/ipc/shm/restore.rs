@@ -1,15 +1,16 @@
 //! Segments are made, filled and attached by the coordinator; tasks inherit the attachment and move a copy of it to
 //! its place.
 
-use criu_images::messages::{IpcShmEntry, PagemapEntry};
+use criu_images::messages::IpcShmEntry;
 use criu_images::{ImageDir, Kind};
 
-use super::{DEST, LOCKED};
+use super::{DEST, LOCKED, SHM_HUGETLB};
 use crate::error::{Error, Phase, Result};
-use crate::ipc::object::{create, describe, existing, failed, owner};
+use crate::ipc::object::{PERMISSIONS, create, describe, existing, failed, owner};
 use crate::mem::vma::PAGE_BYTES;
+use crate::mem::{huge, shmem};
 use crate::sys::ipc::{Family, shm_attach, shm_create, shm_detach, shm_lock, shm_set};
-use crate::sys::mapping::Mapped;
+use crate::sys::spawn::shared_file;
 
 /// A segment of the image, with its bytes unless they are in a pagemap.
 pub(crate) type Saved = (IpcShmEntry, Option<Vec<u8>>);
@@ -24,9 +25,24 @@ pub(crate) fn load(images: &ImageDir, id: u64) -> Result<Vec<Saved>> {
             let cause = format!("{} bytes are no size", entry.size);
             return Err(Error::new(Phase::Load, describe(Family::Shm, &entry.desc), cause));
         }
+        if huge_page(&entry) == Some(None) {
+            let cause = format!("no pages have the size in {:#x}", entry.hugetlb_flag());
+            return Err(Error::new(Phase::Load, describe(Family::Shm, &entry.desc), cause));
+        }
         segments.push((entry, bytes));
     }
     Ok(segments)
+}
+
+/// The size of its pages if these are huge; the inner `None` when no pages have such a size.
+pub(crate) fn huge_page(entry: &IpcShmEntry) -> Option<Option<u64>> {
+    entry.hugetlb_flag.filter(|f| *f != 0).map(huge::size_in)
+}
+
+/// The bytes that a mapping of the whole segment has.
+pub(crate) fn mapped_bytes(entry: &IpcShmEntry) -> u64 {
+    let page = huge_page(entry).flatten().unwrap_or(PAGE_BYTES);
+    entry.size.checked_next_multiple_of(page).unwrap_or(entry.size)
 }
 
 /// Makes the segment be there; true when it was made now. `made` hears of it before anything else can fail.
@@ -38,7 +54,8 @@ pub(crate) fn provide(entry: &IpcShmEntry, made: &mut Vec<(Family, u32)>) -> Res
     let Some(row) = existing(Family::Shm, desc)? else {
         // Nobody finds a removed segment by its key.
         let key = if desc.mode & DEST != 0 { 0 } else { desc.key };
-        create(Family::Shm, desc, || shm_create(key, entry.size, desc.mode))?;
+        let pages = huge_page(entry).flatten().map_or(0, |bytes| SHM_HUGETLB | huge::size_flags(bytes));
+        create(Family::Shm, desc, || shm_create(key, entry.size, desc.mode & PERMISSIONS | pages))?;
         made.push((Family::Shm, desc.id));
         return Ok(true);
     };
@@ -60,13 +77,21 @@ pub(crate) fn provide(entry: &IpcShmEntry, made: &mut Vec<(Family, u32)>) -> Res
 pub(crate) fn settle(images: &ImageDir, entry: &IpcShmEntry, bytes: Option<&[u8]>, is_new: bool) -> Result<()> {
     let desc = &entry.desc;
     let failed = |call: &'static str| failed(Family::Shm, desc, call);
-    let mapped = shm_attach(desc.id, entry.size, true).map_err(failed("shmat"))?;
+    let mapped = shm_attach(desc.id, mapped_bytes(entry), true).map_err(failed("shmat"))?;
     if !is_new {
+        let there =
+            shared_file(&mapped).and_then(|f| Ok(rustix::fs::fstat(f)?)).map_err(failed("looking at its pages"))?;
+        if huge::page_bytes_of(there.st_dev) != huge_page(entry).flatten() {
+            let cause = "there is one with pages of another size";
+            return Err(Error::new(Phase::Memory, describe(Family::Shm, desc), cause)
+                .errno(libc::EEXIST)
+                .hint("remove it (ipcrm), or restore inside an IPC namespace of its own"));
+        }
         mapped.advise(libc::MADV_REMOVE).map_err(failed("madvise MADV_REMOVE"))?;
     }
     match bytes {
         Some(bytes) => mapped.fill(bytes).map_err(failed("filling it"))?,
-        None => fill(images, desc.id, &mapped)?,
+        None => shmem::fill_mapped(images, desc.id.into(), &mapped)?,
     }
     shm_detach(mapped).map_err(failed("shmdt"))?;
     shm_set(desc.id, owner(desc)).map_err(failed("shmctl IPC_SET"))?;
@@ -82,28 +107,4 @@ pub(crate) fn doom(entry: &IpcShmEntry) -> Result<()> {
         return Ok(());
     }
     Family::Shm.remove(entry.desc.id).map_err(failed(Family::Shm, &entry.desc, "shmctl IPC_RMID"))
-}
-
-fn fill(images: &ImageDir, id: u32, to: &Mapped) -> Result<()> {
-    let image = |e| Error::image(Phase::Memory, e);
-    let Some(pagemap) = images.pagemap(Kind::ShmemPagemap, id.into()).map_err(image)? else { return Ok(()) };
-    let name = Kind::ShmemPagemap.file_name(id.into());
-    let mut parts = Vec::new();
-    for r in &pagemap.records {
-        if r.is_in_parent() {
-            return Err(Error::new(Phase::Memory, name, "pages of a parent checkpoint cannot be restored yet"));
-        }
-        // Their order, alignment and number were checked when the image was read.
-        let len = r.page_count() * PAGE_BYTES;
-        if r.vaddr + len > to.len() {
-            let cause = format!("pages at {:#x} lie outside the {} bytes of the segment", r.vaddr, to.len());
-            return Err(Error::new(Phase::Memory, name, cause));
-        }
-        parts.push((to.start() + r.vaddr, len));
-    }
-    let present: Vec<(u64, u64)> =
-        parts.into_iter().zip(&pagemap.records).filter(|(_, r)| PagemapEntry::is_present(r)).map(|(p, _)| p).collect();
-    let Some(pages) = images.page_file(&pagemap).map_err(image)? else { return Ok(()) };
-    Mapped::read_parts(&[*to], pages.file(), 0, &present)
-        .map_err(|e| Error::os(Phase::Memory, name, "reading its pages", e))
 }

@@ -10,7 +10,7 @@ use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{BE_ROOT_OUTSIDE, DumpFiles, DumpTask, FileId, Link, UNREACHABLE};
 use crate::mem::pages::guard_regions;
 use crate::mem::shmem::memfd_device;
-use crate::mem::vma::{AreaKind, END_THEM, UPROBES, breakpoint, classify, entry, flags, status};
+use crate::mem::vma::{AreaKind, END_THEM, UPROBES, breakpoint, classify, entry, flags, huge_page, status};
 use crate::proc::{Area, ProcDir, Stat, areas_of, auxv};
 
 /// Collects address spaces, one after the other.
@@ -34,11 +34,14 @@ pub struct Collected {
     /// Objects of shared memory: one area of each.
     pub shared: Vec<SharedObject>,
     /// The System V segments, as often as each is attached.
-    pub segments: Vec<u32>,
+    pub segments: Vec<Segment>,
     exe: FileId,
     auxv: Vec<u64>,
     stat: Stat,
 }
+
+/// A System V segment: its id, and the size of its pages if these are huge.
+pub type Segment = (u32, Option<u64>);
 
 /// An object of shared anonymous memory, and an area through which it can be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub struct SharedObject {
     pub is_segment: bool,
     pub start: u64,
     pub end: u64,
+    /// The size of its pages, if these are huge.
+    pub huge_page: Option<u64>,
 }
 
 /// What the task alone can tell.
@@ -185,7 +190,7 @@ impl Collected {
     fn add(&mut self, area: &Area, kind: AreaKind, file: Option<(FileId, u32)>) {
         let new = entry(area, kind, file);
         if let AreaKind::SysV { id } = kind {
-            self.segments.push(id);
+            self.segments.push((id, huge_page(area)));
         }
         let object = match kind {
             AreaKind::SharedAnonymous { inode } => Some((inode, false)),
@@ -195,7 +200,8 @@ impl Collected {
         if let Some((shmid, is_segment)) = object
             && !self.shared.iter().any(|s| (s.shmid, s.is_segment) == (shmid, is_segment))
         {
-            self.shared.push(SharedObject { shmid, is_segment, start: area.start, end: area.end });
+            let huge_page = huge_page(area);
+            self.shared.push(SharedObject { shmid, is_segment, start: area.start, end: area.end, huge_page });
         }
         match self.vmas.last_mut() {
             // The pages of the time namespace's clock follow those of vvar.

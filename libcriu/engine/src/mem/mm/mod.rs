@@ -2,4 +2,4 @@
 
 mod dump;
 
-pub use dump::{Collected, Collector, Facts, Seen, SharedObject};
+pub use dump::{Collected, Collector, Facts, Seen, Segment, SharedObject};

@@ -1,5 +1,6 @@
 //! Writes the pagemap and the pages of one object.
 
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 
 use criu_images::messages::{PagemapEntry, PagemapHead};
@@ -9,14 +10,22 @@ use super::copy::{CopyError, GoOn, Source, copy};
 use super::{Run, flags};
 use crate::error::{Error, Phase, Result};
 
-/// Hands out the numbers of `pages-N.img`.
+/// Hands out the numbers of `pages-N.img`, and those of objects of shared memory, whose pagemaps all have one kind of name.
 #[derive(Debug, Default)]
-pub struct PagesIds(u32);
+pub struct PagesIds {
+    pages: u32,
+    shared: HashSet<u64>,
+}
 
 impl PagesIds {
     pub fn allocate(&mut self) -> u32 {
-        self.0 += 1;
-        self.0
+        self.pages += 1;
+        self.pages
+    }
+
+    /// False when another object has this number already.
+    pub fn claim_shared(&mut self, shmid: u64) -> bool {
+        self.shared.insert(shmid)
     }
 }
 

@@ -11,6 +11,7 @@ use super::flags;
 use crate::error::{Error, Phase, Result};
 use crate::mem::vma::PAGE_BYTES;
 use crate::mem::vma::restore::Layout;
+use crate::sys::huge;
 use crate::sys::mapping::Mapped;
 
 /// Pages that follow each other in memory and in the pages image.
@@ -157,8 +158,8 @@ impl PageSet {
     }
 
     /// Writes only the pages that differ from the inherited ones; returns how many did. Runs that follow each other in the
-    /// image are read at once. `targets` are sorted by address.
-    pub fn fill_differing(&self, work: &[Placed], targets: &[Mapped]) -> Result<u64> {
+    /// image are read at once. `targets` are sorted by address; of huge pages, for which there may be none left, all or none are.
+    pub fn fill_differing(&self, work: &[Placed], targets: &[Mapped], are_huge: bool) -> Result<u64> {
         use std::os::unix::fs::FileExt;
         if work.is_empty() {
             return Ok(0);
@@ -181,7 +182,8 @@ impl PageSet {
             file.read_exact_at(&mut buffer[..bytes], first.offset).map_err(|e| self.failed(e))?;
             for p in batch {
                 let new = &buffer[(p.offset - first.offset) as usize..][..p.len as usize];
-                let written = Mapped::write_differing(targets, p.address, new, PAGE_BYTES as usize);
+                let provide = |at| if are_huge { huge::provide(at) } else { Ok(()) };
+                let written = Mapped::write_differing(targets, p.address, new, PAGE_BYTES as usize, provide);
                 differing += written.map_err(|e| self.failed(e))?;
             }
         }

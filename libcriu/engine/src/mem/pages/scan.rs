@@ -20,7 +20,7 @@ pub struct Run {
     pub pages: u64,
     /// `pagemap_entry.flags`
     pub flags: u32,
-    /// The task itself cannot read the area, so that its memory has to be read in another way.
+    /// The task itself cannot read the area, or process_vm_readv(2) must not: /proc/PID/mem reads it.
     pub unreadable: bool,
 }
 
@@ -120,7 +120,8 @@ fn is_kept(v: &VmaEntry) -> bool {
 }
 
 fn run_flags(v: &VmaEntry) -> u32 {
-    let lazy = v.status & status::ANON_PRIVATE != 0 && v.status & status::VDSO == 0 && v.flags & vma_flags::LOCKED == 0;
+    const AT_ONCE: u32 = vma_flags::LOCKED | vma_flags::HUGETLB;
+    let lazy = v.status & status::ANON_PRIVATE != 0 && v.status & status::VDSO == 0 && v.flags & AT_ONCE == 0;
     if lazy { flags::LAZY | flags::PRESENT } else { flags::PRESENT }
 }
 
@@ -164,7 +165,8 @@ impl Runs<'_> {
             start,
             pages: (end - start) / PAGE_BYTES,
             flags: run_flags(v),
-            unreadable: v.prot & libc::PROT_READ as u32 == 0,
+            // A huge page that is shared copy-on-write must not be pinned either: the kernel would take it away from the others.
+            unreadable: v.prot & libc::PROT_READ as u32 == 0 || v.flags & vma_flags::HUGETLB != 0,
         };
         match self.done.last_mut() {
             Some(l) if l.end() == run.start && l.flags == run.flags && l.unreadable == run.unreadable => {

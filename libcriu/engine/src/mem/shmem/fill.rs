@@ -7,6 +7,7 @@ use criu_images::{ImageDir, Kind, PageFile};
 
 use crate::error::{Error, Phase, Result};
 use crate::mem::vma::PAGE_BYTES;
+use crate::sys::mapping::Mapped;
 
 const BUFFER_BYTES: u64 = 512 << 10;
 
@@ -29,6 +30,26 @@ pub fn fill(images: &ImageDir, shmid: u64, file: BorrowedFd<'_>, size: u64) -> R
         at += record.page_count();
     }
     Ok(())
+}
+
+/// As [`fill`], through a mapping of the whole object.
+///
+/// # Errors
+/// As `fill`; no huge page is free.
+pub fn fill_mapped(images: &ImageDir, shmid: u64, to: &Mapped) -> Result<()> {
+    let image = |e| Error::image(Phase::Memory, e);
+    let Some(pagemap) = images.pagemap(Kind::ShmemPagemap, shmid).map_err(image)? else { return Ok(()) };
+    let name = Kind::ShmemPagemap.file_name(shmid);
+    let mut parts = Vec::new();
+    for r in &pagemap.records {
+        check(r, to.len()).map_err(|cause| Error::new(Phase::Memory, &name, cause))?;
+        parts.push((to.start() + r.vaddr, r.page_count() * PAGE_BYTES));
+    }
+    let present: Vec<(u64, u64)> =
+        parts.into_iter().zip(&pagemap.records).filter(|(_, r)| PagemapEntry::is_present(r)).map(|(p, _)| p).collect();
+    let Some(pages) = images.page_file(&pagemap).map_err(image)? else { return Ok(()) };
+    Mapped::read_parts(&[*to], pages.file(), 0, &present)
+        .map_err(|e| Error::os(Phase::Memory, name, "reading its pages", e))
 }
 
 fn check(record: &PagemapEntry, size: u64) -> Result<(), String> {

@@ -10,7 +10,7 @@ mod dump;
 mod fill;
 
 pub use dump::{dump, dump_whole_pages};
-pub use fill::fill;
+pub use fill::{fill, fill_mapped};
 
 /// The device number of the kernel's own tmpfs, where memfds and anonymous shared memory live.
 ///

@@ -3,6 +3,7 @@
 use criu_images::messages::VmaEntry;
 
 use super::{ADVICE, flags, status};
+use crate::mem::huge;
 use crate::proc::Area;
 
 /// What an area shows, so where its contents come from.
@@ -29,12 +30,13 @@ pub enum AreaKind {
 /// The kind of an area, or why it cannot be saved and what would help.
 pub type Classified = Result<AreaKind, (&'static str, &'static str)>;
 
+const ON_A_MOUNT: &str = "a file on a mount of hugetlbfs is mapped; this cannot be saved";
+const UNMAP_IT: &str = "unmap it before the dump, or use a memfd (MFD_HUGETLB) or MAP_HUGETLB";
 pub(crate) const UPROBES: &str = "uprobes are set in the code of this task; they cannot be saved";
 pub(crate) const END_THEM: &str = "end whoever has set them (perf, bpftrace ...) before the dump";
 
 /// Flags of `VmFlags` that stand for memory which a copy of its bytes would not bring back.
 const REFUSED_FLAGS: &[([u8; 2], &str)] = &[
-    (*b"ht", "huge pages of hugetlbfs cannot be saved yet"),
     (*b"um", "the area is watched by a userfaultfd"),
     (*b"uw", "the area is write-protected by a userfaultfd"),
     (*b"ui", "the area is watched by a userfaultfd for minor faults"),
@@ -60,7 +62,11 @@ pub fn classify(area: &Area, shmem_dev: (u32, u32)) -> Classified {
     if area.inode == 0 && !area.shared {
         return Ok(AreaKind::PrivateAnonymous);
     }
-    let internal = area.dev == shmem_dev;
+    let is_huge = area.has(b"ht");
+    if is_huge && huge_page(area).is_none() {
+        return Err((ON_A_MOUNT, UNMAP_IT));
+    }
+    let internal = is_huge || area.dev == shmem_dev;
     let starts = |prefix: &[u8]| area.name.starts_with(prefix);
     if internal && starts(b"/SYSV") {
         // The kernel gives the file behind a segment the segment's id as its inode number.
@@ -74,6 +80,12 @@ pub fn classify(area: &Area, shmem_dev: (u32, u32)) -> Classified {
             false => Err(("a private view of shared anonymous memory cannot be saved", "")),
         };
     }
+    if is_huge && starts(b"/anon_hugepage") {
+        return Ok(match area.shared {
+            true => AreaKind::SharedAnonymous { inode: huge::OBJECT + area.inode },
+            false => AreaKind::PrivateAnonymous,
+        });
+    }
     if starts(b"/[aio]") && area.dev.0 == 0 {
         return Err(("rings of asynchronous I/O (io_setup) cannot be saved yet", ""));
     }
@@ -81,6 +93,11 @@ pub fn classify(area: &Area, shmem_dev: (u32, u32)) -> Classified {
         return Err(("a mapping of this kind of object cannot be saved", ""));
     }
     Ok(AreaKind::File { memfd: internal && starts(b"/memfd:") })
+}
+
+/// The size of the pages that the kernel gives the area, if these are huge.
+pub fn huge_page(area: &Area) -> Option<u64> {
+    if area.has(b"ht") { huge::page_bytes_on(area.dev) } else { None }
 }
 
 /// The area's entry. `file` is the id and the access mode of the mapped file, for a mapping of one.
@@ -147,6 +164,11 @@ pub fn entry(area: &Area, kind: AreaKind, file: Option<(u32, u32)>) -> VmaEntry 
 }
 
 fn attributes(area: &Area, v: &mut VmaEntry) {
+    if let Some(page_bytes) = huge_page(area) {
+        v.flags |= flags::HUGETLB | huge::size_flags(page_bytes);
+        // Private ones have a file as well.
+        v.pgoff = area.offset;
+    }
     for (flag, bit) in [(b"gd", flags::GROWSDOWN), (b"lo", flags::LOCKED), (b"nr", flags::NORESERVE)] {
         if area.has(flag) {
             v.flags |= bit;
@@ -200,11 +222,29 @@ mod tests {
         );
         assert_eq!((v.shmid, v.fdflags), (7, Some(libc::O_RDWR as u32)));
         assert_eq!(v.status, status::REGULAR | status::ANON_SHARED | status::SYSVIPC);
-        for flag in [b"ht", b"um", b"uw", b"ss", b"io", b"pf", b"sl"] {
+        for flag in [b"um", b"uw", b"ss", b"io", b"pf", b"sl"] {
             assert!(classify(&area(b"", &[flag]), SHM).is_err());
         }
         let ring = Area { shared: true, inode: 3, ..area(b"anon_inode:[io_uring]", &[]) };
         assert!(classify(&ring, SHM).is_err());
+    }
+
+    #[test]
+    fn huge_pages() {
+        let on_a_mount = Area { shared: true, inode: 7, dev: (0, 9999), ..area(b"/mnt/huge/x", &[b"ht"]) };
+        assert_eq!(classify(&on_a_mount, SHM), Err((ON_A_MOUNT, UNMAP_IT)));
+        let Some(dev) = (0..200).map(|minor| (0, minor)).find(|dev| huge::page_bytes_on(*dev) == Some(2 << 20)) else {
+            return eprintln!("skipped: no huge pages of 2 MiB");
+        };
+        let own = |name, shared| Area { shared, inode: 7, dev, offset: 4 << 20, ..area(name, &[b"ht"]) };
+        let private = own(b"/anon_hugepage (deleted)", false);
+        assert_eq!(classify(&private, SHM), Ok(AreaKind::PrivateAnonymous));
+        let v = entry(&private, AreaKind::PrivateAnonymous, None);
+        assert_eq!((v.flags, v.pgoff), (flags::PRIVATE | flags::ANONYMOUS | 0x5404_0000, 4 << 20));
+        let shared = own(b"/anon_hugepage (deleted)", true);
+        assert_eq!(classify(&shared, SHM), Ok(AreaKind::SharedAnonymous { inode: huge::OBJECT + 7 }));
+        assert_eq!(classify(&own(b"/SYSV00000001 (deleted)", true), SHM), Ok(AreaKind::SysV { id: 7 }));
+        assert_eq!(classify(&own(b"/memfd:x (deleted)", false), SHM), Ok(AreaKind::File { memfd: true }));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod dump;
 pub mod placement;
 pub mod restore;
 
-pub use dump::{AreaKind, Classified, classify, entry};
+pub use dump::{AreaKind, Classified, classify, entry, huge_page};
 pub(crate) use dump::{END_THEM, UPROBES};
 
 /// Bits of `vma_entry.status`.

@@ -79,10 +79,15 @@ impl Space {
 
     /// Finds `len` free bytes, agreeing with `like` modulo the size of a huge page, and takes them.
     pub fn find(&mut self, len: u64, like: u64) -> Option<u64> {
+        self.find_like(len, like, HUGE)
+    }
+
+    /// As `find`, for another size of pages.
+    pub fn find_like(&mut self, len: u64, like: u64, page: u64) -> Option<u64> {
         let mut gap_start = LOWEST;
         for t in self.taken.iter().map(|t| t.start..t.end).chain(std::iter::once(USER_END..USER_END)) {
             // A page to either side stays free, so that no neighbour is merged or grown into.
-            let at = (gap_start + 4096).next_multiple_of(HUGE) + like % HUGE;
+            let at = (gap_start + 4096).checked_next_multiple_of(page)? + like % page;
             if at.checked_add(len + 4096).is_some_and(|end| end <= t.start) {
                 self.take(at..at + len);
                 return Some(at);

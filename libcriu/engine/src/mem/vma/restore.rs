@@ -6,6 +6,7 @@ use criu_images::messages::{MmEntry, VmaEntry};
 
 use super::{PAGE_BYTES, USER_END, status};
 use crate::file::FileId;
+use crate::mem::huge;
 
 /// What an area shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,11 @@ impl Area {
             _ => false,
         };
         shape(self) == shape(parent) && self.is_private() && same_backing
+    }
+
+    /// The size of its pages, if these are huge.
+    pub fn huge_page(&self) -> Option<u64> {
+        if self.flags & libc::MAP_HUGETLB == 0 { None } else { huge::size_in(self.flags as u32) }
     }
 
     /// For messages: `7f12a000-7f12b000`.
@@ -196,7 +202,8 @@ fn area(v: &VmaEntry, range: &Range<u64>) -> Result<Area, String> {
             status::ANON_PRIVATE => Backing::Anonymous,
             s => return bad(&format!("of no known kind (status {s:#x})")),
         };
-    let offset = if backing == Backing::Anonymous { 0 } else { v.pgoff };
+    let is_huge = v.flags & super::flags::HUGETLB != 0;
+    let offset = if backing == Backing::Anonymous && !is_huge { 0 } else { v.pgoff };
     if offset % PAGE_BYTES != 0 || offset.checked_add(v.end - v.start).is_none_or(|e| e > i64::MAX as u64) {
         return bad(&format!("offset {offset:#x} is impossible"));
     }
@@ -228,6 +235,15 @@ fn area(v: &VmaEntry, range: &Range<u64>) -> Result<Area, String> {
     }
     if flags & !known != 0 {
         return bad(&format!("flags {:#x} are unknown", flags & !known));
+    }
+    if is_huge {
+        let Some(page) = huge::size_in(flags as u32) else {
+            return bad(&format!("no pages have the size in {flags:#x}"));
+        };
+        if [v.start, v.end, offset].iter().any(|at| at % page != 0) {
+            return bad(&format!("it is not of pages of {}", huge::shown(page)));
+        }
+        flags |= huge::size_flags(page) as i32;
     }
     Ok(Area {
         start: range.start,
@@ -274,6 +290,18 @@ mod tests {
         assert!(layout(vec![vma(0x1000, 0x3000), vma(0x2000, 0x4000)]).unwrap_err().contains("overlap"));
         let offset = VmaEntry { status: status::FILE_PRIVATE, shmid: 1, pgoff: 0x800, ..vma(0x1000, 0x2000) };
         assert!(layout(vec![offset]).is_err());
+    }
+
+    #[test]
+    fn areas_of_huge_pages() {
+        const HUGE: u64 = 2 << 20;
+        let huge = |start, end, size: u32| VmaEntry { flags: 0x40022 | size << 26, pgoff: HUGE, ..vma(start, end) };
+        let l = layout(vec![huge(HUGE, 3 * HUGE, 21), huge(4 * HUGE, 5 * HUGE, 0), vma(0x1000, 0x2000)]).unwrap();
+        let seen: Vec<_> = l.areas.iter().map(|a| (a.huge_page(), a.offset)).collect();
+        assert_eq!(seen, [(None, 0), (Some(HUGE), HUGE), (Some(HUGE), HUGE)]);
+        assert!(layout(vec![huge(HUGE, 2 * HUGE + 0x1000, 21)]).unwrap_err().contains("2 MiB"));
+        assert!(layout(vec![huge(HUGE, 3 * HUGE, 30)]).unwrap_err().contains("1 GiB"));
+        assert!(layout(vec![huge(HUGE, 3 * HUGE, 63)]).unwrap_err().contains("size"));
     }
 
     #[test]
