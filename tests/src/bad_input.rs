@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use crate::apart::{self, Job, Surroundings};
 use crate::case::Route;
-use crate::descendants::{adopt_orphans, below, kill_all, reap_all, signal, wait_for};
+use crate::descendants::{PATIENCE, adopt_orphans, below, kill_all, reap_all, signal, wait_for};
 use crate::engine::{Answer, Engine};
 use crate::layout::Layout;
 use crate::subject::Subject;
@@ -104,7 +104,7 @@ impl Bench<'_> {
         let running = self.start(&self.plain)?;
         let images = running.images(1)?;
         accepted("dump", &self.engine.dump(running.pid, &images, &[])?)?;
-        reap_all(Duration::from_secs(5))?;
+        reap_all(PATIENCE)?;
         Ok((running, images))
     }
 
@@ -113,7 +113,7 @@ impl Bench<'_> {
         let (_running, images) = self.checkpoint()?;
         spoil(&images)?;
         self.refused(&self.engine.restore(&images, &[])?, words)?;
-        reap_all(Duration::from_secs(2))
+        reap_all(PATIENCE)
     }
 
     /// The call failed, and says so in one line with all the words. The line of an error names its place or object.
@@ -160,7 +160,7 @@ fn pid_taken(bench: &Bench) -> Outcome {
     let answer = bench.engine.restore(&images, &[])?;
     bench.refused(&answer, &["Error", &running.pid.to_string()])?;
     bench.errno(&answer, EEXIST)?;
-    let end = Instant::now() + Duration::from_secs(1);
+    let end = Instant::now() + PATIENCE;
     while below(std::process::id() as i32) != [running.pid] {
         if Instant::now() > end {
             return Err(failed("a failed restore left processes"));
@@ -258,7 +258,7 @@ fn dead_worker(bench: &Bench) -> Outcome {
         .spawn()
         .map_err(failed)?;
     let asked = child.id() as i32;
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + PATIENCE;
     let victim = match bench.engine.route {
         Route::Command => Some(asked),
         Route::Api => loop {
@@ -273,7 +273,7 @@ fn dead_worker(bench: &Bench) -> Outcome {
     };
     let victim = victim.ok_or_else(|| failed("no worker was seen below the caller"))?;
     signal(victim, Signal::KILL)?;
-    let status = wait_for(asked, Duration::from_secs(10))?;
+    let status = wait_for(asked, PATIENCE)?;
     if status.exit_status() == Some(0) {
         return Err(failed("the call succeeded although its engine was killed"));
     }
@@ -326,7 +326,7 @@ fn no_permission(bench: &Bench) -> Outcome {
 fn empty_dir(bench: &Bench) -> Outcome {
     let answer = bench.engine.restore(&bench.images()?, &[])?;
     bench.refused(&answer, &["Error", "inventory.img"])?;
-    reap_all(Duration::from_secs(1))
+    reap_all(PATIENCE)
 }
 
 fn no_inventory(bench: &Bench) -> Outcome {

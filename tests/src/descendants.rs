@@ -55,10 +55,25 @@ pub fn below(root: i32) -> Vec<i32> {
     found
 }
 
+/// Killed, and on its way out: the signal waits for a thread of it, or has been taken (PF_EXITING, PF_SIGNALED of proc(5)'s flags).
+pub fn dying(pid: i32) -> bool {
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let (stat, status) = (read("stat"), read("status"));
+    let flags: u32 = stat.rsplit(") ").next().and_then(|t| t.split(' ').nth(6)?.parse().ok()).unwrap_or(0);
+    let pending = |name: &str| {
+        let mask = status.lines().find_map(|l| l.strip_prefix(name)).map_or("0", str::trim);
+        u64::from_str_radix(mask, 16).unwrap_or(0)
+    };
+    flags & 0x404 != 0 || (pending("SigPnd:") | pending("ShdPnd:")) & 1 << 8 != 0
+}
+
 /// Is it gone, or a zombie with no other thread left?
 pub fn ended(pid: i32) -> bool {
     state(pid).is_none_or(|s| s == 'Z' && threads(pid) < 2)
 }
+
+/// How long whatever ends or comes to rest by itself may take: a busy machine is no failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Reaps `pid`, a child of this process, if it has ended.
 pub fn try_wait(pid: i32) -> Option<WaitStatus> {

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use crate::apart::{self, Job, Surroundings};
 use crate::case::Route;
-use crate::descendants::{self, adopt_orphans, kill_all, reap_all, wait_for};
+use crate::descendants::{self, PATIENCE, adopt_orphans, kill_all, reap_all, wait_for};
 use crate::engine::Engine;
 use crate::layout::Layout;
 use crate::suite::wanted;
@@ -96,13 +96,13 @@ fn steps(which: &str, route: Route, layout: &Layout, folder: &Path) -> Outcome {
     if said.trim() != "OK" {
         return Err(failed(format!("it says: {said}")));
     }
-    wait_for(root, Duration::from_secs(5))?;
+    wait_for(root, PATIENCE)?;
     let _ = fs::remove_file(&result);
     // One that only pauses outlives the others.
     for pid in tree.into_iter().filter(|&pid| !descendants::ended(pid)) {
         descendants::signal(pid, Signal::KILL)?;
     }
-    reap_all(Duration::from_secs(5))
+    reap_all(PATIENCE)
 }
 
 /// The refusal is right, and says so; there is nothing more to learn on this machine.
@@ -114,7 +114,7 @@ fn refused_for_cpu(lacking: &[&str], ok: bool, text: &str) -> Outcome {
     if !named {
         return Err(failed(format!("the CPU lacks {}, but the refusal does not say so: {text}", lacking.join(", "))));
     }
-    reap_all(Duration::from_secs(2))?;
+    reap_all(PATIENCE)?;
     Err(Stop::Skipped(format!("refused by name, as it must be: this CPU lacks {}", lacking.join(", "))))
 }
 
@@ -144,7 +144,7 @@ fn needs(images: &Path) -> Outcome<(Vec<i32>, Vec<&'static str>)> {
 }
 
 fn await_file(path: &str) -> Outcome<String> {
-    let end = Instant::now() + Duration::from_secs(15);
+    let end = Instant::now() + PATIENCE;
     loop {
         match fs::read_to_string(path) {
             Ok(text) if text.ends_with('\n') => return Ok(text),

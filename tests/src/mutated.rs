@@ -10,7 +10,7 @@ use criu_images::json::{self, Form};
 
 use crate::apart::{self, Job, Surroundings};
 use crate::case::Route;
-use crate::descendants::{adopt_orphans, kill_all, reap_all};
+use crate::descendants::{PATIENCE, adopt_orphans, kill_all, reap_all};
 use crate::engine::{Answer, Engine};
 use crate::layout::Layout;
 use crate::suite::{self, wanted};
@@ -71,12 +71,12 @@ pub fn one(name: &str, layout: &Layout, folder: &Path) -> Outcome {
     adopt_orphans()?;
     let subjects = suite::subjects(layout).map_err(failed)?;
     let subject = subjects.iter().find(|s| s.name == subject).ok_or_else(|| failed(format!("no subject {subject}")))?;
-    let engine = Engine { layout, route: Route::Command, patience: Duration::from_secs(20), terminal: false };
+    let engine = Engine { layout, route: Route::Command, patience: Duration::from_secs(60), terminal: false };
     let running = Running::start(subject, layout, folder)?;
     running.await_ready()?;
     let images = running.images(1)?;
     accepted("dump", &engine.dump(running.pid, &images, &subject.dump_options)?)?;
-    reap_all(Duration::from_secs(5))?;
+    reap_all(PATIENCE)?;
     let mut random = Random::new(seed);
     let (mut findings, mut restored) = (Vec::new(), 0);
     for n in 0..count {
@@ -115,7 +115,7 @@ fn judge(answer: &Answer, outside: &Outside, folder: &Path) -> Outcome {
     if !text.contains("Error") {
         return Err(failed("it failed without saying why"));
     }
-    reap_all(Duration::from_secs(3))?;
+    reap_all(PATIENCE)?;
     outside.unchanged(folder)
 }
 

@@ -9,13 +9,10 @@ use std::time::{Duration, Instant};
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 
-use crate::descendants::{below, ended, try_wait};
+use crate::descendants::{PATIENCE, below, dying, ended, try_wait};
 use crate::snapshot::Snapshot;
 use crate::trial::Running;
 use crate::verdict::{Outcome, failed};
-
-/// How long the engine's own processes may take to end after it.
-const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A target at rest, and the machine around it.
 pub struct Before {
@@ -87,6 +84,9 @@ impl Before {
         let now = tree();
         if now != self.tree {
             return vec![format!("processes before {:?}, now {now:?}", self.tree)];
+        }
+        if let Some(pid) = self.tree.iter().find(|p| !self.dead.contains(p) && dying(**p)) {
+            return vec![format!("pid {pid} was killed")];
         }
         self.snapshot.differences(&running.snapshot(), &running.subject.ignore)
     }

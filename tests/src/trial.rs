@@ -12,7 +12,7 @@ use rustix::process::{Signal, WaitStatus};
 use crate::aged::age;
 use crate::build;
 use crate::case::{Case, Mode};
-use crate::descendants::{self, adopt_orphans, describe, kill_all, reap_all, wait_for};
+use crate::descendants::{self, PATIENCE, adopt_orphans, describe, kill_all, reap_all, wait_for};
 use crate::engine::{Answer, Engine};
 use crate::huge_pages::Allowance;
 use crate::layout::Layout;
@@ -138,7 +138,7 @@ fn self_dump(case: &Case, engine: &Engine, folder: &Path) -> Outcome {
                 errors.join("\n")
             )));
         }
-        reap_all(Duration::from_secs(5))?;
+        reap_all(PATIENCE)?;
     }
     round_trip::of(&images)?;
     accepted("restore", &engine.restore(&images, &case.subject.restore_options)?)?;
@@ -240,11 +240,11 @@ impl<'a> Running<'a> {
         accepted("dump", &engine.dump(self.pid, &images, &self.subject.dump_options)?)?;
         round_trip::of(&images)?;
         age(self.subject, &images)?;
-        let status = wait_for(self.pid, Duration::from_secs(5)).map_err(|s| within("after the dump", s))?;
+        let status = wait_for(self.pid, PATIENCE).map_err(|s| within("after the dump", s))?;
         if status.terminating_signal() != Some(9) {
             return Err(failed(format!("after the dump the subject ended by {}", describe(status))));
         }
-        reap_all(Duration::from_secs(5)).map_err(|s| within("after the dump", s))?;
+        reap_all(PATIENCE).map_err(|s| within("after the dump", s))?;
         accepted("restore", &engine.restore(&images, &self.subject.restore_options)?)?;
         if let Some(early) = fs::read_to_string(self.folder.join("result")).ok().filter(|t| t != "OK\n") {
             return Err(failed(format!("it failed before it was told to check: {early}")));
@@ -309,7 +309,7 @@ impl<'a> Running<'a> {
         if status.exit_status() != Some(0) {
             return Err(failed(format!("after OK it ended by {}", describe(status))));
         }
-        reap_all(Duration::from_secs(5))
+        reap_all(PATIENCE)
     }
 
     pub fn forget_result(&self) {
@@ -331,7 +331,7 @@ fn same(when: &str, before: &Snapshot, running: &Running) -> Outcome {
     if !running.subject.is_c() {
         return Ok(());
     }
-    let end = Instant::now() + Duration::from_secs(3);
+    let end = Instant::now() + PATIENCE;
     let mut rows = before.differences(&running.snapshot(), &running.subject.ignore);
     while !rows.is_empty() && Instant::now() < end {
         sleep(Duration::from_millis(20));

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::case::Route;
-use crate::descendants::{kill_all, reap_all};
+use crate::descendants::{PATIENCE, kill_all, reap_all};
 use crate::engine::Engine;
 use crate::layout::Layout;
 use crate::subject::Subject;
@@ -130,7 +130,7 @@ impl Scene<'_> {
     fn round(&self, running: &Running, number: u32) -> Outcome {
         let images = running.images(number)?;
         accepted("dump", &self.engine().dump(running.pid, &images, &self.subject.dump_options)?)?;
-        reap_all(Duration::from_secs(5))?;
+        reap_all(PATIENCE)?;
         running.forget_result();
         accepted("restore", &self.engine().restore(&images, &self.subject.restore_options)?)
     }
@@ -140,7 +140,7 @@ impl Scene<'_> {
         let images = running.images(1)?;
         let before = Before::look(&running);
         accepted("dump", &self.engine().dump(running.pid, &images, &self.subject.dump_options)?)?;
-        reap_all(Duration::from_secs(5))?;
+        reap_all(PATIENCE)?;
         running.forget_result();
         let outside = Outside::look(&running.folder);
         let rest = [vec!["-d".into()], self.subject.restore_options.clone()].concat();
@@ -156,7 +156,7 @@ impl Scene<'_> {
 
 /// After a restore either all of it is there, or, very soon, nothing.
 fn lives(running: &Running, before: &Before, ending: Ending) -> Outcome<bool> {
-    let end = Instant::now() + Duration::from_secs(4);
+    let end = Instant::now() + PATIENCE;
     loop {
         let left = reap_all(Duration::ZERO);
         match (&left, ending) {

@@ -3,11 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use super::Harm;
 use super::attempt::{Ending, Scene, after};
-use crate::descendants::wait_for;
+use crate::descendants::{PATIENCE, wait_for};
 use crate::verdict::{Outcome, failed};
 
 /// EINTR, ENOMEM, ENOSPC, EPERM, EIO.
@@ -62,7 +61,7 @@ fn injected(scene: &Scene, fault: Option<(u64, u64)>, images: &Path, rest: &[Str
         .stderr(out)
         .spawn()
         .map_err(failed)?;
-    let status = wait_for(child.id() as i32, Duration::from_secs(20));
+    let status = wait_for(child.id() as i32, PATIENCE);
     let text = fs::read_to_string(&report).unwrap_or_default();
     let mut said_text = fs::read_to_string(&said).unwrap_or_default();
     let _ = (fs::remove_file(&report), fs::remove_file(&said));

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::Random;
 use super::attempt::{Ending, Scene, after};
 use crate::case::Route;
-use crate::descendants::{describe, signal, try_wait, wait_for};
+use crate::descendants::{PATIENCE, describe, signal, try_wait, wait_for};
 use crate::engine::Engine;
 use crate::verdict::{Outcome, failed};
 
@@ -102,7 +102,7 @@ fn strike(blow: Blow, scene: &Scene, moment: Duration, images: &Path, rest: &[St
     }
     let status = match status {
         Some(status) => status,
-        None => wait_for(pid, Duration::from_secs(20)).map_err(|s| after("it hangs", s))?,
+        None => wait_for(pid, PATIENCE).map_err(|s| after("it hangs", s))?,
     };
     match (status.exit_status(), status.terminating_signal()) {
         (Some(0), _) => Ok(Ending::Succeeded),

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use super::attempt::{Action, Scene, after};
 use super::{Harm, Random};
-use crate::descendants::{self, below, kill_all, reap_all, signal, try_wait, wait_for};
+use crate::descendants::{self, PATIENCE, below, kill_all, reap_all, signal, try_wait, wait_for};
 use crate::layout::Layout;
 use crate::subject::{self, Subject};
 use crate::traces::{Outside, untraced};
@@ -32,7 +32,6 @@ pub enum Unrest {
 
 /// Of a dump that its target's unrest may spoil, some try soon gets through.
 const TRIES: u32 = 5;
-const PATIENCE: Duration = Duration::from_secs(4);
 
 impl Unrest {
     pub const ALL: [Unrest; 6] =
@@ -108,7 +107,7 @@ fn one(unrest: Unrest, scene: &Scene, folder: &Path, moment: Duration) -> Outcom
         at_work(&running)?;
         outside.unchanged(&running.folder)?;
     } else {
-        reap_all(Duration::from_secs(5)).map_err(|s| after("after the dump", s))?;
+        reap_all(PATIENCE).map_err(|s| after("after the dump", s))?;
         running.forget_result();
         accepted("restore", &scene.engine().restore(&images, &scene.subject.restore_options)?)?;
     }
@@ -139,7 +138,7 @@ fn dump(unrest: Unrest, scene: &Scene, running: &Running, images: &Path, moment:
             let _ = signal(spare, if unrest == Unrest::Killed { Signal::KILL } else { Signal::STOP });
         }
     }
-    let status = wait_for(child.id() as i32, Duration::from_secs(20)).map_err(|s| after("it hangs", s))?;
+    let status = wait_for(child.id() as i32, PATIENCE).map_err(|s| after("it hangs", s))?;
     match status.exit_status() {
         Some(code) => Ok(code == 0),
         None => Err(failed(format!("the engine ended by {}", descendants::describe(status)))),

@@ -11,7 +11,7 @@ fn moments(count: u64, span_us: u64) -> impl Iterator<Item = Duration> {
 
 /// Kills an engine `kills` times while it works on the victim.
 fn torment(victim: &Victim, kills: u64, span_us: u64) {
-    let looks = Looks::of(victim.pid());
+    let looks = Looks::at_rest(victim.pid());
     let pid = victim.pid().to_string();
     for moment in moments(kills, span_us) {
         let (engine, _) = Victim::start(&["engine", &pid]);
@@ -35,7 +35,7 @@ fn one_thread_asleep() {
 fn an_engine_without_descriptors() {
     let (mut victim, _) = Victim::start(&["threads", "3"]);
     std::thread::sleep(Duration::from_millis(100));
-    let looks = Looks::of(victim.pid());
+    let looks = Looks::at_rest(victim.pid());
     let (engine, _) = Victim::start(&["poor", &victim.pid().to_string()]);
     assert_eq!(engine.verdict(), Ok(()));
     looks.wait_for(victim.pid());

@@ -28,7 +28,7 @@ fn visited_asleep(kind: &str) {
     let (victim, _) = Victim::start(&["sleep", kind]);
     pause(30);
     victim.wait_for_state("S");
-    let looks = Looks::of(victim.pid());
+    let looks = Looks::at_rest(victim.pid());
     for _ in 0..5 {
         visit(victim.pid());
         // On its way back into the call its signal mask is another one for a moment.
@@ -60,12 +60,12 @@ fn every_register_of_a_running_thread_stays() {
     }
     let flag = u64::from_str_radix(&lines[0], 16).expect("the address of the flag");
     pause(10);
-    let looks = Looks::of(victim.pid());
+    let looks = Looks::at_rest(victim.pid());
     for _ in 0..20 {
         visit(victim.pid());
         pause(1);
     }
-    assert_eq!(Looks::of(victim.pid()), looks);
+    assert_eq!(Looks::at_rest(victim.pid()), looks);
     let task = SeizedTask::seize(victim.pid()).expect("seize");
     let infected = task.infect().expect("infect");
     infected.memory().write(flag, &1_u64.to_le_bytes()).expect("setting the flag");
@@ -94,10 +94,10 @@ fn extended_state_is_that_of_the_victim() {
 fn two_hundred_threads_sleep_on() {
     let (mut victim, _) = Victim::start(&["threads", "200"]);
     pause(50);
-    let looks = Looks::of(victim.pid());
+    let looks = Looks::at_rest(victim.pid());
     for _ in 0..5 {
         visit(victim.pid());
-        assert_eq!(Looks::of(victim.pid()), looks);
+        assert_eq!(Looks::at_rest(victim.pid()), looks);
         pause(40);
     }
     victim.tell();
@@ -265,7 +265,7 @@ fn a_full_descriptor_table_is_an_error() {
     // SAFETY: the limits of our own child, from a live structure.
     let set = unsafe { libc::prlimit(victim.pid(), libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut()) };
     assert_eq!(set, 0);
-    let looks = Looks::of(victim.pid());
+    let looks = Looks::at_rest(victim.pid());
     let e = SeizedTask::seize(victim.pid()).expect("seize").infect().expect_err("no descriptor left");
     assert_eq!(e.kind, Kind::Remote { errno: libc::EMFILE }, "{e}");
     looks.wait_for(victim.pid());

@@ -5,6 +5,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// How long a victim may take to be somewhere, on a busy machine as well.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 pub struct Victim {
     child: Child,
     pub stdin: Option<ChildStdin>,
@@ -63,7 +66,7 @@ impl Victim {
     pub fn wait_for_state(&self, wanted: &str) {
         let begin = Instant::now();
         while !wanted.contains(self.state()) {
-            assert!(begin.elapsed() < Duration::from_secs(5), "state {} instead of {wanted}", self.state());
+            assert!(begin.elapsed() < PATIENCE, "state {} instead of {wanted}", self.state());
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -114,6 +117,18 @@ impl Looks {
         Looks { maps: read(pid, "maps"), fds, status: status.collect() }
     }
 
+    /// Once it has looked the same for a while: its threads are where they stay.
+    pub fn at_rest(pid: i32) -> Looks {
+        let (mut looks, mut same) = (Looks::of(pid), 0);
+        while same < 3 {
+            std::thread::sleep(Duration::from_millis(10));
+            let now = Looks::of(pid);
+            same = if now == looks { same + 1 } else { 0 };
+            looks = now;
+        }
+        looks
+    }
+
     /// Waits until the process looks like this again: a thread may be on its way home.
     pub fn wait_for(&self, pid: i32) {
         let begin = Instant::now();
@@ -122,7 +137,7 @@ impl Looks {
             if now == *self {
                 return;
             }
-            assert!(begin.elapsed() < Duration::from_secs(3), "{now:#?}\ninstead of\n{self:#?}");
+            assert!(begin.elapsed() < PATIENCE, "{now:#?}\ninstead of\n{self:#?}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

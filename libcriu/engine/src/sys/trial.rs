@@ -134,14 +134,17 @@ pub(crate) fn fork_sleeper(f: impl FnOnce()) -> i32 {
     }
 }
 
-/// Forks a process that is nobody's child, holds what was open for two seconds and goes.
+/// Forks a process that is nobody's child, and holds what was open until this process has ended.
 pub(crate) fn fork_orphan() {
+    let me =
+        rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty()).expect("pidfd");
+    let mut ended = libc::pollfd { fd: me.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: as in `fork`; the middle process exits at once and is waited for.
     unsafe {
         match libc::fork() {
             0 => {
                 if libc::fork() == 0 {
-                    libc::sleep(2);
+                    while libc::poll(&mut ended, 1, -1) < 0 {}
                 }
                 libc::_exit(0)
             }

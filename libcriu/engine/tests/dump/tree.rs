@@ -29,9 +29,16 @@ impl State for Family {
         // SAFETY: ends the child.
         let zombie = fork(|| unsafe { libc::_exit(7) });
         let stopped = fork(|| pause());
-        std::thread::sleep(Duration::from_millis(100));
-        // SAFETY: the child is ours.
-        unsafe { libc::kill(stopped, libc::SIGSTOP) };
+        // SAFETY: the children are ours; the information is not looked at.
+        unsafe {
+            libc::kill(stopped, libc::SIGSTOP);
+            let mut info = std::mem::zeroed();
+            libc::waitid(libc::P_PID, stopped as u32, &mut info, libc::WSTOPPED | libc::WNOWAIT);
+            libc::waitid(libc::P_PID, zombie as u32, &mut info, libc::WEXITED | libc::WNOWAIT);
+            while libc::getsid(leader) != leader {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
         std::thread::sleep(Duration::from_millis(50));
         [leader, zombie, stopped]
     }

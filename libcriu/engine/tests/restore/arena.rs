@@ -191,9 +191,12 @@ pub fn others() -> Vec<i32> {
     dir.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|&p: &i32| p != 1).collect()
 }
 
+/// How long what was killed may take to be gone, on a busy machine as well.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Nothing may be left behind.
 pub fn nothing_is_left() -> Result<(), String> {
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + PATIENCE;
     loop {
         let left = others();
         if left.is_empty() {
@@ -210,7 +213,7 @@ pub fn nothing_is_left() -> Result<(), String> {
 pub fn ask(pid: i32, result: &Path) -> Result<(), String> {
     let target = rustix::process::Pid::from_raw(pid).ok_or("no pid")?;
     rustix::process::kill_process(target, rustix::process::Signal::USR1).map_err(|e| format!("SIGUSR1: {e}"))?;
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + PATIENCE;
     loop {
         if let Ok(said) = fs::read_to_string(result) {
             match said.trim() {

@@ -97,6 +97,18 @@ impl Talk {
     }
 }
 
+/// Killed, and on its way out: the signal waits for it, or it has taken it (PF_EXITING, PF_SIGNALED of proc(5)'s flags).
+fn is_dying(pid: i32) -> bool {
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let (stat, status) = (read("stat"), read("status"));
+    let flags: u32 = stat.rsplit(") ").next().and_then(|t| t.split(' ').nth(6)?.parse().ok()).unwrap_or(0);
+    let pending = |name: &str| {
+        let mask = status.lines().find_map(|l| l.strip_prefix(name)).map_or("0", str::trim);
+        u64::from_str_radix(mask, 16).unwrap_or(0)
+    };
+    flags & 0x404 != 0 || (pending("SigPnd:") | pending("ShdPnd:")) & 1 << 8 != 0
+}
+
 fn is_alive(pid: i32) -> bool {
     let Some(pid) = Pid::from_raw(pid) else { return false };
     // A child of this process has to be waited for.
@@ -263,7 +275,7 @@ pub fn killed_engine() -> CaseResult {
         // What its copy has begun, it ends; whoever is to die does so at once.
         let of_talk = |pid: &i32| [talk.echo, talk.peer].contains(pid);
         until("the engine's end", || others().into_iter().filter(|p| !of_talk(p)).all(|p| !is_alive(p)))?;
-        std::thread::sleep(Duration::from_millis(20));
+        until("the end of what was killed", || !is_alive(talk.echo) || !is_dying(talk.echo))?;
         if is_alive(talk.echo) {
             before += 1;
         } else if persistent(None).map_err(|e| e.to_string())?.is_empty() {

@@ -291,6 +291,7 @@ fn program(each: Each, places: &[Place]) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::trial;
 
     /// `None` without the right, or in a kernel that does not describe itself.
     fn loaded(each: Each, words: &[Word]) -> Option<Iterator> {
@@ -327,22 +328,26 @@ mod tests {
 
     #[test]
     fn more_than_one_read() {
-        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, mprotect};
         let Some(areas) = loaded(Each::Area, &[Word::At("vm_start"), Word::At("vm_end")]) else { return };
         const PAGES: usize = 6000;
-        // SAFETY: a new mapping at an address of the kernel's choice, which nobody else knows.
-        let told = unsafe {
-            let at = mmap_anonymous(std::ptr::null_mut(), PAGES << 12, ProtFlags::READ, MapFlags::PRIVATE).unwrap();
-            for page in (0..PAGES).step_by(2) {
-                mprotect(at.add(page << 12), 4096, rustix::mm::MprotectFlags::empty()).unwrap();
-            }
+        // In a process whose areas no other test changes.
+        let alone = trial::fork(|| {
+            // SAFETY: a new mapping at an address of the kernel's choice, which nobody else knows.
+            let at = unsafe {
+                let at = mmap_anonymous(std::ptr::null_mut(), PAGES << 12, ProtFlags::READ, MapFlags::PRIVATE).unwrap();
+                for page in (0..PAGES).step_by(2) {
+                    mprotect(at.add(page << 12), 4096, rustix::mm::MprotectFlags::empty()).unwrap();
+                }
+                at as u64
+            };
             let told = areas.read(std::process::id() as i32).unwrap();
-            munmap(at, PAGES << 12).unwrap();
-            let at = at as u64;
-            told.chunks(2).filter(|a| a[0] >= at && a[1] <= at + (PAGES << 12) as u64).map(|a| a[0]).collect::<Vec<_>>()
-        };
-        assert_eq!(told.len(), PAGES);
-        assert!(told.is_sorted());
+            let inside = |a: &&[u64]| a[0] >= at && a[1] <= at + (PAGES << 12) as u64;
+            let told: Vec<u64> = told.chunks(2).filter(inside).map(|a| a[0]).collect();
+            assert_eq!(told.len(), PAGES);
+            assert!(told.is_sorted());
+        });
+        alone.finish().unwrap();
     }
 
     #[test]
@@ -350,10 +355,22 @@ mod tests {
         let words =
             [Word::Address, Word::At("tgid"), Word::Behind("group_leader", "task_struct", "tgid"), Word::At("mm")];
         let Some(threads) = loaded(Each::Thread, &words) else { return };
-        let told = threads.read(std::process::id() as i32).unwrap();
-        let (first, _) = told.split_first_chunk::<4>().unwrap();
-        assert!(first[1] != 0 && first[1] == first[2], "{first:x?}");
-        assert!(told.chunks(4).all(|t| t[1..] == first[1..]));
+        // In a process whose threads all stay.
+        let alone = trial::fork(|| {
+            for _ in 0..2 {
+                std::thread::spawn(|| {
+                    loop {
+                        std::thread::park();
+                    }
+                });
+            }
+            let told = threads.read(std::process::id() as i32).unwrap();
+            assert_eq!(told.len(), 3 * 4);
+            let (first, _) = told.split_first_chunk::<4>().unwrap();
+            assert!(first[1] != 0 && first[1] == first[2], "{first:x?}");
+            assert!(told.chunks(4).all(|t| t[1..] == first[1..]));
+        });
+        alone.finish().unwrap();
         assert!(loaded(Each::Thread, &[Word::At("no_such_member")]).is_none());
     }
 }

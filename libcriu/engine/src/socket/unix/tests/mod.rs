@@ -159,6 +159,9 @@ fn ends_in_two_tasks() {
         assert_eq!(read(borrow(11), &mut buf).unwrap(), 6);
         assert_eq!(&buf, b"before");
         assert!(rustix::io::fcntl_getfd(borrow(10)).is_err());
+        // Ends when the other has written.
+        assert_eq!(read(borrow(11), &mut buf).unwrap(), 5);
+        assert_eq!(&buf[..5], b"after");
     }
     round_trips(
         Default::default(),
