@@ -1,5 +1,5 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio secretmem netlink packet_ring packet_waiting console siblings timens inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd foreign_file foreign_socket
+// Variants: pidfd mptcp traced userfaultfd io_uring perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio_in_flight aio_view aio_part secretmem netlink packet_ring packet_waiting console siblings timens inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd foreign_file foreign_socket
 // Refused.mptcp: internet socket & protocol
 // Refused.pidfd: pidfd & outside
 // Refused.thread_pidfd: pidfd & of thread
@@ -19,7 +19,9 @@
 // Refused.shm: system v shared memory & outside of the tree
 // Refused.lock: lock & file-locks
 // Refused.external_socket: unix & peer
-// Refused.aio: aio
+// Refused.aio_in_flight: 1 aio requests are in flight & dump again
+// Refused.aio_view: aio ring & inherited by fork
+// Refused.aio_part: aio & cut to pieces
 // Refused.secretmem: secret
 // Refused.netlink: netlink
 // Refused.mqueue: message queue & close it
@@ -34,6 +36,7 @@
 // Refused.foreign_file: dump inside its mount namespace | make its path lead to it again
 // Refused.foreign_socket: not reachable as & mount namespace
 #include "outsider.h"
+#include <linux/aio_abi.h>
 #include <linux/bpf.h>
 #include <linux/if_packet.h>
 #include <linux/io_uring.h>
@@ -173,9 +176,21 @@ static void victim(void) {
     outsider(nothing);
     close(p[0]);
     fd = p[1];
-  } else if (is("aio")) {
+  } else if (!strncmp(victim_variant, "aio_", 4)) {
     unsigned long ring = 0;
-    need(syscall(SYS_io_setup, 8, &ring) == 0, "io_setup");
+    need(syscall(SYS_io_setup, is("aio_part") ? 200 : 8, &ring) == 0, "io_setup");
+    if (is("aio_part")) CHECK(munmap((void *)(ring + 4096), 4096) == 0);
+    if (is("aio_in_flight")) {
+      int p[2];
+      CHECK(pipe(p) == 0);
+      fd = p[0];
+      struct iocb cb = {.aio_lio_opcode = IOCB_CMD_POLL, .aio_fildes = fd, .aio_buf = POLLIN}, *list = &cb;
+      CHECK(syscall(SYS_io_submit, ring, 1, &list) == 1);
+    }
+    if (is("aio_view") && !(child = fork())) {
+      wait_go();
+      _exit(1);
+    }
   } else if (is("secretmem")) {
     need((fd = syscall(SYS_memfd_secret, 0)) >= 0, "memfd_secret");
   } else if (is("netlink")) fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);

@@ -1,6 +1,6 @@
 //! Collect: everything that can be learned from outside. Only reads; whatever cannot be saved becomes a blocker.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use super::snapshot::WORTHWHILE_PAGES;
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{DumpFiles, DumpTask, FileId, Link};
 use crate::ipc::DumpIpc;
+use crate::mem::aio::dump::{self as aio, Contexts};
 use crate::mem::mm;
 use crate::options::Options;
 use crate::proc::{PosixTimer, ProcDir, Status};
@@ -99,6 +100,7 @@ impl Frozen {
             ids: SharedIds::default(),
             files: DumpFiles::new(options),
             ipc: DumpIpc::default(),
+            contexts: HashMap::new(),
             cgroups: None,
             no_labels: false,
             blockers: &mut blockers,
@@ -109,6 +111,8 @@ impl Frozen {
         operator.progress(Phase::Collect, 0, total);
         let namespaces = self.namespaces.map_err(io("reading /proc/self/ns"))?;
         let looks = look::at_all(&mut self.tasks, &namespaces);
+        // Whatever completes may be seen in any task: before the next look at any.
+        collector.contexts = contexts(&self.tasks, &looks)?;
         for (done, (task, look)) in self.tasks.into_iter().zip(looks).enumerate() {
             operator.check_cancelled(Phase::Collect)?;
             operator.progress(Phase::Collect, done as u64, total);
@@ -169,6 +173,8 @@ struct Collector<'a> {
     ids: SharedIds,
     files: DumpFiles,
     ipc: DumpIpc,
+    /// Contexts of asynchronous I/O of the tasks that have any.
+    contexts: HashMap<i32, Contexts>,
     /// Those of the root, with which all others are compared.
     cgroups: Option<Vec<u8>>,
     /// There is no security module that gives labels to tasks.
@@ -209,8 +215,9 @@ impl Collector<'_> {
         // A thread by which the process can be looked at.
         let alive = seized.threads().first().map_or(pid, |t| t.tid);
         self.check_label(pid, dir);
-        let ProcessLook { mm: seen, identity, limits, timers, blockers } = look.process?;
+        let ProcessLook { mm: mut seen, identity, limits, timers, blockers } = look.process?;
         self.blockers.extend(blockers);
+        seen.contexts = self.contexts.remove(&pid);
         let (ids, first) = self.ids.of(alive).map_err(failed("kcmp"))?;
         for (_, object, how) in
             [(first.vm, "address space", "CLONE_VM"), (first.sighand, "signal actions", "CLONE_SIGHAND")]
@@ -220,8 +227,8 @@ impl Collector<'_> {
             let cause = format!("it is shared with another process ({how}); this cannot be saved");
             self.blockers.push(Blocker::new(pid, *object, cause));
         }
-        let pidfd = if alive == pid { None } else { Some(thread_pidfd(alive).map_err(failed("pidfd_open"))?) };
-        let pidfd = pidfd.as_ref().map_or(seized.pidfd(), AsFd::as_fd);
+        let of_thread = pidfd_of_thread(&seized).map_err(failed("pidfd_open"))?;
+        let pidfd = of_thread.as_ref().map_or(seized.pidfd(), AsFd::as_fd);
         let task = DumpTask { pid: alive, vpid: pid, pidfd };
         let mm = self.mm.collect(&task, dir, seen, stat, &mut self.files, self.blockers)?;
         for segment in &mm.segments {
@@ -365,11 +372,27 @@ impl Collector<'_> {
     }
 }
 
-/// A pidfd of a thread that is no leader (Linux 6.9).
-fn thread_pidfd(tid: i32) -> io::Result<OwnedFd> {
+/// The contexts of asynchronous I/O of those tasks that have any.
+fn contexts(tasks: &[FrozenTask], looks: &[Option<TaskLook>]) -> Result<HashMap<i32, Contexts>> {
+    let has_any = |look: &TaskLook| look.process.as_ref().is_ok_and(|p| p.mm.has_aio_rings());
+    let mut found = Vec::new();
+    for (task, look) in tasks.iter().zip(looks) {
+        if let Some(seized) = task.seized.as_ref().filter(|_| look.as_ref().is_some_and(has_any)) {
+            let failed = |e| Error::os(Phase::Collect, "task", "pidfd_open", e).pid(task.pid);
+            found.push((task.pid, seized.pidfd(), pidfd_of_thread(seized).map_err(failed)?));
+        }
+    }
+    let pidfds: Vec<_> =
+        found.iter().map(|(pid, pidfd, thread)| (*pid, thread.as_ref().map_or(*pidfd, AsFd::as_fd))).collect();
+    Ok(aio::settled(&pidfds))
+}
+
+/// A pidfd of its first thread, when the leader is dead (Linux 6.9).
+fn pidfd_of_thread(seized: &SeizedTask) -> io::Result<Option<OwnedFd>> {
     const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
-    let pid = rustix::process::Pid::from_raw(tid).ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::from_bits_retain(PIDFD_THREAD))?)
+    let Some(first) = seized.threads().first().filter(|t| t.tid != seized.pid()) else { return Ok(None) };
+    let pid = rustix::process::Pid::from_raw(first.tid).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(Some(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::from_bits_retain(PIDFD_THREAD))?))
 }
 
 /// Does its record tell what it was seen to be?

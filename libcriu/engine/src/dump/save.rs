@@ -203,12 +203,13 @@ impl Saver {
         let (pages_id, totals) = dump_pagemap(&self.images, Kind::Pagemap, pid as u64, &mut self.pages, &runs)?;
         if let Some(snapshot) = told.snapshot.take() {
             self.stats.snapshots += 1;
-            self.deferred.push(Deferred { snapshot, pages_id, runs });
+            let known = living.mm.rings(task.dir.id()).map_err(failed("reading aio rings"))?;
+            self.deferred.push(Deferred { snapshot, pages_id, runs, known });
         } else {
             self.stats.copied_frozen += u32::from(self.stands_still && snapshot::is_worthwhile(&runs));
             let mem = task.dir.open_at("mem", OFlags::RDONLY).map_err(failed("opening /proc/PID/mem"))?;
             let source = Source::Task { pid: task.dir.id(), mem: mem.as_fd(), kin: self.kin };
-            dump_pages(&self.images, pages_id, source, &runs, go_on).map_err(|e| e.or_pid(pid))?;
+            dump_pages(&self.images, pages_id, source, &runs, &[], go_on).map_err(|e| e.or_pid(pid))?;
         }
         self.stats.memwrite_us += micros(written.elapsed());
         self.stats.pages_scanned += scanned;

@@ -9,7 +9,7 @@ use criu_images::ImageDir;
 use criu_images::messages::VmaEntry;
 
 use crate::error::{Error, Phase, Result};
-use crate::mem::pages::{GoOn, Run, Source, dump_pages};
+use crate::mem::pages::{GoOn, Known, Run, Source, dump_pages};
 use crate::mem::vma::{flags, status};
 use crate::options::Options;
 use crate::progress::{Operator, Stage};
@@ -30,6 +30,8 @@ pub(super) struct Deferred {
     pub snapshot: Snapshot,
     pub pages_id: u32,
     pub runs: Vec<Run>,
+    /// What the copy shares with the task, so that it changes.
+    pub known: Vec<Known>,
 }
 
 /// May the tasks go on before their memory is written? Not when somebody wants to find them standing still after the dump.
@@ -89,7 +91,8 @@ impl Deferred {
         let mem = File::open(format!("/proc/{}/mem", copy.pid())).map_err(failed)?;
         // The copy shares every page with the task.
         let source = Source::Task { pid: copy.pid(), mem: mem.as_fd(), kin: true };
-        dump_pages(images, self.pages_id, source, &self.runs, go_on).map_err(|e| e.or_pid(self.snapshot.pid))
+        dump_pages(images, self.pages_id, source, &self.runs, &self.known, go_on)
+            .map_err(|e| e.or_pid(self.snapshot.pid))
     }
 }
 

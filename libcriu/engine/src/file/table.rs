@@ -36,7 +36,7 @@ pub(super) struct Listed {
 /// EAGAIN: what was found is not the task's table; those of reading.
 pub(super) fn read(kernel: &Kernel, pidfd: BorrowedFd<'_>) -> io::Result<Vec<Listed>> {
     let k = kernel;
-    let table = k.number(files_of(k, pidfd)?, "files_struct", "fdt")?;
+    let table = k.number(k.number(k.task_of(pidfd)?, "task_struct", "files")?, "files_struct", "fdt")?;
     let most = k.number(table, "fdtable", "max_fds")?.min(MOST) as usize;
     let mut pointers = vec![0; 8 * most];
     k.read(k.number(table, "fdtable", "fd")?, &mut pointers)?;
@@ -47,19 +47,6 @@ pub(super) fn read(kernel: &Kernel, pidfd: BorrowedFd<'_>) -> io::Result<Vec<Lis
     check(k, pidfd, &open)?;
     let closes = |fd: i32| cloexec.get(fd as usize / 8).is_some_and(|byte| byte >> (fd % 8) & 1 != 0);
     describe(k, &open, closes)
-}
-
-/// The `files_struct` of the task that a pidfd names.
-fn files_of(k: &Kernel, pidfd: BorrowedFd<'_>) -> io::Result<Address> {
-    // Linux 6.9: pidfds have inodes, which know the pid; before, the file does.
-    let file = k.file(pidfd)?;
-    let pid = match k.number(file, "file", "private_data")? {
-        0 => k.number(k.number(file, "file", "f_inode")?, "inode", "i_private")?,
-        pid => pid,
-    };
-    let first = k.number(k.place(pid, "pid", "tasks")?, "hlist_head", "first")?;
-    let task = first.wrapping_sub(k.layouts.member("task_struct", "pid_links")?.offset as u64);
-    k.number(task, "task_struct", "files")
 }
 
 /// Is it the task's table? A descriptor of it, fetched by the usual way, is the same file.

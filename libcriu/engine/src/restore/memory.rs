@@ -11,6 +11,7 @@ use super::own_exe;
 use super::world::World;
 use crate::error::{Error, Phase, Result};
 use crate::file::FileId;
+use crate::mem::aio::restore::Ring;
 use crate::mem::pages::restore::{Placed, Run};
 use crate::mem::vma::placement::{Space, own_mappings};
 use crate::mem::vma::restore::{Area, Backing};
@@ -117,7 +118,9 @@ impl Memory {
         for (area, place) in alive.layout.areas.iter().zip(&self.placed) {
             let runs = alive.pages.within(area.start, area.end);
             let shift = |r: &Run| Placed { address: r.address - area.start + place.mapped.start(), ..*r };
-            if place.inherited {
+            if matches!(area.backing, Backing::AioRing { .. }) {
+                // When it is made.
+            } else if place.inherited {
                 if !runs.is_empty() {
                     let (work, targets) = &mut inherited[usize::from(area.huge_page().is_some())];
                     work.extend(runs.iter().map(shift));
@@ -146,8 +149,9 @@ impl Memory {
         Ok(())
     }
 
-    /// After the children were forked: protections, advice, locks, guards.
+    /// After the children were forked: rings, protections, advice, locks, guards.
     pub fn settle(&mut self, alive: &Alive) -> Result<()> {
+        self.make_rings(alive)?;
         let keys = Keys::allocate(alive)?;
         self.advise(alive)?;
         for (area, place) in alive.layout.areas.iter().zip(&mut self.placed) {
@@ -168,6 +172,20 @@ impl Memory {
             self.guard(alive, guard.start, guard.end)?;
         }
         keys.keep()
+    }
+
+    /// Contexts of asynchronous I/O, of which a child would have inherited a view.
+    fn make_rings(&mut self, alive: &Alive) -> Result<()> {
+        let mut rings = Vec::new();
+        for (area, place) in alive.layout.areas.iter().zip(&mut self.placed) {
+            if let Backing::AioRing { requests } = area.backing {
+                let saved = alive.pages.read(alive.pages.within(area.start, area.end))?;
+                rings.push(Ring::new(area, requests, place.mapped, saved)?);
+                place.prot = READ_WRITE;
+            }
+        }
+        rings.sort_by_key(Ring::number);
+        rings.iter().try_for_each(Ring::make)
     }
 
     /// Each advice is given to neighbours by one call.
@@ -396,6 +414,12 @@ fn map(world: &mut World, open: &mut Open, area: &Area, at: u64, fills: bool) ->
             let kind = if shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
             let source = Source::File { fd: fd.as_fd(), offset: area.offset };
             Mapped::map(at, area.len(), prot, kind | area.flags, source).map(placed).map_err(failed(area, "mmap"))
+        }
+        // Room for it.
+        Backing::AioRing { .. } => {
+            let room = Mapped::map(at, area.len(), libc::PROT_NONE, libc::MAP_PRIVATE, Source::Anonymous);
+            room.map(|mapped| PlacedArea { mapped, prot: libc::PROT_NONE, inherited: false })
+                .map_err(failed(area, "mmap"))
         }
         Backing::SharedAnonymous { .. } | Backing::SysV { .. } => {
             let segment = match area.backing {

@@ -1,5 +1,6 @@
 //! System calls that neither rustix nor the standard library wraps: the engine's only unsafe code.
 
+pub(crate) mod aio;
 pub mod apart;
 pub mod arena;
 pub(crate) mod bpf;

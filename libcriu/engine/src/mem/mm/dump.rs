@@ -3,15 +3,19 @@
 use std::collections::HashMap;
 use std::io;
 
-use criu_images::messages::{MmEntry, VmaEntry};
+use criu_images::messages::{AioRingEntry, MmEntry, VmaEntry};
 use rustix::fs::{OFlags, major, minor};
 
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{BE_ROOT_OUTSIDE, DumpFiles, DumpTask, FileId, Link, UNREACHABLE};
-use crate::mem::pages::guard_regions;
+use crate::mem::aio::dump::Contexts;
+use crate::mem::pages::{Known, guard_regions};
 use crate::mem::shmem::memfd_device;
-use crate::mem::vma::{AreaKind, END_THEM, UPROBES, breakpoint, classify, entry, flags, huge_page, status};
+use crate::mem::vma::{
+    AreaKind, END_THEM, UPROBES, breakpoint, classify, entry, flags, huge_page, is_aio_ring, status,
+};
 use crate::proc::{Area, ProcDir, Stat, areas_of, auxv};
+use crate::sys::memory::{RemoteRange, process_vm_readv};
 
 /// Collects address spaces, one after the other.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ pub struct Collected {
     pub shared: Vec<SharedObject>,
     /// The System V segments, as often as each is attached.
     pub segments: Vec<Segment>,
+    aios: Vec<AioRingEntry>,
     exe: FileId,
     auxv: Vec<u64>,
     stat: Stat,
@@ -71,6 +76,8 @@ pub struct Facts {
 pub struct Seen {
     areas: Vec<Area>,
     auxv: Vec<u64>,
+    /// To be added where there are rings.
+    pub contexts: Option<Contexts>,
 }
 
 impl Seen {
@@ -83,7 +90,14 @@ impl Seen {
         Ok(Seen {
             areas: areas_of(dir, resident_pages).map_err(failed("reading smaps"))?,
             auxv: auxv(dir).map_err(failed("reading auxv"))?,
+            contexts: None,
         })
+    }
+}
+
+impl Seen {
+    pub fn has_aio_rings(&self) -> bool {
+        self.areas.iter().any(is_aio_ring)
     }
 }
 
@@ -109,7 +123,7 @@ impl Collector {
         blockers: &mut Vec<Blocker>,
     ) -> Result<Collected> {
         let failed = |call: &str, e| Error::os(Phase::Collect, "memory", call, e).pid(task.pid);
-        let Seen { areas: list, auxv } = seen;
+        let Seen { areas: list, auxv, contexts } = seen;
         let mut mm = Collected {
             vmas: Vec::with_capacity(list.len()),
             exe: files.collect_link(task, Link::Exe, blockers)?.unwrap_or(0),
@@ -152,6 +166,13 @@ impl Collector {
             }
             if matches!(kind, AreaKind::SharedAnonymous { .. } | AreaKind::SysV { .. }) && !self.can_follow(dir, area) {
                 blockers.push(Blocker::new(task.pid, describe(area), UNREACHABLE).hint(BE_ROOT_OUTSIDE));
+            }
+            if kind == AreaKind::AioRing {
+                let unknown = || Err(("its context was not looked for".into(), ""));
+                match contexts.as_ref().map_or_else(unknown, |c| c.entry(dir.id(), area)) {
+                    Ok(ring) => mm.aios.push(ring),
+                    Err((cause, hint)) => blockers.push(Blocker::new(task.pid, describe(area), cause).hint(hint)),
+                }
             }
             mm.add(area, kind, file);
             if area.has(b"gu") {
@@ -218,6 +239,22 @@ impl Collected {
         self.vmas.extend(regions.into_iter().map(|(start, end)| VmaEntry { start, end, ..guard }));
     }
 
+    /// The rings of the standing task, through the thread `tid` of it.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn rings(&self, tid: i32) -> io::Result<Vec<Known>> {
+        let read = |ring: &AioRingEntry| {
+            let mut bytes = vec![0; ring.ring_len as usize];
+            let range = RemoteRange { start: ring.id, len: bytes.len() };
+            match process_vm_readv(tid, &[range], &mut bytes)? {
+                n if n == bytes.len() => Ok(Known { address: ring.id, bytes }),
+                _ => Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        };
+        self.aios.iter().map(read).collect()
+    }
+
     /// The image of the address space.
     pub fn entry(&self, facts: Facts) -> MmEntry {
         let s = &self.stat;
@@ -237,7 +274,7 @@ impl Collected {
             mm_saved_auxv: self.auxv.clone(),
             vmas: self.vmas.iter().map(|v| without_kernels_key(v, facts.protection_keys)).collect(),
             dumpable: Some(facts.dumpable),
-            aios: Vec::new(),
+            aios: self.aios.clone(),
             thp_disabled: Some(facts.thp_disabled),
             protection_keys: (facts.protection_keys != 0).then_some(facts.protection_keys.into()),
             mlock_future: (facts.mlock_future != 0).then_some(facts.mlock_future),

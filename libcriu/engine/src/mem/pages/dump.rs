@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 
 use criu_images::messages::{PagemapEntry, PagemapHead};
 use criu_images::{ImageDir, Kind};
@@ -9,6 +10,7 @@ use criu_images::{ImageDir, Kind};
 use super::copy::{CopyError, GoOn, Source, copy};
 use super::{Run, flags};
 use crate::error::{Error, Phase, Result};
+use crate::mem::vma::PAGE_BYTES;
 
 /// Hands out the numbers of `pages-N.img`, and those of objects of shared memory, whose pagemaps all have one kind of name.
 #[derive(Debug, Default)]
@@ -50,7 +52,7 @@ pub fn dump_runs(
     go_on: GoOn<'_>,
 ) -> Result<PageTotals> {
     let (pages_id, totals) = dump_pagemap(images, kind, id, ids, runs)?;
-    dump_pages(images, pages_id, source, runs, go_on)?;
+    dump_pages(images, pages_id, source, runs, &[], go_on)?;
     Ok(totals)
 }
 
@@ -82,15 +84,40 @@ pub fn dump_pagemap(
     Ok((pages_id, totals))
 }
 
-/// The pages of a pagemap: `pages-N.img`.
+/// Bytes that are known already, of pages that are not the same in the source any more.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub address: u64,
+    pub bytes: Vec<u8>,
+}
+
+/// The pages of a pagemap: `pages-N.img`. `known` are whole areas.
 ///
 /// # Errors
 /// A page that cannot be read, a file that cannot be written.
-pub fn dump_pages(images: &ImageDir, pages_id: u32, source: Source<'_>, runs: &[Run], go_on: GoOn<'_>) -> Result<()> {
+pub fn dump_pages(
+    images: &ImageDir,
+    pages_id: u32,
+    source: Source<'_>,
+    runs: &[Run],
+    known: &[Known],
+    go_on: GoOn<'_>,
+) -> Result<()> {
     let name = Kind::Pages.file_name(u64::from(pages_id));
     let out = images.create_raw(&name).map_err(|e| Error::image(Phase::Save, e))?;
     copy(source, runs, out.as_fd(), go_on).map_err(|e| describe(e, &name))?;
+    for part in known {
+        if let Some(offset) = offset_of(runs, part.address) {
+            out.write_all_at(&part.bytes, offset).map_err(|e| describe(CopyError::Write(e), &name))?;
+        }
+    }
     Ok(())
+}
+
+/// Where the page at `address` stands in the file.
+fn offset_of(runs: &[Run], address: u64) -> Option<u64> {
+    let at = runs.iter().position(|r| (r.start..r.end()).contains(&address))?;
+    Some(runs[..at].iter().map(|r| r.pages * PAGE_BYTES).sum::<u64>() + (address - runs[at].start))
 }
 
 fn describe(e: CopyError, pages: &str) -> Error {

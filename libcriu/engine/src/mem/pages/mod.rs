@@ -6,7 +6,7 @@ pub mod restore;
 mod scan;
 
 pub use copy::{Chunk, GoOn, Source};
-pub use dump::{PageTotals, PagesIds, dump_pagemap, dump_pages, dump_runs};
+pub use dump::{Known, PageTotals, PagesIds, dump_pagemap, dump_pages, dump_runs};
 pub use scan::{Run, guard_regions, own_pages, private_runs};
 
 /// Bits of `pagemap_entry.flags`.

@@ -30,7 +30,7 @@ pub struct PageSet {
     /// The name of the pages image. It is opened by whoever reads it: all of them would fill every task's table.
     pub name: String,
     images: Arc<ImageDir>,
-    /// Sorted by address; each inside one private area.
+    /// Sorted by address; each inside one area.
     pub runs: Vec<Run>,
     /// Those of the vDSO: they are compared, not written.
     pub vdso: Vec<Run>,
@@ -93,7 +93,7 @@ impl PageSet {
                 self.vdso.push(Run { len, ..run });
                 len
             } else {
-                let area = layout.find(run.address).map(|i| &layout.areas[i]).filter(|a| a.is_private());
+                let area = layout.find(run.address).map(|i| &layout.areas[i]).filter(|a| a.has_pages());
                 let area = area.ok_or_else(|| format!("a page at {:#x}, where no private area is", run.address))?;
                 let len = run.len.min(area.end - run.address);
                 self.runs.push(Run { len, ..run });

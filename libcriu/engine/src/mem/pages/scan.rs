@@ -42,7 +42,10 @@ const TOUCHED_BEFORE_GUARDS: Wanted = Wanted { none_of: category::FILE | categor
 const GUARDS: Wanted = Wanted { all_of: category::GUARD, none_of: 0, any_of: 0 };
 const REGIONS: usize = 2048;
 
-/// The runs to keep of the private areas among `vmas`, by address. The vDSO is kept whole.
+/// Areas all of whose pages are kept, whatever they are.
+const KEPT_WHOLE: u32 = status::VDSO | status::AIORING;
+
+/// The runs to keep of the private areas among `vmas`, by address. The vDSO and rings are kept whole.
 ///
 /// # Errors
 /// Those of reading /proc/PID/pagemap.
@@ -121,7 +124,7 @@ fn is_kept(v: &VmaEntry) -> bool {
 
 fn run_flags(v: &VmaEntry) -> u32 {
     const AT_ONCE: u32 = vma_flags::LOCKED | vma_flags::HUGETLB;
-    let lazy = v.status & status::ANON_PRIVATE != 0 && v.status & status::VDSO == 0 && v.flags & AT_ONCE == 0;
+    let lazy = v.status & status::ANON_PRIVATE != 0 && v.status & KEPT_WHOLE == 0 && v.flags & AT_ONCE == 0;
     if lazy { flags::LAZY | flags::PRESENT } else { flags::PRESENT }
 }
 
@@ -139,7 +142,7 @@ impl Runs<'_> {
             if v.start >= end {
                 return;
             }
-            if v.status & status::VDSO != 0 {
+            if v.status & KEPT_WHOLE != 0 {
                 self.push(v, v.start, v.end);
                 self.at += 1;
                 continue;
@@ -155,7 +158,7 @@ impl Runs<'_> {
         }
     }
 
-    /// Areas behind the last page that was found can still hold a vDSO.
+    /// Areas behind the last page that was found can still be kept whole.
     fn finish(&mut self) {
         self.add(u64::MAX, u64::MAX);
     }

@@ -22,6 +22,8 @@ pub enum AreaKind {
     File {
         memfd: bool,
     },
+    /// The ring of a context of asynchronous I/O.
+    AioRing,
     Vdso,
     Vvar,
     Vsyscall,
@@ -86,8 +88,8 @@ pub fn classify(area: &Area, shmem_dev: (u32, u32)) -> Classified {
             false => AreaKind::PrivateAnonymous,
         });
     }
-    if starts(b"/[aio]") && area.dev.0 == 0 {
-        return Err(("rings of asynchronous I/O (io_setup) cannot be saved yet", ""));
+    if is_aio_ring(area) {
+        return Ok(AreaKind::AioRing);
     }
     if !starts(b"/") {
         return Err(("a mapping of this kind of object cannot be saved", ""));
@@ -98,6 +100,11 @@ pub fn classify(area: &Area, shmem_dev: (u32, u32)) -> Classified {
 /// The size of the pages that the kernel gives the area, if these are huge.
 pub fn huge_page(area: &Area) -> Option<u64> {
     if area.has(b"ht") { huge::page_bytes_on(area.dev) } else { None }
+}
+
+/// Does it show a ring of asynchronous I/O, as the kernel names them?
+pub(crate) fn is_aio_ring(area: &Area) -> bool {
+    area.shared && area.dev.0 == 0 && area.name == b"/[aio] (deleted)"
 }
 
 /// The area's entry. `file` is the id and the access mode of the mapped file, for a mapping of one.
@@ -145,6 +152,11 @@ pub fn entry(area: &Area, kind: AreaKind, file: Option<(u32, u32)>) -> VmaEntry 
                 v.shmid = u64::from(id);
                 v.fdflags = Some(access);
             }
+        }
+        AreaKind::AioRing => {
+            // Saved as if it were the task's own memory.
+            v.status |= status::AIORING | status::ANON_PRIVATE;
+            v.flags = flags::PRIVATE | flags::ANONYMOUS;
         }
         AreaKind::Vdso => {
             v.status |= status::VDSO | status::ANON_PRIVATE;
@@ -213,7 +225,7 @@ mod tests {
         assert_eq!(classify(&named, SHM), Ok(AreaKind::File { memfd: false }));
         let memfd = Area { shared: true, inode: 7, dev: SHM, ..area(b"/memfd:x (deleted)", &[]) };
         assert_eq!(classify(&memfd, SHM), Ok(AreaKind::File { memfd: true }));
-        let sysv = Area { name: b"/SYSV00001234 (deleted)".to_vec(), ..memfd };
+        let sysv = Area { name: b"/SYSV00001234 (deleted)".to_vec(), ..memfd.clone() };
         assert_eq!(classify(&sysv, SHM), Ok(AreaKind::SysV { id: 7 }));
         let v = entry(
             &Area { flags: [*b"rd", *b"mw"].into_iter().collect(), ..sysv.clone() },
@@ -222,6 +234,10 @@ mod tests {
         );
         assert_eq!((v.shmid, v.fdflags), (7, Some(libc::O_RDWR as u32)));
         assert_eq!(v.status, status::REGULAR | status::ANON_SHARED | status::SYSVIPC);
+        let aio = Area { name: b"/[aio] (deleted)".to_vec(), dev: (0, 14), ..memfd.clone() };
+        assert_eq!(classify(&aio, SHM), Ok(AreaKind::AioRing));
+        let v = entry(&aio, AreaKind::AioRing, None);
+        assert_eq!(v.status, status::REGULAR | status::ANON_PRIVATE | status::AIORING);
         for flag in [b"um", b"uw", b"ss", b"io", b"pf", b"sl"] {
             assert!(classify(&area(b"", &[flag]), SHM).is_err());
         }

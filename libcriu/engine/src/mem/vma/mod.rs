@@ -9,7 +9,7 @@ pub mod placement;
 pub mod restore;
 
 pub use dump::{AreaKind, Classified, classify, entry, huge_page};
-pub(crate) use dump::{END_THEM, UPROBES};
+pub(crate) use dump::{END_THEM, UPROBES, is_aio_ring};
 
 /// Bits of `vma_entry.status`.
 pub mod status {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use criu_images::messages::{MmEntry, VmaEntry};
+use criu_images::messages::{AioRingEntry, MmEntry, VmaEntry};
 
 use super::{PAGE_BYTES, USER_END, status};
 use crate::file::FileId;
@@ -20,6 +20,10 @@ pub enum Backing {
     SysV {
         id: u32,
         writable: bool,
+    },
+    /// The ring of a context of asynchronous I/O that was made for so many requests. Its contents are among the pages.
+    AioRing {
+        requests: u32,
     },
     /// A file, opened with `flags` for the mapping.
     File {
@@ -60,6 +64,11 @@ impl Area {
     /// Pages that are the task's own: contents come from the pagemap.
     pub fn is_private(&self) -> bool {
         matches!(self.backing, Backing::Anonymous | Backing::File { shared: false, .. })
+    }
+
+    /// Are its contents among the task's pages?
+    pub fn has_pages(&self) -> bool {
+        self.is_private() || matches!(self.backing, Backing::AioRing { .. })
     }
 
     /// Could the memory of `parent` at the same place be inherited for this area? Then unchanged pages stay shared.
@@ -103,7 +112,6 @@ const PROTECTION_KEYS: u32 = 16;
 
 const UNSUPPORTED: &[(u32, &str)] = &[
     (status::SOCKET, "the ring of a packet socket"),
-    (status::AIORING, "an AIO ring"),
     (status::SHADOW_STACK, "a shadow stack"),
     (status::UPROBES, "a uprobes area"),
     (status::PLUGIN, "an area that a plugin saved"),
@@ -131,7 +139,7 @@ impl Layout {
             } else if v.status & status::VVAR != 0 {
                 layout.vvar.push(range);
             } else {
-                layout.areas.push(area(v, &range)?);
+                layout.areas.push(area(v, &range, &mm.aios)?);
             }
         }
         layout.areas.sort_by_key(|a| a.start);
@@ -177,7 +185,7 @@ fn range(v: &VmaEntry) -> Result<Range<u64>, String> {
     if sound { Ok(v.start..v.end) } else { Err(format!("area {:#x}-{:#x} is impossible", v.start, v.end)) }
 }
 
-fn area(v: &VmaEntry, range: &Range<u64>) -> Result<Area, String> {
+fn area(v: &VmaEntry, range: &Range<u64>, rings: &[AioRingEntry]) -> Result<Area, String> {
     let bad = |why: &str| Err(format!("area {:#x}-{:#x}: {why}", v.start, v.end));
     let file = |shared| -> Result<Backing, String> {
         match FileId::try_from(v.shmid) {
@@ -192,6 +200,10 @@ fn area(v: &VmaEntry, range: &Range<u64>) -> Result<Area, String> {
     };
     let backing =
         match v.status & (status::FILE_PRIVATE | status::FILE_SHARED | status::ANON_SHARED | status::ANON_PRIVATE) {
+            _ if v.status & status::AIORING != 0 => match rings.iter().find(|r| r.id == v.start) {
+                Some(r) if u64::from(r.ring_len) == v.end - v.start => Backing::AioRing { requests: r.nr_req },
+                _ => return bad("no context has such a ring"),
+            },
             status::FILE_PRIVATE => file(false)?,
             status::FILE_SHARED => file(true)?,
             status::ANON_SHARED if v.status & status::SYSVIPC != 0 => match u32::try_from(v.shmid) {
@@ -203,7 +215,8 @@ fn area(v: &VmaEntry, range: &Range<u64>) -> Result<Area, String> {
             s => return bad(&format!("of no known kind (status {s:#x})")),
         };
     let is_huge = v.flags & super::flags::HUGETLB != 0;
-    let offset = if backing == Backing::Anonymous && !is_huge { 0 } else { v.pgoff };
+    let has_none = matches!(backing, Backing::Anonymous | Backing::AioRing { .. });
+    let offset = if has_none && !is_huge { 0 } else { v.pgoff };
     if offset % PAGE_BYTES != 0 || offset.checked_add(v.end - v.start).is_none_or(|e| e > i64::MAX as u64) {
         return bad(&format!("offset {offset:#x} is impossible"));
     }
@@ -306,7 +319,18 @@ mod tests {
 
     #[test]
     fn names_kinds_that_are_not_restored() {
+        let ring = VmaEntry { status: status::SOCKET | status::ANON_SHARED, ..vma(0x1000, 0x2000) };
+        assert_eq!(layout(vec![ring]).unwrap().unsupported, vec![(0x1000, "the ring of a packet socket")]);
+    }
+
+    #[test]
+    fn a_ring_belongs_to_a_context() {
         let ring = VmaEntry { status: status::AIORING | status::ANON_SHARED, ..vma(0x1000, 0x2000) };
-        assert_eq!(layout(vec![ring]).unwrap().unsupported, vec![(0x1000, "an AIO ring")]);
+        let of = |id, ring_len| {
+            let aios = vec![AioRingEntry { id, nr_req: 8, ring_len }];
+            Layout::new(&MmEntry { vmas: vec![ring], aios, ..MmEntry::default() }).map(|l| l.areas[0].backing)
+        };
+        assert_eq!(of(0x1000, 0x1000), Ok(Backing::AioRing { requests: 8 }));
+        assert!(of(0x1000, 0x2000).is_err() && of(0x2000, 0x1000).is_err());
     }
 }

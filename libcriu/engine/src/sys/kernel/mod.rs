@@ -8,6 +8,7 @@
 mod btf;
 mod gather;
 mod iterator;
+mod percpu;
 
 use std::cell::{Cell, OnceCell};
 use std::io;
@@ -63,6 +64,8 @@ pub(crate) struct Kernel {
     pages: Cell<Option<Pages>>,
     /// Made when the first list is read.
     gather: OnceCell<Gather>,
+    /// To what each CPU has one of, as soon as it was asked for.
+    distances: OnceCell<Vec<u64>>,
 }
 
 /// Where memory and its descriptions (`struct page`) start.
@@ -82,7 +85,14 @@ impl Kernel {
         let map = create_map(CHUNK_BYTES)?;
         let program = load(PROGRAM, map.as_fd())?;
         let (bytes, layouts) = (Shared::of(&map, CHUNK_BYTES)?, Layouts::load()?);
-        Ok(Kernel { program, bytes, layouts, pages: Cell::new(None), gather: OnceCell::new() })
+        Ok(Kernel {
+            program,
+            bytes,
+            layouts,
+            pages: Cell::new(None),
+            gather: OnceCell::new(),
+            distances: OnceCell::new(),
+        })
     }
 
     /// # Errors
@@ -132,6 +142,18 @@ impl Kernel {
         let mut pointer = [0u8; 8];
         self.read(entries.wrapping_add(8 * fd.as_raw_fd() as u64), &mut pointer)?;
         Ok(u64::from_le_bytes(pointer))
+    }
+
+    /// The `struct task_struct` of the task that a pidfd names.
+    pub(crate) fn task_of(&self, pidfd: BorrowedFd<'_>) -> io::Result<Address> {
+        // Linux 6.9: pidfds have inodes, which know the pid; before, the file does.
+        let file = self.file(pidfd)?;
+        let pid = match self.number(file, "file", "private_data")? {
+            0 => self.number(self.number(file, "file", "f_inode")?, "inode", "i_private")?,
+            pid => pid,
+        };
+        let first = self.number(self.place(pid, "pid", "tasks")?, "hlist_head", "first")?;
+        Ok(first.wrapping_sub(self.layouts.member("task_struct", "pid_links")?.offset as u64))
     }
 
     /// The `struct sock` behind a descriptor of a socket.
