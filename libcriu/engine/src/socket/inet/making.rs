@@ -6,14 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use criu_images::messages::{InetSkEntry, SkOptsEntry, SkShutdown};
 use criu_soccr::{Connection, Paused};
 use rustix::fs::{Gid, OFlags, Uid, fchown, fcntl_setfl};
-use rustix::net::{Shutdown, bind, connect, listen, shutdown};
+use rustix::net::{RecvFlags, Shutdown, bind, connect, listen, recv, shutdown};
 
 use super::address::Addresses;
 use super::facts::Fresh;
 use super::more_options::SocketKind;
 use super::{facts, hidden, memberships, more_options, queue, state, stream};
 use crate::socket::options;
-use crate::sys::socket::{set_int_option, set_option, set_option_bytes};
+use crate::sys::socket::{attach_filter, set_int_option, set_option, set_option_bytes};
 
 /// The call that failed.
 #[derive(Debug)]
@@ -63,6 +63,9 @@ impl Making<'_> {
         let isk = self.isk;
         let socket = SocketKind::of(isk).socket().map_err(call("socket"))?;
         let fd = socket.as_fd();
+        if isk.r#type == super::RAW {
+            hear_nothing(fd).map_err(call("setsockopt SO_ATTACH_FILTER"))?;
+        }
         self.set_early(fd)?;
         let addresses = Addresses::of(isk, self.scope()?).map_err(|why| Failed {
             call: format!("its address: {why}"),
@@ -164,6 +167,9 @@ impl Making<'_> {
             facts::set_ip_options(fd, isk.family, opts, &self.fresh).map_err(call("setsockopt IPPROTO_IP"))?;
         }
         self.set_more(fd, false)?;
+        if isk.r#type == super::RAW && isk.opts.so_filter.is_empty() {
+            set_option(fd, libc::SO_DETACH_FILTER, 0).map_err(call("setsockopt SO_DETACH_FILTER"))?;
+        }
         // The kernel derives a priority from the type of service: the own one comes behind it. What was there when it
         // was bound stays until all are bound.
         let opts = SkOptsEntry { reuseaddr: None, ..isk.opts.clone() };
@@ -202,6 +208,15 @@ impl Making<'_> {
         };
         shut_down(fd, how)
     }
+}
+
+/// A raw socket hears all of its protocol from the beginning: it is to hear nothing until it is bound and has its own filters.
+fn hear_nothing(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let drop_all = libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 };
+    attach_filter(fd, &mut [drop_all])?;
+    // What came before the filter.
+    while recv(fd, &mut [0u8; 1], RecvFlags::DONTWAIT).is_ok() {}
+    Ok(())
 }
 
 fn shut_down(fd: BorrowedFd<'_>, how: Shutdown) -> Result<(), Failed> {

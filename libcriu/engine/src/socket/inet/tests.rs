@@ -499,3 +499,42 @@ fn sockets_given_by_whoever_restores() {
         }],
     );
 }
+
+#[test]
+fn raw_sockets_hear_nothing_before_they_are_bound() {
+    fix();
+    /// "Use for experimentation and testing", says IANA.
+    const OWN: u32 = 253;
+    fn raw() -> rustix::io::Result<OwnedFd> {
+        let protocol = rustix::net::Protocol::from_raw(rustix::net::RawProtocol::new(OWN).unwrap());
+        socket_with(V4, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))
+    }
+    let Ok(from) = raw() else { return };
+    let images = tempfile::tempdir().unwrap();
+    let options = options(images.path(), CriuOpts::default());
+    let setup = || {
+        for fd in 10..40 {
+            let s = raw().unwrap();
+            bind(&s, &own(90, 0)).unwrap();
+            while recv(&s, &mut [0u8; 1], RecvFlags::DONTWAIT).is_ok() {}
+            put(s, fd);
+        }
+    };
+    crate::file::tests::dump(&options, setup, &[|| {}]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = sendto(&from, b"for another", SendFlags::empty(), &own(91, 0));
+            }
+        });
+        let restored = std::panic::catch_unwind(|| {
+            restore(&options, &[|| (10..40).for_each(|fd| assert_eq!(heard(fd), 0, "fd {fd}"))]);
+        });
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        restored.unwrap();
+    });
+    fn heard(fd: i32) -> usize {
+        std::iter::from_fn(|| recv(borrow(fd), &mut [0u8; 1], RecvFlags::DONTWAIT).ok()).count()
+    }
+}
