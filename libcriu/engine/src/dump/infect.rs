@@ -1,6 +1,7 @@
 //! Infect: asks each task what it alone can tell, one after the other, and cures it at once.
 
 use std::collections::HashMap;
+use std::io;
 use std::time::{Duration, Instant};
 
 use criu_compel::{Call, Infected, Known, Pin, ProcessFacts, SeizedTask, ThreadFacts};
@@ -15,7 +16,7 @@ use crate::ipc::DumpIpc;
 use crate::mem::pages::{Run, private_runs};
 use crate::mem::vma::status;
 use crate::options::Options;
-use crate::proc::{PosixTimer, ProcDir, areas};
+use crate::proc::{Area, PosixTimer, ProcDir, areas};
 use crate::progress::Operator;
 use crate::task::seccomp::mode;
 
@@ -128,7 +129,10 @@ fn ask(pid: i32, dir: &ProcDir, living: Living, runs: Option<Vec<Run>>) -> Resul
     let locked = threads.first().map_or(0, |t| t.status.locked_kb);
     let alike = alike.as_ref();
     let outside = Outside { pid, dir, timers: &timers, vmas: &mm.vmas, known, locked, alike };
-    let (told, seized) = infected(seized, &outside, runs).map_err(failed)?;
+    let (mut told, seized, mlock_future) = infected(seized, &outside, runs).map_err(failed)?;
+    told.mlock_future = mlock_future.map_err(|e| {
+        Error::os(Phase::Infect, "memory", "reading how its new mappings are locked (mlockall)", e).pid(pid)
+    })?;
     Ok((
         Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, alike: None, dead_leader },
         told,
@@ -151,7 +155,7 @@ fn infected(
     seized: SeizedTask,
     outside: &Outside<'_>,
     runs: Option<Vec<Run>>,
-) -> criu_compel::Result<(Told, SeizedTask)> {
+) -> criu_compel::Result<(Told, SeizedTask, io::Result<u32>)> {
     let &Outside { pid, dir, timers, vmas, known, locked, alike } = outside;
     let ids: Vec<i32> = timers.iter().map(|t| t.id as i32).collect();
     let mut infected = seized.infect_knowing(known)?;
@@ -161,14 +165,13 @@ fn infected(
     let threads = ask_threads(&mut infected, alike)?;
     let (has_ldt, may_lock) = has_ldt_and_may_lock(&mut infected)?;
     // The parasite's area is a new mapping like any other.
-    let is_locked = may_lock && locked_kb(dir) > locked;
-    let mlock_future = if is_locked { mlock_future(dir, infected.scratch().0) } else { 0 };
+    let mlock_future = if may_lock { mlock_future(dir, infected.scratch().0, locked) } else { Ok(0) };
     let snapshot = match runs.as_deref().filter(|r| snapshot::is_worthwhile(r)) {
         Some(runs) => snapshot::take(&mut infected, pid, vmas, runs)?,
         None => None,
     };
     // The copy, if there is one, is ended when the task runs again.
-    Ok((Told { process, threads, xstate, has_ldt, mlock_future, runs, snapshot }, infected.cure()?))
+    Ok((Told { process, threads, xstate, has_ldt, mlock_future: 0, runs, snapshot }, infected.cure()?, mlock_future))
 }
 
 /// The facts of all threads; those that are like another need not be disturbed.
@@ -188,16 +191,19 @@ fn ask_threads(infected: &mut Infected, alike: Option<&Alike>) -> criu_compel::R
     Ok(facts)
 }
 
-/// Locked memory in KiB; 0 when it cannot be read.
-fn locked_kb(dir: &ProcDir) -> u64 {
-    dir.status().map_or(0, |s| s.locked_kb)
+/// How a new mapping, the one at `address`, was locked: MCL_*, or 0. `before` it was there, so many KiB were locked. The way of
+/// locking stands in smaps alone, which tells of all areas.
+///
+/// # Errors
+/// Those of reading status and smaps; ENOENT: the mapping is not in it.
+fn mlock_future(dir: &ProcDir, address: u64, before: u64) -> io::Result<u32> {
+    if dir.status()?.locked_kb <= before { Ok(0) } else { how_locked(&areas(dir)?, address) }
 }
 
-/// How a new mapping, the one at `address`, was locked.
-fn mlock_future(dir: &ProcDir, address: u64) -> u32 {
-    let areas = areas(dir).unwrap_or_default();
-    let on_fault = areas.iter().any(|a| (a.start..a.end).contains(&address) && a.has(b"lf"));
-    (if on_fault { libc::MCL_FUTURE | libc::MCL_ONFAULT } else { libc::MCL_FUTURE }) as u32
+fn how_locked(areas: &[Area], address: u64) -> io::Result<u32> {
+    let area = areas.iter().find(|a| (a.start..a.end).contains(&address));
+    let area = area.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+    Ok((if area.has(b"lf") { libc::MCL_FUTURE | libc::MCL_ONFAULT } else { libc::MCL_FUTURE }) as u32)
 }
 
 /// Does the process have a local descriptor table, and can its new mappings be locked?
@@ -233,5 +239,26 @@ fn unsupported(pid: i32, told: &Told, blockers: &mut Vec<Blocker>) {
             let cause = "it is an I/O flusher (PR_SET_IO_FLUSHER); this cannot be saved";
             blockers.push(Blocker::new(pid, format!("thread {}", t.tid), cause));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_new_mapping_is_locked() {
+        let area = |start, flags: &[&[u8; 2]]| Area {
+            start,
+            end: start + 0x1000,
+            flags: flags.iter().map(|f| **f).collect(),
+            ..Area::default()
+        };
+        let areas = [area(0x1000, &[b"lo"]), area(0x2000, &[b"lo", b"lf"])];
+        assert_eq!(how_locked(&areas, 0x1800).unwrap(), libc::MCL_FUTURE as u32);
+        assert_eq!(how_locked(&areas, 0x2000).unwrap(), (libc::MCL_FUTURE | libc::MCL_ONFAULT) as u32);
+        // Not found is not "without MCL_ONFAULT".
+        assert_eq!(how_locked(&areas, 0x3000).unwrap_err().raw_os_error(), Some(libc::ENOENT));
+        assert!(how_locked(&[], 0x1000).is_err());
     }
 }
