@@ -123,11 +123,11 @@ struct Records {
 
 impl Records {
     fn load() -> io::Result<Records> {
-        let layouts = Layouts::load()?;
+        let layouts = Layouts::of_this_kernel()?;
         let words: Vec<Word> = OWN.iter().chain(&SAME).copied().collect();
         let place = |path| Ok::<_, io::Error>(layouts.member("task_struct", path)?.offset as u64);
         Ok(Records {
-            iterator: Iterator::load(&layouts, Each::Thread, &words)?,
+            iterator: Iterator::load(layouts, Each::Thread, &words)?,
             pending: place("pending.list")?,
             children: place("children")?,
         })

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
 use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
 use criu_images::{ImageDir, Kind};
@@ -81,7 +82,7 @@ pub struct DumpFiles {
     /// Descriptors that wait in messages: open, so that others can be compared with them.
     in_flight: Vec<OwnedFd>,
     /// Opened when the first large table is met.
-    kernel: Option<Result<Kernel, String>>,
+    kernel: Option<Result<Rc<Kernel>, String>>,
     buf: Vec<u8>,
 }
 
@@ -195,7 +196,8 @@ impl DumpFiles {
     }
 
     fn kernel(&mut self) -> Result<&Kernel, String> {
-        self.kernel.get_or_insert_with(|| Kernel::open().map_err(|e| e.to_string())).as_ref().map_err(Clone::clone)
+        let kernel = self.kernel.get_or_insert_with(|| Kernel::open().map_err(|e| e.to_string()));
+        kernel.as_deref().map_err(Clone::clone)
     }
 
     /// Collects a file that is held without a descriptor; `None` when it was refused. Only reads.

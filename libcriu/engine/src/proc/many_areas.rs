@@ -87,7 +87,7 @@ impl Records {
     /// Those of bpf(2); ENOTSUP: what the records tell of this process is not what smaps tells.
     fn load() -> io::Result<Records> {
         const ENOUGH: usize = 8;
-        let iterator = Iterator::load(&Layouts::load()?, Each::Area, &WORDS)?;
+        let iterator = Iterator::load(Layouts::of_this_kernel()?, Each::Area, &WORDS)?;
         let dir = ProcDir::open(std::process::id() as i32)?;
         let told = areas(&dir)?;
         let vsyscall = told.iter().find(|a| a.name == b"[vsyscall]").cloned();

@@ -213,7 +213,7 @@ mod tests {
     /// (FASTOPEN_KEY among it).
     const OTHERS_OF_TCP: [i32; 15] = [2, 10, 11, 12, 14, 19, 20, 21, 22, 23, 24, 29, 30, 31, 33];
 
-    fn kernel() -> Option<Kernel> {
+    fn kernel() -> Option<std::rc::Rc<Kernel>> {
         match Kernel::open() {
             // Without the right, or a kernel that does not describe itself.
             Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOENT | libc::EINVAL)) => None,

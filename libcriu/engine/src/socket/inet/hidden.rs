@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 
 use criu_images::messages::{InetSkEntry, SkShutdown};
 use rustix::net::netdevice::{index_to_name, name_to_index};
@@ -19,7 +20,7 @@ use crate::sys::socket::{attach_reuseport_filter, option_bytes, set_option_bytes
 /// The kernel's memory, opened when the first socket needs it.
 #[derive(Debug, Default)]
 pub(super) struct Hidden {
-    kernel: Option<Result<Kernel, String>>,
+    kernel: Option<Result<Rc<Kernel>, String>>,
 }
 
 /// BPF_MAXINSNS

@@ -282,7 +282,7 @@ impl DumpKind for UnixSockets {
 
 impl UnixSockets {
     /// The kernel's memory, when there is something to look for.
-    fn kernel(&self) -> Option<Kernel> {
+    fn kernel(&self) -> Option<Rc<Kernel>> {
         if self.sockets.iter().all(|s| s.told.waiting.is_empty()) {
             return None;
         }

@@ -1,11 +1,11 @@
 //! Where members of the kernel's structures are, from the kernel's own description (BTF).
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -55,9 +55,9 @@ pub(crate) struct Layouts {
     /// Those that are structures with members: where the name is, and the number.
     structures: Vec<(u32, u32)>,
     strings: usize,
-    known: RefCell<HashMap<(String, String), Member>>,
+    known: Mutex<HashMap<(String, String), Member>>,
     /// Structures that were looked for.
-    found: RefCell<HashMap<String, u32>>,
+    found: Mutex<HashMap<String, u32>>,
 }
 
 /// A file of several megabytes, of which little is looked at: mapped if the kernel lets it be (Linux 6.16), else read, which
@@ -67,6 +67,11 @@ enum Bytes {
     Mapped(*const u8, usize),
     Read(Vec<u8>),
 }
+
+// SAFETY: what is mapped is only read, by whichever thread.
+unsafe impl Send for Bytes {}
+// SAFETY: as above.
+unsafe impl Sync for Bytes {}
 
 impl Bytes {
     fn of(path: &Path) -> io::Result<Self> {
@@ -104,10 +109,28 @@ impl Drop for Bytes {
     }
 }
 
+/// Nothing is left half done under these locks.
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Layouts {
+    /// The running kernel's, read once: it is of several megabytes, and what was found in it is kept.
+    ///
     /// # Errors
     /// ENOENT: a kernel without CONFIG_DEBUG_INFO_BTF.
-    pub(crate) fn load() -> io::Result<Self> {
+    pub(crate) fn of_this_kernel() -> io::Result<&'static Self> {
+        static LAYOUTS: OnceLock<Layouts> = OnceLock::new();
+        match LAYOUTS.get() {
+            Some(layouts) => Ok(layouts),
+            None => {
+                let layouts = Self::load()?;
+                Ok(LAYOUTS.get_or_init(|| layouts))
+            }
+        }
+    }
+
+    fn load() -> io::Result<Self> {
         Self::parse(Bytes::of(Path::new("/sys/kernel/btf/vmlinux"))?).ok_or_else(malformed)
     }
 
@@ -143,7 +166,7 @@ impl Layouts {
                     _ => 0,
                 };
         }
-        Some(Layouts { types, structures, strings, known: RefCell::default(), found: RefCell::default(), bytes })
+        Some(Layouts { types, structures, strings, known: Mutex::default(), found: Mutex::default(), bytes })
     }
 
     /// The member at a path like `sk.__sk_common.skc_cookie`; members of nameless parts are members of the whole.
@@ -152,7 +175,7 @@ impl Layouts {
     /// ENOENT: this kernel has no such structure or member.
     pub(crate) fn member(&self, structure: &str, path: &str) -> io::Result<Member> {
         let key = (structure.to_owned(), path.to_owned());
-        if let Some(&known) = self.known.borrow().get(&key) {
+        if let Some(&known) = lock(&self.known).get(&key) {
             return Ok(known);
         }
         let found = self.structure(structure).and_then(|mut id| {
@@ -165,7 +188,7 @@ impl Layouts {
             Some(Member { offset: bits / 8, bytes: self.size(id)?, bit: (bits % 8) as u8 })
         });
         let member = found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
-        self.known.borrow_mut().insert(key, member);
+        lock(&self.known).insert(key, member);
         Ok(member)
     }
 
@@ -206,11 +229,11 @@ impl Layouts {
     }
 
     fn structure(&self, name: &str) -> Option<u32> {
-        if let Some(&known) = self.found.borrow().get(name) {
+        if let Some(&known) = lock(&self.found).get(name) {
             return Some(known);
         }
         let id = self.structures.iter().find(|s| self.is_named(s.0, name)).map(|s| s.1)?;
-        self.found.borrow_mut().insert(name.to_owned(), id);
+        lock(&self.found).insert(name.to_owned(), id);
         Some(id)
     }
 

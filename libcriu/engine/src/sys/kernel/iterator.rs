@@ -295,7 +295,7 @@ mod tests {
 
     /// `None` without the right, or in a kernel that does not describe itself.
     fn loaded(each: Each, words: &[Word]) -> Option<Iterator> {
-        match Layouts::load().and_then(|l| Iterator::load(&l, each, words)) {
+        match Layouts::of_this_kernel().and_then(|l| Iterator::load(l, each, words)) {
             Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOENT | libc::EINVAL)) => None,
             other => Some(other.unwrap()),
         }

@@ -10,9 +10,10 @@ mod gather;
 mod iterator;
 mod percpu;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 pub(crate) use self::btf::{Layouts, Member};
 use self::gather::Gather;
@@ -60,7 +61,7 @@ const MAP: i32 = -1;
 pub(crate) struct Kernel {
     program: OwnedFd,
     bytes: Shared,
-    pub layouts: Layouts,
+    pub layouts: &'static Layouts,
     pages: Cell<Option<Pages>>,
     /// Made when the first list is read.
     gather: OnceCell<Gather>,
@@ -76,15 +77,35 @@ struct Pages {
 }
 
 impl Kernel {
+    /// Once for each process that looks: whoever asks again gets the same.
+    ///
     /// # Errors
     /// EPERM without the right; ENOENT: the kernel does not describe its structures; EINVAL: it is too old.
     ///
     /// # References
     /// bpf(2); BPF_PROG_TYPE_SYSCALL (Linux 5.14)
-    pub(crate) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Rc<Self>> {
+        thread_local! {
+            static OPENED: RefCell<Option<(u32, Rc<Kernel>)>> = const { RefCell::new(None) };
+        }
+        let me = std::process::id();
+        OPENED.with_borrow_mut(|opened| {
+            if let Some((_, kernel)) = opened.as_ref().filter(|(by, _)| *by == me) {
+                return Ok(kernel.clone());
+            }
+            let kernel = Rc::new(Self::open_anew()?);
+            // A copy of the engine would answer into the same memory; and its descriptors may have been closed.
+            if let Some(stale) = opened.replace((me, kernel.clone())) {
+                std::mem::forget(stale);
+            }
+            Ok(kernel)
+        })
+    }
+
+    fn open_anew() -> io::Result<Self> {
         let map = create_map(CHUNK_BYTES)?;
         let program = load(PROGRAM, map.as_fd())?;
-        let (bytes, layouts) = (Shared::of(&map, CHUNK_BYTES)?, Layouts::load()?);
+        let (bytes, layouts) = (Shared::of(&map, CHUNK_BYTES)?, Layouts::of_this_kernel()?);
         Ok(Kernel {
             program,
             bytes,
