@@ -16,6 +16,7 @@ use crate::mem::vma::placement::own_mappings;
 use crate::options::Options;
 use crate::parallel;
 use crate::sys::mapping::Mapped;
+use crate::sys::spawn::has_task;
 use crate::task::{creds, limits, regs, sched, seccomp, signals, timers};
 
 /// A checkpoint that can be restored here.
@@ -303,7 +304,7 @@ fn pids_are_free(tasks: &[Task], kin: &Kin) -> Result<()> {
     let threads = tasks.iter().filter_map(|t| t.alive()).flat_map(|a| a.threads.iter().map(|t| t.tid));
     let until = Instant::now() + REAPED_WITHIN;
     for pid in tasks.iter().map(|t| t.pid).chain(threads).chain(kin.lost_leaders()) {
-        while is_taken(pid) {
+        while has_task(pid) {
             if Instant::now() > until || !is_zombie(pid) {
                 return Err(Error::new(Phase::Check, "pid", format!("the pid {pid} is taken"))
                     .pid(pid)
@@ -314,12 +315,6 @@ fn pids_are_free(tasks: &[Task], kin: &Kin) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn is_taken(pid: i32) -> bool {
-    // A signal 0 reaches processes and threads alike and does nothing.
-    let answer = rustix::process::Pid::from_raw(pid).map(rustix::process::test_kill_process);
-    !matches!(answer, Some(Err(rustix::io::Errno::SRCH)))
 }
 
 fn is_zombie(pid: i32) -> bool {

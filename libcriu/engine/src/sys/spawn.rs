@@ -27,7 +27,27 @@ pub fn fork_as(pid: i32, kinship: Kinship) -> io::Result<i32> {
         | flag(kinship.shares_files, libc::CLONE_FILES)
         | flag(kinship.shares_fs, libc::CLONE_FS);
     // The kernel refuses an exit signal beside CLONE_PARENT: the sibling inherits the creator's.
-    clone_as(pid, flags, if kinship.as_sibling { 0 } else { libc::SIGCHLD })
+    let exit_signal = if kinship.as_sibling { 0 } else { libc::SIGCHLD };
+    let until = std::time::Instant::now() + BECOMES_FREE_WITHIN;
+    loop {
+        match clone_as(pid, flags, exit_signal) {
+            // The kernel lets nobody see the task any more before its number is free.
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) && !has_task(pid) && std::time::Instant::now() < until => {
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// How long a number that no task has any more may take to become free; the kernel always gets there.
+const BECOMES_FREE_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Does a process or a thread have this number?
+pub fn has_task(pid: i32) -> bool {
+    // A signal 0 reaches processes and threads alike and does nothing.
+    let answer = rustix::process::Pid::from_raw(pid).map(rustix::process::test_kill_process);
+    !matches!(answer, Some(Err(rustix::io::Errno::SRCH)))
 }
 
 /// [`fork_as`] with the flags of clone (CLONE_VM is none of them) and the signal that tells of the copy's end, 0 for none.

@@ -8,8 +8,10 @@ use crate::report::check;
 use crate::{call, run, slice, wake};
 
 const EEXIST: i64 = -17;
-/// How long a number that is taken may take to become free.
-const PATIENCE_MS: u32 = 200;
+const ESRCH: i64 = -3;
+/// How long a number that no task has any more may take to become free; the kernel always gets there.
+const PATIENCE_MS: u32 = 10_000;
+const SYS_KILL: i64 = 62;
 const SYS_NANOSLEEP: i64 = 35;
 const SYS_PRCTL: i64 = 157;
 const SYS_SIGALTSTACK: i64 = 131;
@@ -76,10 +78,11 @@ fn create(args: &Args, i: usize, t: &Thread) {
         set_tid_size: 1,
         cgroup: 0,
     };
-    // The kernel lets a dead process be reaped a moment before the numbers of its threads are free.
+    // The kernel lets a dead process be reaped before the numbers of its threads are free: then a number is taken that no task
+    // has. On a busy machine that takes as long as the dying thread has to wait for a CPU.
     let mut tries = 0;
     let mut ret = clone_thread(args, i, &clone);
-    while ret == EEXIST && tries < PATIENCE_MS {
+    while ret == EEXIST && tries < PATIENCE_MS && call(SYS_KILL, [tid as u64, 0, 0, 0, 0, 0]) == ESRCH {
         tries += 1;
         let millisecond = [0_u64, 1_000_000];
         call(SYS_NANOSLEEP, [millisecond.as_ptr() as u64, 0, 0, 0, 0, 0]);
