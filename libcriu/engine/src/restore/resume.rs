@@ -9,6 +9,7 @@ use super::world::World;
 use super::{failure, region};
 use crate::error::{Error, Phase, Result};
 use crate::proc::ProcDir;
+use crate::sys::commit_guard::CommitGuard;
 use crate::sys::control::SharedControl;
 use crate::sys::tracee::Tracee;
 use crate::task::{regs, signals};
@@ -128,8 +129,8 @@ impl Ready {
     /// A task that is gone; none may live then.
     pub fn commit(&self, world: &World) -> Result<()> {
         let tasks = &self.traced.tasks;
-        // One thread that dies with the coordinator takes its process along: the leaders go last, so that all of the tree
-        // becomes free as nearly at once as can be.
+        let guard = if tasks.len() > 1 { self.guard(world)? } else { None };
+        // One thread that dies with the coordinator takes its process along: so the leaders go last.
         for (index, threads, suspend) in tasks {
             for t in threads.iter().skip(1) {
                 t.lift_exit_kill(*suspend).map_err(failed(pid(world, *index), t.tid, "ptrace PTRACE_SETOPTIONS"))?;
@@ -140,7 +141,19 @@ impl Ready {
                 t.lift_exit_kill(*suspend).map_err(failed(pid(world, *index), t.tid, "ptrace PTRACE_SETOPTIONS"))?;
             }
         }
-        Ok(())
+        guard.map_or(Ok(()), CommitGuard::committed).map_err(|e| Error::os(Phase::Resume, "the tree", "commit", e))
+    }
+
+    /// Until all of several tasks are free, none is.
+    fn guard(&self, world: &World) -> Result<Option<CommitGuard>> {
+        let pids: Vec<i32> = self.traced.tasks.iter().map(|(index, ..)| pid(world, *index)).collect();
+        match CommitGuard::start(&pids) {
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                log::warn!("the tasks become free one after the other: {} cannot be held on to at once", pids.len());
+                Ok(None)
+            }
+            other => other.map(Some).map_err(|e| Error::os(Phase::Resume, "the tree", "fork", e)),
+        }
     }
 
     /// Every task runs.

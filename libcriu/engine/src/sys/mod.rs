@@ -4,6 +4,7 @@ pub(crate) mod aio;
 pub mod apart;
 pub mod arena;
 pub(crate) mod bpf;
+pub(crate) mod commit_guard;
 pub mod control;
 pub mod cpu;
 pub(crate) mod descriptor;
