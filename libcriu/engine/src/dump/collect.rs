@@ -19,7 +19,7 @@ use crate::ipc::DumpIpc;
 use crate::mem::aio::dump::{self as aio, Contexts};
 use crate::mem::mm;
 use crate::options::Options;
-use crate::proc::{PosixTimer, ProcDir, Status};
+use crate::proc::{PosixTimer, ProcDir, Status, stat_of};
 use crate::progress::Operator;
 use crate::pstree::{Item, SharedIds, TaskIds, session_blockers};
 use crate::sys::ptrace::has_tls_segment;
@@ -283,7 +283,7 @@ impl Collector<'_> {
         let ThreadLook { status, sched, cgroups, blockers } = look;
         self.blockers.extend(blockers);
         self.check_cgroups(pid, tid, cgroups);
-        for cause in unsupported(tid, &status, regs).map_err(failed("ptrace"))? {
+        for cause in unsupported(tid, &status, regs).map_err(failed("ptrace or reading stat"))? {
             self.blockers.push(Blocker::new(pid, object(), cause));
         }
         Ok(CollectedThread {
@@ -406,6 +406,9 @@ fn foreign_code(regs: &criu_compel::Regs) -> Option<&'static str> {
     (regs.cs != CS_64_BIT).then_some("32-bit code cannot be saved yet")
 }
 
+/// In the kernel's flags of a thread that it has made for io_uring (Linux 5.12).
+const PF_IO_WORKER: u32 = 0x10;
+
 /// State of a thread that no image has a place for.
 fn unsupported(tid: i32, status: &Status, regs: &criu_compel::Regs) -> io::Result<Vec<&'static str>> {
     let mut causes: Vec<&'static str> = foreign_code(regs).into_iter().collect();
@@ -417,6 +420,9 @@ fn unsupported(tid: i32, status: &Status, regs: &criu_compel::Regs) -> io::Resul
     }
     if status.untag_mask.is_some_and(|m| m != u64::MAX) {
         causes.push("it has linear address masking on; this cannot be saved");
+    }
+    if status.name.starts_with(b"iou-") && stat_of(tid)?.flags & PF_IO_WORKER != 0 {
+        causes.push("it works for an io_uring instance, held by another process or in flight; this cannot be saved");
     }
     match criu_compel::ptrace::syscall_user_dispatch(tid) {
         Ok(d) if d.mode != 0 => causes.push("it has its system calls dispatched to itself; this cannot be saved"),
