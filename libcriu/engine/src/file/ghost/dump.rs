@@ -9,7 +9,7 @@ use criu_images::messages::{
     CriuOpts, FdTypes, FileEntry, GhostChunkEntry, GhostFileEntry, RegFileEntry, RemapFilePathEntry, RemapType, Timeval,
 };
 use criu_images::{ImageDir, ImageWriter, Kind};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, linkat, openat, readlinkat, seek, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, fstatfs, linkat, openat, readlinkat, seek, unlinkat};
 
 use super::COPY_BYTES;
 use crate::error::{Error, Phase, Result};
@@ -127,6 +127,9 @@ fn free_name(dir: &[u8], id: FileId) -> Vec<u8> {
     name
 }
 
+/// Files of hugetlbfs cannot be written to.
+const HUGETLBFS_MAGIC: rustix::fs::FsWord = 0x9584_58f6;
+
 impl Ghosts {
     /// A file of the /proc directory of a process that is gone.
     pub(crate) fn add_of_dead(&mut self, id: FileId, task: i32) {
@@ -144,6 +147,10 @@ impl Ghosts {
         let stored = size_bytes.min((stat.st_blocks as u64).saturating_mul(512));
         let limit = u64::from(opts.ghost_limit());
         let regular = seen.file_type() == libc::S_IFREG;
+        if regular && fstatfs(&seen.dup).map_err(|e| Unsaved::os(seen, "fstatfs", e))?.f_type == HUGETLBFS_MAGIC {
+            let cause = "an unlinked file of huge pages cannot be saved, unless it is a memfd (MFD_HUGETLB)";
+            return Err(Unsaved::because(cause).hint("close it before the dump"));
+        }
         if regular && stored > limit {
             let cause = format!("an unlinked file with {stored} bytes of contents, more than the limit of {limit}");
             return Err(Unsaved::because(cause).hint("raise the limit with --ghost-limit"));

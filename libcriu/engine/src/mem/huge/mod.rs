@@ -7,7 +7,7 @@
 //!
 //! Limits: a segment is made with all of its pages put aside, also when it was made by SHM_NORESERVE, which no one can see. Where
 //! userfaultfd(2) is not allowed, touched pages of shared objects that are all zero are taken for untouched ones. Files on a
-//! mount of hugetlbfs that others can see are refused when they are mapped.
+//! mount of hugetlbfs that others can see are refused when they are mapped, and unlinked ones that are no memfds when they are open.
 
 mod demand;
 mod dump;
