@@ -19,17 +19,22 @@ use crate::sys::kernel::{Each, Iterator, Layouts, Word};
 /// From here on it is worth the time that the records take to come by.
 const MANY: usize = 64;
 
-/// What is the same in threads that are alike.
-const SAME: [Word; 40] = [
+/// What threads of one process share, and is compared with the rest.
+const SHARED: [Word; 8] = [
     Word::At("mm"),
     Word::At("signal"),
     Word::At("sighand"),
     Word::At("files"),
     Word::At("fs"),
-    Word::At("nsproxy"),
-    Word::At("cgroups"),
     Word::At("cred"),
     Word::At("real_cred"),
+    Word::At("tgid"),
+];
+
+/// What is the same in threads that are alike, those of different processes among them.
+pub(super) const SAME: [Word; 32] = [
+    Word::At("nsproxy"),
+    Word::At("cgroups"),
     Word::At("flags"),
     Word::At("atomic_flags"),
     Word::At("thread_info.flags"),
@@ -55,7 +60,6 @@ const SAME: [Word; 40] = [
     Word::Part("cpus_mask", 48),
     Word::Part("cpus_mask", 56),
     Word::At("exit_state"),
-    Word::At("tgid"),
     Word::Behind("thread_pid", "pid", "level"),
     Word::Perhaps("mempolicy"),
     Word::Perhaps("uclamp_req"),
@@ -65,7 +69,7 @@ const SAME: [Word; 40] = [
 /// CPUs in the words of the mask above.
 const MOST_CPUS: usize = 512;
 
-const OWN: [Word; 17] = [
+pub(super) const OWN: [Word; 17] = [
     Word::Address,
     Word::At("pid"),
     Word::At("blocked"),
@@ -84,7 +88,7 @@ const OWN: [Word; 17] = [
     Word::At("pending.list.next"),
     Word::At("children.next"),
 ];
-const WORDS: usize = OWN.len() + SAME.len();
+const WORDS: usize = OWN.len() + SHARED.len() + SAME.len();
 
 const SS_DISABLE: u64 = 2;
 const SS_AUTODISARM: u64 = 1 << 31;
@@ -113,27 +117,41 @@ pub(super) struct Alike {
     pub models: Vec<usize>,
 }
 
+/// Where lists of a thread start, which lead there when they are empty.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lists {
+    pending: u64,
+    children: u64,
+}
+
 /// How to get at records.
 struct Records {
     iterator: Iterator,
-    /// Where lists start, which lead there when they are empty.
-    pending: u64,
-    children: u64,
+    lists: Lists,
 }
 
 impl Records {
     fn load() -> io::Result<Records> {
         let layouts = Layouts::of_this_kernel()?;
-        let words: Vec<Word> = OWN.iter().chain(&SAME).copied().collect();
+        let words: Vec<Word> = OWN.iter().chain(&SHARED).chain(&SAME).copied().collect();
+        Ok(Records { iterator: Iterator::load(layouts, Each::Thread, &words)?, lists: Lists::of(layouts)? })
+    }
+}
+
+/// Do the words of a record hold the CPUs of a thread?
+pub(super) fn hold_all_cpus() -> bool {
+    cpu::possible().is_some_and(|n| n <= MOST_CPUS)
+}
+
+impl Lists {
+    /// # Errors
+    /// ENOENT: the kernel has no such lists.
+    pub(super) fn of(layouts: &Layouts) -> io::Result<Lists> {
         let place = |path| Ok::<_, io::Error>(layouts.member("task_struct", path)?.offset as u64);
-        Ok(Records {
-            iterator: Iterator::load(layouts, Each::Thread, &words)?,
-            pending: place("pending.list")?,
-            children: place("children")?,
-        })
+        Ok(Lists { pending: place("pending.list")?, children: place("children")? })
     }
 
-    fn own(&self, words: &[u64; OWN.len()]) -> Own {
+    pub(super) fn own(&self, words: &[u64; OWN.len()]) -> Own {
         let [address, tid, blocked, name, more_name, tid_address, words @ ..] = *words;
         let [sp, size, flags, pdeath, slack, robust_list, rseq, rseq_bytes, signature, pending, children] = words;
         let disabled = if size == 0 { SS_DISABLE } else { 0 };
@@ -157,7 +175,7 @@ impl Alike {
     /// Of a process whose threads, all that it has, stand still. `None` when they are few, or there are no records of just these.
     pub fn of(pid: i32, threads: &[SeizedThread]) -> Option<Alike> {
         static RECORDS: OnceLock<Option<Records>> = OnceLock::new();
-        if threads.len() < MANY || cpu::possible().is_none_or(|n| n > MOST_CPUS) {
+        if threads.len() < MANY || !hold_all_cpus() {
             return None;
         }
         let told = |e: &io::Error| log::debug!("the kernel's records of threads cannot be read: {e}");
@@ -169,7 +187,7 @@ impl Alike {
             .iter()
             .filter_map(|record| {
                 let (own, same) = record.split_first_chunk::<{ OWN.len() }>()?;
-                let own = records.own(own);
+                let own = records.lists.own(own);
                 Some((own.tid, (own, same)))
             })
             .collect();

@@ -11,6 +11,7 @@ use criu_images::messages::{RseqEntry, SignalQueueEntry, TaskRlimitsEntry};
 use super::ahead::resident_pages;
 use super::alike::{Alike, Own};
 use super::freeze::{Frozen, FrozenTask};
+use super::kin::{self, Kin};
 use super::look::{self, ProcessLook, TaskLook, ThreadLook};
 use super::snapshot::WORTHWHILE_PAGES;
 use crate::error::{Blocker, Error, Phase, Result};
@@ -21,7 +22,7 @@ use crate::mem::mm;
 use crate::options::Options;
 use crate::proc::{PosixTimer, ProcDir, Status, stat_of};
 use crate::progress::Operator;
-use crate::pstree::{Item, SharedIds, TaskIds, session_blockers};
+use crate::pstree::{FirstOf, Item, SharedIds, TaskIds, session_blockers};
 use crate::sys::ptrace::has_tls_segment;
 use crate::task::identity::Identity;
 use crate::task::sched::Sched;
@@ -82,6 +83,8 @@ pub(super) struct CollectedTask {
 #[derive(Debug)]
 pub(super) struct Collected {
     pub tasks: Vec<CollectedTask>,
+    /// Which of them need not be asked.
+    pub kin: Kin,
     pub files: DumpFiles,
     pub ipc: DumpIpc,
     pub blockers: Vec<Blocker>,
@@ -110,13 +113,21 @@ impl Frozen {
         operator.check_cancelled(Phase::Collect)?;
         operator.progress(Phase::Collect, 0, total);
         let namespaces = self.namespaces.map_err(io("reading /proc/self/ns"))?;
-        let looks = look::at_all(&mut self.tasks, &namespaces);
+        let mut kin = Kin::of(&self.tasks);
+        let objects = kin.objects(&self.tasks);
+        let looks = look::at_all(&mut self.tasks, &mut kin, &namespaces);
         // Whatever completes may be seen in any task: before the next look at any.
         collector.contexts = contexts(&self.tasks, &looks)?;
         for (done, (task, look)) in self.tasks.into_iter().zip(looks).enumerate() {
             operator.check_cancelled(Phase::Collect)?;
             operator.progress(Phase::Collect, done as u64, total);
-            tasks.push(collector.task(task, look)?);
+            let (complaints, model) = (collector.blockers.len(), Model::of(&kin, done, &tasks));
+            let (is_like, task) = (model.is_some(), collector.task(task, look, model, objects[done])?);
+            let is_plain = |own| collector.blockers.len() == complaints && task.is_as_told(&own);
+            if !is_like && kin.own(done).is_some_and(|own| !is_plain(own)) {
+                kin.part(done);
+            }
+            tasks.push(task);
         }
         let (mut files, mut ipc) = (collector.files, collector.ipc);
         files.resolve(operator, &mut blockers)?;
@@ -127,7 +138,7 @@ impl Frozen {
         let exists = |pid: i32| std::fs::metadata(format!("/proc/{pid}")).is_ok();
         session_blockers(&items, options.msg.shell_job(), exists, &mut blockers);
         operator.progress(Phase::Collect, total, total);
-        Ok(Collected { tasks, files, ipc, blockers, since: self.since, freezing: self.freezing })
+        Ok(Collected { tasks, kin, files, ipc, blockers, since: self.since, freezing: self.freezing })
     }
 }
 
@@ -146,6 +157,44 @@ impl Collected {
     /// Is any task so large that a snapshot of it may pay?
     pub fn is_large(&self) -> bool {
         self.tasks.iter().any(|t| resident_pages(&t.dir) >= WORTHWHILE_PAGES)
+    }
+}
+
+/// Another task that one is like, what the records tell of both, and the table if both have the same.
+struct Model<'a> {
+    own: kin::Own,
+    models: kin::Own,
+    living: &'a Living,
+    table: Option<Vec<(u32, u64, bool)>>,
+}
+
+impl<'a> Model<'a> {
+    /// Of the task `at`.
+    fn of(kin: &Kin, at: usize, tasks: &'a [CollectedTask]) -> Option<Model<'a>> {
+        let (own, model) = kin.like(at)?;
+        let living = tasks.get(model)?.living.as_ref()?;
+        Some(Model { own, models: kin.own(model)?, living, table: kin.shared_table(at) })
+    }
+
+    fn exe(&self) -> Option<FileId> {
+        (self.own.exe == self.models.exe).then(|| self.living.mm.exe())
+    }
+
+    fn cwd(&self) -> Option<FileId> {
+        (self.own.cwd == self.models.cwd).then_some(self.living.cwd)
+    }
+
+    fn root(&self) -> Option<FileId> {
+        (self.own.root == self.models.root).then_some(self.living.root)
+    }
+}
+
+impl CollectedTask {
+    /// Does its record tell what it was seen to be?
+    fn is_as_told(&self, own: &kin::Own) -> bool {
+        let Some(living) = &self.living else { return false };
+        let has_pending = living.pending != SignalQueueEntry::default();
+        matches!(&living.threads[..], [thread] if is_as_told(thread, &own.thread)) && has_pending == own.has_pending
     }
 }
 
@@ -183,7 +232,14 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    fn task(&mut self, task: FrozenTask, look: Option<TaskLook>) -> Result<CollectedTask> {
+    /// `model`: another that it is like. `objects`: where those are that tasks may share.
+    fn task(
+        &mut self,
+        task: FrozenTask,
+        look: Option<TaskLook>,
+        model: Option<Model<'_>>,
+        objects: Option<[u64; 4]>,
+    ) -> Result<CollectedTask> {
         let FrozenTask { pid, dir, stat, state, seized, .. } = task;
         let mut item = Item { pid, ppid: stat.ppid, pgid: stat.pgid, sid: stat.sid, threads: vec![pid], state };
         let living = match (seized, look) {
@@ -193,7 +249,15 @@ impl Collector<'_> {
                 let unseen = || Error::new(Phase::Collect, "task", "not all of its threads were looked at").pid(pid);
                 let look = look.ok_or_else(unseen)?;
                 item.threads.extend(seized.threads().iter().map(|t| t.tid).filter(|t| *t != pid));
-                self.living(pid, &dir, &stat, seized, look)?
+                {
+                    let alive = seized.threads().first().map_or(pid, |t| t.tid);
+                    let failed = |e| Error::os(Phase::Collect, "task", "kcmp", e).pid(pid);
+                    let ids = match objects {
+                        Some(objects) => self.ids.at(objects),
+                        None => self.ids.of(alive).map_err(failed)?,
+                    };
+                    self.living(pid, &dir, &stat, seized, look, ids, model)?
+                }
             }
         };
         Ok(CollectedTask { item, dir, comm: stat.comm, flags: stat.flags, living })
@@ -206,6 +270,8 @@ impl Collector<'_> {
         stat: &crate::proc::Stat,
         seized: SeizedTask,
         look: TaskLook,
+        (ids, first): (TaskIds, FirstOf),
+        model: Option<Model<'_>>,
     ) -> Result<Option<Living>> {
         let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, "task", call, e).pid(pid);
         let dead_leader = match seized.leader_is_dead() {
@@ -218,7 +284,6 @@ impl Collector<'_> {
         let ProcessLook { mm: mut seen, identity, limits, timers, blockers } = look.process?;
         self.blockers.extend(blockers);
         seen.contexts = self.contexts.remove(&pid);
-        let (ids, first) = self.ids.of(alive).map_err(failed("kcmp"))?;
         for (_, object, how) in
             [(first.vm, "address space", "CLONE_VM"), (first.sighand, "signal actions", "CLONE_SIGHAND")]
                 .iter()
@@ -230,27 +295,43 @@ impl Collector<'_> {
         let of_thread = pidfd_of_thread(&seized).map_err(failed("pidfd_open"))?;
         let pidfd = of_thread.as_ref().map_or(seized.pidfd(), AsFd::as_fd);
         let task = DumpTask { pid: alive, vpid: pid, pidfd };
-        let mm = self.mm.collect(&task, dir, seen, stat, &mut self.files, self.blockers)?;
+        let model = model.as_ref();
+        let exe = model.and_then(Model::exe);
+        let mm = self.mm.collect(&task, dir, seen, stat, exe, &mut self.files, self.blockers)?;
         for segment in &mm.segments {
             self.ipc.attach(*segment, pid);
         }
         if first.files {
-            self.files.collect_fds(&task, ids.files, self.blockers)?;
+            let table = model.and_then(|m| Some((m.living.ids.files, m.table.as_deref()?)));
+            if !table.is_some_and(|(models, fds)| self.files.copy_fds(&task, ids.files, models, fds)) {
+                self.files.collect_fds(&task, ids.files, self.blockers)?;
+            }
         }
-        let cwd = self.files.collect_link(&task, Link::Cwd, self.blockers)?.unwrap_or(0);
-        let root = self.files.collect_link(&task, Link::Root, self.blockers)?.unwrap_or(0);
+        let cwd = match model.and_then(Model::cwd) {
+            Some(cwd) => cwd,
+            None => self.files.collect_link(&task, Link::Cwd, self.blockers)?.unwrap_or(0),
+        };
+        let root = match model.and_then(Model::root) {
+            Some(root) => root,
+            None => self.files.collect_link(&task, Link::Root, self.blockers)?.unwrap_or(0),
+        };
         let tids: Vec<i32> = seized.threads().iter().map(|t| t.tid).collect();
         for t in &timers {
             if let Some(cause) = posix::unsupported_clock(t, pid, &tids) {
                 self.blockers.push(Blocker::new(pid, format!("POSIX timer {} (clock {})", t.id, t.clock), cause));
             }
         }
-        let pending = signals::queue(alive, true).map_err(compel(pid))?;
+        let pending = match model {
+            Some(model) if !model.own.has_pending => SignalQueueEntry::default(),
+            _ => signals::queue(alive, true).map_err(compel(pid))?,
+        };
+        let kin = model.and_then(|m| Some((m.own.thread, m.living.threads.first()?)));
         let mut alike = look.alike;
         let mut threads: Vec<CollectedThread> = Vec::with_capacity(seized.threads().len());
         for (at, (t, look)) in seized.threads().iter().zip(look.threads).enumerate() {
             let known = alike.as_ref().map(|a| (a.threads[at], a.models[at]));
-            let thread = match known.map(|(own, model)| (own, threads.get(model))) {
+            let known = known.map(|(own, model)| (own, threads.get(model)));
+            let thread = match known.or(kin.map(|(own, model)| (own, Some(model)))) {
                 Some((own, Some(model))) => self.like(pid, &own, model, &t.regs, look?)?,
                 _ => {
                     let complaints = self.blockers.len();

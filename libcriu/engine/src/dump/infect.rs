@@ -9,6 +9,7 @@ use criu_images::messages::VmaEntry;
 
 use super::alike::Alike;
 use super::collect::{Collected, CollectedTask, Living};
+use super::kin::{self, Kin};
 use super::snapshot::{self, Snapshot};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::DumpFiles;
@@ -65,8 +66,9 @@ impl Collected {
     pub fn infect(self, options: &Options, operator: &mut dyn Operator) -> Result<Informed> {
         let snapshots = snapshot::are_wanted(options, operator);
         let total = self.tasks.len() as u64;
-        let mut tasks = Vec::with_capacity(self.tasks.len());
+        let mut tasks: Vec<InformedTask> = Vec::with_capacity(self.tasks.len());
         let mut blockers = Vec::new();
+        let mut kin = self.kin;
         let _cpu = Pin::here();
         for (done, mut task) in self.tasks.into_iter().enumerate() {
             operator.check_cancelled(Phase::Infect)?;
@@ -75,7 +77,12 @@ impl Collected {
                 None => None,
                 Some(living) => {
                     let runs = if snapshots { Some(pages_of(&task, &living)?) } else { None };
-                    let (living, told) = ask(task.item.pid, &task.dir, living, runs)?;
+                    let model = kin.like(done).and_then(|(own, model)| Some((own, tasks.get(model)?.told.as_ref()?)));
+                    let (living, told) = match model.filter(|_| !runs.as_deref().is_some_and(snapshot::is_worthwhile)) {
+                        Some((own, model)) => told_by(task.item.pid, &own, model, living, runs)?,
+                        None => ask(task.item.pid, &task.dir, living, runs)?,
+                    };
+                    check_model(&mut kin, done, &told);
                     unsupported(task.item.pid, &told, &mut blockers);
                     task.living = Some(living);
                     Some(told)
@@ -137,6 +144,30 @@ fn ask(pid: i32, dir: &ProcDir, living: Living, runs: Option<Vec<Run>>) -> Resul
         Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, alike: None, dead_leader },
         told,
     ))
+}
+
+/// What a task would say that is like one that was asked.
+fn told_by(pid: i32, own: &kin::Own, model: &Told, living: Living, runs: Option<Vec<Run>>) -> Result<(Living, Told)> {
+    let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
+    let told = Told {
+        process: own.process_facts(&model.process),
+        threads: model.threads.iter().map(|m| own.thread.facts(m)).collect(),
+        xstate: vec![living.seized.xstate(0).map_err(failed)?],
+        has_ldt: false,
+        mlock_future: 0,
+        runs,
+        snapshot: None,
+    };
+    Ok((living, told))
+}
+
+/// Others are like a task only if its record tells what it has said, and it has said nothing else.
+fn check_model(kin: &mut Kin, at: usize, told: &Told) {
+    let is_plain = !told.has_ldt && told.mlock_future == 0;
+    let is_as_told = |own: &kin::Own| is_plain && own.is_told_by(&told.process, &told.threads);
+    if kin.own(at).is_some_and(|own| !is_as_told(&own)) {
+        kin.part(at);
+    }
 }
 
 /// What is known of a task before it is infected.

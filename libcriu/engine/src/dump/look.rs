@@ -7,11 +7,12 @@ use criu_images::messages::TaskRlimitsEntry;
 
 use super::alike::Alike;
 use super::freeze::FrozenTask;
+use super::kin::{self, Kin};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::mm;
 use crate::namespace::Namespaces;
 use crate::parallel;
-use crate::proc::{PosixTimer, ProcDir, Status, posix_timers};
+use crate::proc::{Names, PosixTimer, ProcDir, Status, posix_timers};
 use crate::sys::kcmp::{Kobj, kcmp};
 use crate::task::identity::{self, Identity};
 use crate::task::limits;
@@ -57,7 +58,8 @@ struct At<'a> {
 }
 
 impl At<'_> {
-    fn of(task: &FrozenTask, first: i32, tid: Option<i32>) -> At<'_> {
+    fn of(task: &FrozenTask, tid: Option<i32>) -> At<'_> {
+        let first = task.seized.as_ref().and_then(|s| s.threads().first()).map_or(task.pid, |t| t.tid);
         At { pid: task.pid, dir: &task.dir, first, resident_pages: task.stat.resident_pages, tid }
     }
 }
@@ -67,18 +69,52 @@ enum Look {
     Thread(Result<ThreadLook>),
 }
 
-/// Looks at all of them; zombies show nothing.
-pub(super) fn at_all(tasks: &mut [FrozenTask], namespaces: &Namespaces) -> Vec<Option<TaskLook>> {
+/// Looks at all of them, those that others are like before these; zombies show nothing.
+pub(super) fn at_all(tasks: &mut [FrozenTask], kin: &mut Kin, namespaces: &Namespaces) -> Vec<Option<TaskLook>> {
     let alike: Vec<Option<Alike>> = tasks.iter_mut().map(|t| t.alike.take()).collect();
+    let mut looks = at_models(tasks, alike, kin, namespaces);
+    let names = Names::default();
+    for at in kin.models() {
+        let is_as_told = match (kin.own(at), &looks[at]) {
+            (Some(own), Some(look)) => is_as_told(&tasks[at], look, &own, &names),
+            _ => false,
+        };
+        if !is_as_told {
+            kin.part(at);
+        }
+    }
+    let rest: Vec<_> = (0..tasks.len())
+        .filter(|&at| looks[at].is_none() && tasks[at].seized.is_some())
+        .map(|at| {
+            let model = kin.like(at).and_then(|(own, model)| Some((own, looks.get(model)?.as_ref()?)));
+            (at, At::of(&tasks[at], None), model)
+        })
+        .collect();
+    let found = parallel::map(&rest, |(at, task, model)| {
+        let like = model.and_then(|(own, model)| like(own, model, task, &names));
+        (*at, like.unwrap_or_else(|| at_one(task, namespaces)))
+    });
+    for (at, look) in found {
+        looks[at] = Some(look);
+    }
+    looks
+}
+
+/// Looks at those that are like no other.
+fn at_models(
+    tasks: &[FrozenTask],
+    alike: Vec<Option<Alike>>,
+    kin: &Kin,
+    namespaces: &Namespaces,
+) -> Vec<Option<TaskLook>> {
+    let is_looked_at = |at: usize| tasks[at].seized.is_some() && kin.like(at).is_none();
     let mut places = Vec::new();
-    for (task, alike) in tasks.iter().zip(&alike) {
-        let Some(seized) = &task.seized else { continue };
-        let first = seized.threads().first().map_or(task.pid, |t| t.tid);
-        let at = |tid| At::of(task, first, tid);
-        places.push(at(None));
+    for (at, (task, alike)) in tasks.iter().zip(&alike).enumerate() {
+        let Some(seized) = task.seized.as_ref().filter(|_| is_looked_at(at)) else { continue };
+        places.push(At::of(task, None));
         let threads = seized.threads().iter().enumerate();
         let looked_at = threads.filter(|(at, _)| alike.as_ref().is_none_or(|a| a.is_model(*at)));
-        places.extend(looked_at.map(|(_, t)| at(Some(t.tid))));
+        places.extend(looked_at.map(|(_, t)| At::of(task, Some(t.tid))));
     }
     let looks = parallel::map(&places, |at| match at.tid {
         None => Look::Process(process(at, namespaces)),
@@ -92,8 +128,8 @@ pub(super) fn at_all(tasks: &mut [FrozenTask], namespaces: &Namespaces) -> Vec<O
         }
     }
     let mut found = found.into_iter();
-    let looks = tasks.iter().zip(alike).map(|(task, alike)| {
-        let look = task.seized.as_ref().and_then(|_| found.next())?;
+    let looks = tasks.iter().zip(alike).enumerate().map(|(at, (task, alike))| {
+        let look = Some(at).filter(|at| is_looked_at(*at)).and_then(|_| found.next())?;
         Some(match alike {
             None => look,
             Some(alike) => with_others(task, look, alike, namespaces),
@@ -102,9 +138,35 @@ pub(super) fn at_all(tasks: &mut [FrozenTask], namespaces: &Namespaces) -> Vec<O
     looks.collect()
 }
 
+/// A process with a single thread.
+fn at_one(at: &At<'_>, namespaces: &Namespaces) -> TaskLook {
+    TaskLook { process: process(at, namespaces), threads: vec![thread(at, at.first, namespaces)], alike: None }
+}
+
+/// Was there nothing special about a process, and do its record and those of its areas tell what was seen?
+fn is_as_told(task: &FrozenTask, look: &TaskLook, own: &kin::Own, names: &Names) -> bool {
+    let (Ok(process), [Ok(thread)]) = (&look.process, &look.threads[..]) else { return false };
+    let is_plain = process.blockers.is_empty() && process.timers.is_empty() && thread.blockers.is_empty();
+    is_plain && own.status(&thread.status) == thread.status && process.mm.is_told(&task.dir, names)
+}
+
+/// A process that is like one that was looked at; `None` when it has to be looked at itself.
+fn like(own: kin::Own, model: &TaskLook, at: &At<'_>, names: &Names) -> Option<TaskLook> {
+    let (Ok(process), [Ok(thread)]) = (&model.process, &model.threads[..]) else { return None };
+    let mm = mm::Seen::like(&process.mm, at.dir, at.first, at.resident_pages, names);
+    let process = mm.map(|mm| ProcessLook {
+        mm,
+        identity: process.identity.clone(),
+        limits: process.limits.clone(),
+        timers: Vec::new(),
+        blockers: Vec::new(),
+    });
+    let thread = ThreadLook { status: own.status(&thread.status), ..thread.clone() };
+    Some(TaskLook { process, threads: vec![Ok(thread)], alike: None })
+}
+
 /// Adds the threads that are like one that was looked at, if there was nothing special about that one.
 fn with_others(task: &FrozenTask, look: TaskLook, mut alike: Alike, namespaces: &Namespaces) -> TaskLook {
-    let first = alike.threads.first().map_or(task.pid, |t| t.tid);
     let mut looked_at = look.threads.into_iter();
     let mut threads: Vec<Result<ThreadLook>> = Vec::with_capacity(alike.threads.len());
     // As they were when it was decided which are looked at.
@@ -118,7 +180,7 @@ fn with_others(task: &FrozenTask, look: TaskLook, mut alike: Alike, namespaces: 
             let like = |m: &ThreadLook| Ok(ThreadLook { status: own.status(&m.status), ..m.clone() });
             threads.get(model).and_then(|m| m.as_ref().ok()).map(like)
         };
-        let seen = seen.unwrap_or_else(|| thread(&At::of(task, first, Some(own.tid)), own.tid, namespaces));
+        let seen = seen.unwrap_or_else(|| thread(&At::of(task, Some(own.tid)), own.tid, namespaces));
         let is_plain = |m: &ThreadLook| m.blockers.is_empty() && own.status(&m.status) == m.status;
         if model == at && !seen.as_ref().is_ok_and(is_plain) {
             alike.part(at);

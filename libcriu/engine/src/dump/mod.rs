@@ -9,11 +9,13 @@ mod apart;
 mod collect;
 mod freeze;
 mod infect;
+mod kin;
 mod look;
 mod release;
 mod save;
 mod snapshot;
 mod verdict;
+mod write;
 
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::options::Options;

@@ -1,10 +1,12 @@
 //! Save: writes every image, `inventory.img` last.
 
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use criu_compel::Resume;
-use criu_images::messages::{FsEntry, InventoryEntry, Lsmtype, PluginsEntry, SeccompEntry, TimensEntry, Timespec};
+use criu_images::messages::{
+    CoreEntry, FsEntry, InventoryEntry, Lsmtype, PluginsEntry, SeccompEntry, TimensEntry, Timespec, VmaEntry,
+};
 use criu_images::{ImageDir, Kind};
 use rustix::fs::OFlags;
 use rustix::time::{ClockId, clock_gettime};
@@ -14,9 +16,10 @@ use super::collect::{CollectedTask, Living};
 use super::infect::{Informed, InformedTask, Told};
 use super::release::{Committed, Stopped};
 use super::snapshot::{self, Deferred};
+use super::write::{self, Job, Written};
 use crate::error::{Error, Phase, Result};
 use crate::mem::mm::{Facts, SharedObject};
-use crate::mem::pages::{GoOn, PagesIds, Source, dump_pagemap, dump_pages, private_runs};
+use crate::mem::pages::{GoOn, PagesIds};
 use crate::mem::{huge, shmem};
 use crate::namespace::{Namespace, ids_entry};
 use crate::netlock::Method;
@@ -54,10 +57,14 @@ impl Informed {
         // One of an earlier dump must not make a checkpoint of this one before it is complete.
         saver.images.remove(&Kind::Inventory.file_name(0)).map_err(image)?;
         let total = tasks.len() as u64;
-        for (done, task) in tasks.iter_mut().enumerate() {
+        let mut done = 0;
+        for some in tasks.chunks_mut(BATCH) {
+            for _ in 0..some.len() {
+                operator.progress(Phase::Save, done, total);
+                done += 1;
+            }
             operator.check_cancelled(Phase::Save)?;
-            operator.progress(Phase::Save, done as u64, total);
-            saver.task(task, &mut || operator.check_cancelled(Phase::Save))?;
+            saver.batch(some, &mut || operator.check_cancelled(Phase::Save))?;
         }
         let sheltered = (shelter.is_none() && files.are_delicate()).then(Shelter::enter);
         let saved = files.save(&saver.images, &mut saver.pages, operator);
@@ -103,31 +110,72 @@ struct Saver {
     stats: DumpStats,
 }
 
+/// Tasks that are written at once.
+const BATCH: usize = 64;
+
 impl Saver {
-    fn task(&mut self, informed: &mut InformedTask, go_on: GoOn<'_>) -> Result<()> {
-        let task = &informed.task;
-        let id = task.item.pid as u64;
-        match (&task.living, &mut informed.told) {
-            (Some(living), Some(told)) => {
-                self.cores(task, living, told)?;
-                self.images.write_one(Kind::Ids, id, &ids_entry(living.ids)).map_err(image)?;
-                let umask = living.threads.first().map(|t| t.status.umask);
-                let fs = FsEntry { cwd_id: living.cwd, root_id: living.root, umask };
-                self.images.write_one(Kind::Fs, id, &fs).map_err(image)?;
-                self.memory(task, living, told, go_on)
-            }
-            _ => {
-                let exit_code = match task.item.state {
-                    crate::pstree::TaskState::Zombie(code) => code,
-                    _ => 0,
-                };
-                self.images.write_one(Kind::Core, id, &core::zombie(&task.comm, exit_code)).map_err(image)
+    fn batch(&mut self, tasks: &mut [InformedTask], go_on: GoOn<'_>) -> Result<()> {
+        let begin = Instant::now();
+        let jobs = tasks.iter().map(|t| self.job(t)).collect::<Result<Vec<Job>>>()?;
+        let all = write::all(&jobs, &self.images)?;
+        let mut in_pages: Duration = all.iter().flatten().map(|w| w.took).sum();
+        for (job, written) in jobs.iter().zip(&all) {
+            if let (Some(written), Some(false)) = (written, job.living.as_ref().map(|l| l.is_deferred))
+                && !written.is_whole
+            {
+                let begin = Instant::now();
+                job.pages(&self.images, written, go_on)?;
+                in_pages += begin.elapsed();
             }
         }
+        let places: Vec<_> = jobs.into_iter().map(|job| job.living.map(|l| l.pages_id)).collect();
+        for ((informed, written), pages_id) in tasks.iter_mut().zip(all).zip(places) {
+            let (Some(written), Some(pages_id)) = (written, pages_id) else { continue };
+            self.written(informed, written, pages_id, go_on)?;
+        }
+        self.stats.memwrite_us += micros(in_pages.min(begin.elapsed()));
+        self.stats.memdump_us += micros(begin.elapsed());
+        Ok(())
     }
 
-    fn cores(&mut self, task: &CollectedTask, living: &Living, told: &Told) -> Result<()> {
+    /// What is to be written of a task. It can be looked at only here: threads that do not trace see less.
+    fn job<'a>(&mut self, informed: &'a InformedTask) -> Result<Job<'a>> {
+        let task = &informed.task;
         let pid = task.item.pid;
+        let (Some(living), Some(told)) = (&task.living, &informed.told) else {
+            let exit_code = match task.item.state {
+                crate::pstree::TaskState::Zombie(code) => code,
+                _ => 0,
+            };
+            return Ok(Job { pid, cores: vec![(pid as u64, core::zombie(&task.comm, exit_code))], living: None });
+        };
+        let cores = self.cores(task, living, told)?;
+        let umask = living.threads.first().map(|t| t.status.umask);
+        let p = &told.process;
+        let facts = Facts {
+            brk: p.brk,
+            dumpable: p.dumpable,
+            thp_disabled: p.thp_disable != 0,
+            protection_keys: p.protection_keys,
+            mlock_future: told.mlock_future,
+        };
+        let living = write::Living {
+            dir: &task.dir,
+            ids: ids_entry(living.ids),
+            fs: FsEntry { cwd_id: living.cwd, root_id: living.root, umask },
+            mm: &living.mm,
+            facts,
+            runs: told.runs.clone(),
+            pages_id: self.pages.allocate(),
+            is_deferred: told.snapshot.is_some(),
+            kin: self.kin,
+        };
+        Ok(Job { pid, cores, living: Some(living) })
+    }
+
+    fn cores(&mut self, task: &CollectedTask, living: &Living, told: &Told) -> Result<Vec<(u64, CoreEntry)>> {
+        let pid = task.item.pid;
+        let mut cores = Vec::with_capacity(living.threads.len());
         // A dead main thread has no filters; so those of the others stand on each of them.
         let dead = usize::from(living.dead_leader.is_some());
         let chains = vec![ThreadSeccomp::default(); dead].into_iter();
@@ -174,51 +222,34 @@ impl Saver {
                 core.tc = Some(core::process(&process, seized.sigmask));
             } else if let Some(dead) = living.dead_leader.as_ref().filter(|_| at == 0) {
                 let leader = core::dead_leader(&core, &process, &dead.status, dead.exit_code);
-                self.images.write_one(Kind::Core, pid as u64, &leader).map_err(image)?;
+                cores.push((pid as u64, leader));
             }
-            self.images.write_one(Kind::Core, thread.tid as u64, &core).map_err(image)?;
+            cores.push((thread.tid as u64, core));
         }
-        Ok(())
+        Ok(cores)
     }
 
-    fn memory(&mut self, task: &CollectedTask, living: &Living, told: &mut Told, go_on: GoOn<'_>) -> Result<()> {
-        let pid = task.item.pid;
-        let begin = Instant::now();
-        let failed = |call: &'static str| move |e: std::io::Error| Error::os(Phase::Save, "memory", call, e).pid(pid);
-        let p = &told.process;
-        let facts = Facts {
-            brk: p.brk,
-            dumpable: p.dumpable,
-            thp_disabled: p.thp_disable != 0,
-            protection_keys: p.protection_keys,
-            mlock_future: told.mlock_future,
-        };
-        self.images.write_one(Kind::Mm, pid as u64, &living.mm.entry(facts)).map_err(image)?;
-        let runs = match told.runs.take() {
-            Some(runs) => runs,
-            None => private_runs(&task.dir, &living.mm.vmas).map_err(failed("scanning the pagemap"))?,
-        };
-        let scanned: u64 = living.mm.vmas.iter().map(|v| (v.end - v.start) / crate::mem::vma::PAGE_BYTES).sum();
-        let written = Instant::now();
-        let (pages_id, totals) = dump_pagemap(&self.images, Kind::Pagemap, pid as u64, &mut self.pages, &runs)?;
-        if let Some(snapshot) = told.snapshot.take() {
-            self.stats.snapshots += 1;
-            let known = living.mm.rings(task.dir.id()).map_err(failed("reading aio rings"))?;
-            self.deferred.push(Deferred { snapshot, pages_id, runs, known });
-        } else {
-            self.stats.copied_frozen += u32::from(self.stands_still && snapshot::is_worthwhile(&runs));
-            let mem = task.dir.open_at("mem", OFlags::RDONLY).map_err(failed("opening /proc/PID/mem"))?;
-            let source = Source::Task { pid: task.dir.id(), mem: mem.as_fd(), kin: self.kin };
-            dump_pages(&self.images, pages_id, source, &runs, &[], go_on).map_err(|e| e.or_pid(pid))?;
+    /// Counts what was written of a task, and goes on to what it shares with others.
+    fn written(&mut self, informed: &mut InformedTask, written: Written, pages_id: u32, go_on: GoOn<'_>) -> Result<()> {
+        let InformedTask { task, told } = informed;
+        let Written { runs, totals, .. } = written;
+        let Some(living) = &task.living else { return Ok(()) };
+        match told.as_mut().and_then(|told| told.snapshot.take()) {
+            Some(snapshot) => {
+                self.stats.snapshots += 1;
+                let failed = |e| Error::os(Phase::Save, "memory", "reading aio rings", e).pid(task.item.pid);
+                let known = living.mm.rings(task.dir.id()).map_err(failed)?;
+                self.deferred.push(Deferred { snapshot, pages_id, runs, known });
+            }
+            None => self.stats.copied_frozen += u32::from(self.stands_still && snapshot::is_worthwhile(&runs)),
         }
-        self.stats.memwrite_us += micros(written.elapsed());
-        self.stats.pages_scanned += scanned;
+        let bytes = |v: &VmaEntry| v.end - v.start;
+        self.stats.pages_scanned += living.mm.vmas.iter().map(bytes).sum::<u64>() / crate::mem::vma::PAGE_BYTES;
         self.stats.pages_written += totals.pages;
         self.stats.pages_lazy += totals.lazy;
         for object in &living.mm.shared {
             self.shared_object(task, *object, go_on)?;
         }
-        self.stats.memdump_us += micros(begin.elapsed());
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::fdinfo::FdInfo;
 use super::ghost::Ghosts;
 use super::identity::{Found, Identity};
 use super::kind::{DumpKind, InFlight, KINDS, Unsaved};
-use super::lock::Locks;
+use super::lock::{self, Locks};
 use super::seen::Seen;
 use super::table::{self, Listed};
 use super::{DumpTask, FileId, Link, nameless, path, unsupported};
@@ -76,6 +76,8 @@ pub struct DumpFiles {
     common: Collected,
     kinds: Vec<Box<dyn DumpKind>>,
     locks: Locks,
+    /// Inodes that anybody has locked, by their numbers; the inner `None`: that cannot be told.
+    locked: Option<Option<HashSet<u64>>>,
     identity: Identity,
     types: HashMap<FileId, FdTypes>,
     links: HashMap<(u64, u64, Vec<u8>), Option<FileId>>,
@@ -120,6 +122,7 @@ impl DumpFiles {
             },
             kinds: KINDS.iter().map(|k| (k.dump)()).collect(),
             locks: Locks::default(),
+            locked: None,
             identity: Identity::default(),
             types: HashMap::new(),
             links: HashMap::new(),
@@ -167,6 +170,27 @@ impl DumpFiles {
         }
         self.common.tables.insert(files_id, Table { pid: task.pid, fds });
         Ok(())
+    }
+
+    /// Takes over the table of another task, `models`, if all of its descriptors were collected and no locks can be held through
+    /// them. The task has the same ones, `fds`: number, what it leads to, whether an execve closes it.
+    pub fn copy_fds(&mut self, task: &DumpTask<'_>, files_id: u32, models: u32, fds: &[(u32, u64, bool)]) -> bool {
+        let Some(table) = self.common.tables.get(&models) else { return false };
+        let locked = self.locked.get_or_insert_with(|| lock::inodes().ok());
+        let mut ids = HashMap::new();
+        let is_same = |(entry, &(fd, file, closes)): (&FdinfoEntry, &(u32, u64, bool))| {
+            let inode = self.common.inodes.get(&entry.id);
+            (entry.fd, entry.flags) == (fd, u32::from(closes))
+                && *ids.entry(file).or_insert(entry.id) == entry.id
+                && inode.zip(locked.as_ref()).is_some_and(|(inode, locked)| !locked.contains(inode))
+        };
+        if table.fds.len() != fds.len() || !table.fds.iter().zip(fds).all(is_same) {
+            return false;
+        }
+        let table = Table { pid: task.pid, fds: table.fds.clone() };
+        self.common.tasks.extend([(task.pid, task.vpid), (task.vpid, task.vpid)]);
+        self.common.tables.insert(files_id, table);
+        true
     }
 
     /// The descriptors of a table, in order.

@@ -1,16 +1,18 @@
-//! The areas of an address space that has thousands, or very many pages: smaps looks at every page of each, only to have its
-//! flags told at last. The kernel's own records of them are read instead, where it lets us.
+//! The areas of an address space that has thousands, or very many pages, and those of many processes: smaps looks at every page of
+//! each, only to have its flags told at last. The kernel's own records of them are read instead, where it lets us.
 //!
 //! What the bits of its flags mean is no interface. So only those are understood that have been the same for years, any other
 //! bit in any area means smaps, and what smaps tells of this process, and has told of the first areas, must be what is found here.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::OnceLock;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, OnceLock};
 
 use rustix::fs::OFlags;
 
-use super::smaps::{Area, VmFlags};
+use super::smaps::{Area, VmFlags, access};
 use super::{ProcDir, areas, malformed};
 use crate::sys::kernel::{Each, Iterator, Layouts, Word};
 use crate::sys::procmap;
@@ -46,13 +48,15 @@ const LETTERS: &[(u32, [u8; 2])] = &[
 const EXEC: u64 = 1 << 2;
 const MAY_SHARE: u64 = 1 << 7;
 
-const WORDS: [Word; 11] = [
+const WORDS: [Word; 13] = [
     Word::At("vm_start"),
     Word::At("vm_end"),
     Word::At("vm_flags"),
     Word::At("vm_pgoff"),
     Word::At("vm_file"),
+    Word::Behind("vm_file", "file", "f_mode"),
     Word::At("vm_ops"),
+    Word::At("vm_private_data"),
     Word::At("anon_vma"),
     Word::Perhaps("anon_name"),
     Word::Behind("vm_mm", "mm_struct", "start_stack"),
@@ -60,15 +64,36 @@ const WORDS: [Word; 11] = [
     Word::Behind("vm_mm", "mm_struct", "brk"),
 ];
 
+/// What is mapped, by the file, or by what the kernel has instead, and what that is called. For as long as nobody runs who could unmap it.
+#[derive(Debug, Default)]
+pub struct Names(Mutex<HashMap<(u64, u64), procmap::Mapped>>);
+
+impl Names {
+    /// Asks only once for each.
+    fn of(
+        &self,
+        key: (u64, u64),
+        query: impl Fn() -> io::Result<procmap::Mapped>,
+    ) -> io::Result<(procmap::Mapped, bool)> {
+        let mut known = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(known) = known.get(&key) {
+            return Ok((known.clone(), false));
+        }
+        let asked = query()?;
+        known.insert(key, asked.clone());
+        Ok((asked, true))
+    }
+}
+
 /// All areas, of which smaps has told the first ones already; the inner `None`: it has to tell of all.
 ///
 /// # Errors
 /// Why the kernel's records cannot be read.
-pub(super) fn all(dir: &ProcDir, first: &[Area]) -> io::Result<Option<Vec<Area>>> {
+pub(super) fn all(dir: &ProcDir, first: &[Area], names: &Names) -> io::Result<Option<Vec<Area>>> {
     static RECORDS: OnceLock<Option<Records>> = OnceLock::new();
     let told = |e: io::Error| log::debug!("the kernel's records of areas cannot be read: {e}");
     let Some(records) = RECORDS.get_or_init(|| Records::load().map_err(told).ok()) else { return Ok(None) };
-    let Some(mut found) = records.of(dir)?.into_iter().collect::<Option<Vec<Area>>>() else { return Ok(None) };
+    let Some(mut found) = records.of(dir, names)?.into_iter().collect::<Option<Vec<Area>>>() else { return Ok(None) };
     found.extend(records.vsyscall.clone());
     let same = found.len() >= first.len() && found.iter().zip(first).all(|(found, told)| found.is_told_as(told));
     Ok(same.then_some(found))
@@ -93,10 +118,10 @@ impl Records {
         let vsyscall = told.iter().find(|a| a.name == b"[vsyscall]").cloned();
         let records = Records { iterator, vsyscall };
         let mut same = 0;
-        for found in records.of(&dir)?.into_iter().flatten() {
+        for found in records.of(&dir, &Names::default())?.into_iter().flatten() {
             // Other threads may map and unmap meanwhile.
             let Some(told) = told.iter().find(|t| (t.start, t.end) == (found.start, found.end)) else { continue };
-            if !found.is_told_as(told) {
+            if !found.is_told_as(told) || !found.is_opened_as(&dir) {
                 log::debug!("an area that smaps calls {told:?} is in the kernel's records as {found:?}");
                 return Err(io::Error::from_raw_os_error(libc::ENOTSUP));
             }
@@ -106,25 +131,46 @@ impl Records {
     }
 
     /// `None` of an area: there is more to it than can be told from its record.
-    fn of(&self, dir: &ProcDir) -> io::Result<Vec<Option<Area>>> {
-        let maps = dir.open_at("maps", OFlags::RDONLY)?;
+    fn of(&self, dir: &ProcDir, names: &Names) -> io::Result<Vec<Option<Area>>> {
+        let maps = OnceCell::new();
         let words = self.iterator.read(dir.id())?;
         let (records, _) = words.as_chunks::<{ WORDS.len() }>();
-        records.iter().map(|record| area(record, |at| procmap::query(maps.as_fd(), at))).collect()
+        let query = |at| {
+            let maps = match maps.get() {
+                Some(maps) => maps,
+                None => {
+                    let opened: OwnedFd = dir.open_at("maps", OFlags::RDONLY)?;
+                    maps.get_or_init(|| opened)
+                }
+            };
+            procmap::query(maps.as_fd(), at)
+        };
+        records.iter().map(|record| area(record, names, query)).collect()
     }
 }
 
 impl Area {
     /// The records know that pages were changed, but not whether they are code.
     fn is_told_as(&self, told: &Area) -> bool {
-        let has_own_code = self.has_own_code;
-        (has_own_code || !told.has_own_code) && *self == Area { has_own_code, ..told.clone() }
+        let Area { has_own_code, access, .. } = *self;
+        (has_own_code || !told.has_own_code) && *self == Area { has_own_code, access, ..told.clone() }
+    }
+
+    /// Was the file, if there is one, opened as the links of map_files tell it? What is unmapped by now does not matter.
+    pub(super) fn is_opened_as(&self, dir: &ProcDir) -> bool {
+        self.access.is_none_or(|own| self.access_by(dir).map_or(true, |told| told == own))
     }
 }
 
 /// `None`: there is more to it than can be told from its record.
-fn area(record: &[u64; WORDS.len()], query: impl Fn(u64) -> io::Result<procmap::Mapped>) -> io::Result<Option<Area>> {
-    let [start, end, bits, page, file, operations, own_pages, name, stack, heap_start, heap_end] = *record;
+fn area(
+    record: &[u64; WORDS.len()],
+    names: &Names,
+    query: impl Fn(u64) -> io::Result<procmap::Mapped>,
+) -> io::Result<Option<Area>> {
+    const MODE_READ: u64 = 1;
+    const MODE_WRITE: u64 = 2;
+    let [start, end, bits, page, file, mode, operations, data, own_pages, name, stack, heap_start, heap_end] = *record;
     let Some(flags) = letters(bits) else { return Ok(None) };
     let mut area = Area {
         start,
@@ -138,10 +184,15 @@ fn area(record: &[u64; WORDS.len()], query: impl Fn(u64) -> io::Result<procmap::
     // It could have some, at least.
     area.has_own_code = file != 0 && own_pages != 0 && bits & EXEC != 0 && !area.shared;
     if file != 0 || operations != 0 || name != 0 {
-        let mapped = query(start)?;
-        if (mapped.start, mapped.end, mapped.offset) != (start, end, area.offset) {
+        let key = if file != 0 { (file, 0) } else { (operations, data) };
+        let (mapped, is_asked) = match name {
+            0 => names.of(key, || query(start))?,
+            _ => (query(start)?, true),
+        };
+        if is_asked && (mapped.start, mapped.end, mapped.offset) != (start, end, area.offset) {
             return Err(malformed("what is mapped"));
         }
+        area.access = (file != 0).then(|| access(mode & MODE_READ != 0, mode & MODE_WRITE != 0));
         (area.dev, area.inode, area.name) = (mapped.dev, mapped.inode, escaped(&mapped.name));
     } else if start < heap_end && end > heap_start {
         area.name = b"[heap]".to_vec();
@@ -172,30 +223,34 @@ mod tests {
     #[test]
     fn what_records_tell() {
         let none = |_| Err(io::Error::from_raw_os_error(libc::ENOENT));
-        let heap = [0x1000, 0x3000, 0x10_0073, 1, 0, 0, 9, 0, 0x9000, 0x2000, 0x2800];
-        let told = area(&heap, none).unwrap().unwrap();
+        let area = |record: &[u64; WORDS.len()], query: &dyn Fn(u64) -> io::Result<procmap::Mapped>| {
+            area(record, &Names::default(), query)
+        };
+        let heap = [0x1000, 0x3000, 0x10_0073, 1, 0, 0, 0, 0, 9, 0, 0x9000, 0x2000, 0x2800];
+        let told = area(&heap, &none).unwrap().unwrap();
         assert_eq!((told.prot, told.shared, told.offset, told.name.as_slice()), (3, false, 0, b"[heap]".as_slice()));
         assert!(told.has(b"ac") && told.has(b"wr") && !told.has(b"ex"));
         let mut beside = heap;
-        beside[10] = 0x1000;
-        assert!(area(&beside, none).unwrap().unwrap().name.is_empty());
-        beside[8] = 0x2ff0;
-        assert_eq!(area(&beside, none).unwrap().unwrap().name, b"[stack]");
+        beside[12] = 0x1000;
+        assert!(area(&beside, &none).unwrap().unwrap().name.is_empty());
+        beside[10] = 0x2ff0;
+        assert_eq!(area(&beside, &none).unwrap().unwrap().name, b"[stack]");
         // A key, a seal, a page of the kernel's choice: whatever it is.
         for bit in [9, 11, 12, 22, 32, 63] {
             let mut special = heap;
             special[2] |= 1 << bit;
-            assert_eq!(area(&special, none).unwrap(), None, "{bit}");
+            assert_eq!(area(&special, &none).unwrap(), None, "{bit}");
         }
-        let mapped = [0x1000, 0x3000, 0x75, 1, 7, 0, 9, 0, 0, 0, 0];
-        assert!(area(&mapped, none).is_err());
+        let mapped = [0x1000, 0x3000, 0x75, 1, 7, 3, 0, 0, 9, 0, 0, 0, 0];
+        assert!(area(&mapped, &none).is_err());
         let other = |_| Ok(procmap::Mapped { start: 0x1000, end: 0x2000, ..procmap::Mapped::default() });
-        assert!(area(&mapped, other).is_err());
+        assert!(area(&mapped, &other).is_err());
         let code = |_| Ok(procmap::Mapped { start: 0x1000, end: 0x3000, offset: 4096, ..procmap::Mapped::default() });
-        assert!(area(&mapped, code).unwrap().unwrap().has_own_code);
+        let told = area(&mapped, &code).unwrap().unwrap();
+        assert!(told.has_own_code && told.access == Some(libc::O_RDWR as u32));
         let mut untouched = mapped;
-        untouched[6] = 0;
-        assert!(!area(&untouched, code).unwrap().unwrap().has_own_code);
+        untouched[8] = 0;
+        assert!(!area(&untouched, &code).unwrap().unwrap().has_own_code);
         assert_eq!(escaped(b"/a\nb\n"), b"/a\\012b\\012");
     }
 
@@ -221,14 +276,15 @@ mod tests {
         }
         let dir = ProcDir::open(child).unwrap();
         let text = super::super::smaps::parse(&dir.read_list("smaps").unwrap()).unwrap();
-        let told = all(&dir, &text[..9]);
-        let lies = all(&dir, &[Area { end: 1, ..text[0].clone() }]);
+        let told = all(&dir, &text[..9], &Names::default());
+        let lies = all(&dir, &[Area { end: 1, ..text[0].clone() }], &Names::default());
         // SAFETY: this process's own child.
         unsafe { (libc::kill(child, libc::SIGKILL), libc::waitpid(child, std::ptr::null_mut(), 0)) };
         // Without the right there is nothing to compare.
         let Some(told) = told.unwrap() else { return };
         for (told, text) in told.iter().zip(&text) {
             assert!(told.is_told_as(text), "{told:?} {text:?}");
+            assert_eq!(told.access.is_some(), text.inode != 0, "{told:?}");
         }
         assert_eq!(told.len(), text.len());
         assert_eq!(lies.unwrap(), None);

@@ -16,7 +16,8 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 pub use auxv::auxv;
 pub use limits::limits;
-pub use smaps::{Area, VmFlags, areas, areas_of};
+pub use many_areas::Names;
+pub use smaps::{Area, VmFlags, are_told, areas, areas_among, areas_of};
 pub use stat::Stat;
 pub use status::Status;
 pub use timers::{PosixTimer, posix_timers};
@@ -216,12 +217,14 @@ mod tests {
 
     #[test]
     fn long_lists_are_read_to_their_end() {
-        // Lists of many pages, of records of different lengths, that do not change.
+        // Lists of many pages, of records of different lengths. That of symbols changes when anybody loads a program.
         for path in ["/proc/kallsyms", "/proc/crypto", "/proc/self/limits"] {
-            match std::fs::read(path) {
-                Ok(whole) => assert_eq!(read_file(path).unwrap().len(), whole.len(), "{path}"),
-                Err(e) => eprintln!("skipped: {path}: {e}"),
+            if let Err(e) = std::fs::read(path) {
+                eprintln!("skipped: {path}: {e}");
+                continue;
             }
+            let is_whole = |_| read_file(path).unwrap().len() == std::fs::read(path).unwrap().len();
+            assert!((0..100).any(is_whole), "{path}");
         }
     }
 

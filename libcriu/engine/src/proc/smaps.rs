@@ -4,6 +4,7 @@ use std::io;
 
 use rustix::fs::OFlags;
 
+use super::many_areas::Names;
 use super::{ProcDir, malformed, many_areas, read_to};
 
 /// One area (VMA).
@@ -26,6 +27,8 @@ pub struct Area {
     pub protection_key: u32,
     /// Can the process have pages of its own here? Told only of what is executed from a file.
     pub has_own_code: bool,
+    /// Of a mapped file: O_RDONLY, O_WRONLY or O_RDWR, as it was opened. smaps does not tell.
+    pub access: Option<u32>,
 }
 
 /// Pairs of letters; more than there are is not taken in.
@@ -74,6 +77,25 @@ impl Area {
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
+
+    /// How the mapped file was opened, as the link of map_files tells it.
+    ///
+    /// # Errors
+    /// Those of lstat(2).
+    pub fn access_by(&self, dir: &ProcDir) -> io::Result<u32> {
+        let mode = dir.link_mode(&format!("map_files/{:x}-{:x}", self.start, self.end))?;
+        Ok(access(mode & 0o400 != 0, mode & 0o200 != 0))
+    }
+}
+
+/// O_RDONLY, O_WRONLY or O_RDWR
+pub(super) fn access(reads: bool, writes: bool) -> u32 {
+    let access = match (reads, writes) {
+        (true, true) => libc::O_RDWR,
+        (false, true) => libc::O_WRONLY,
+        _ => libc::O_RDONLY,
+    };
+    access as u32
 }
 
 /// From here on it is faster to ask the kernel in another way; about 180 areas.
@@ -113,10 +135,31 @@ pub fn areas_of(dir: &ProcDir, resident_pages: u64) -> io::Result<Vec<Area>> {
     parse(&bytes).ok_or_else(|| malformed("smaps"))
 }
 
+/// As [`areas_of`], of one of many processes that stand still, most of which map the same files.
+///
+/// # Errors
+/// Those of reading the file.
+pub fn areas_among(dir: &ProcDir, resident_pages: u64, names: &Names) -> io::Result<Vec<Area>> {
+    let log = |e: &io::Error| log::debug!("pid {}: the kernel's records of its areas: {e}", dir.id());
+    match many_areas::all(dir, &[], names).inspect_err(log) {
+        Ok(Some(all)) => Ok(all),
+        _ => areas_of(dir, resident_pages),
+    }
+}
+
+/// Would [`areas_among`] give these areas, which smaps has told?
+pub fn are_told(dir: &ProcDir, areas: &[Area], names: &Names) -> bool {
+    match many_areas::all(dir, areas, names) {
+        Ok(Some(all)) => all.len() == areas.len() && all.iter().all(|a| a.is_opened_as(dir)),
+        // Then smaps tells of the others, too.
+        _ => from_records(dir, &[]).is_none(),
+    }
+}
+
 /// `None`: smaps has to tell.
 fn from_records(dir: &ProcDir, first: &[Area]) -> Option<Vec<Area>> {
     let log = |e: &io::Error| log::debug!("pid {}: the kernel's records of its areas: {e}", dir.id());
-    many_areas::all(dir, first).inspect_err(log).ok()?
+    many_areas::all(dir, first, &Names::default()).inspect_err(log).ok()?
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Option<Vec<Area>> {
@@ -174,6 +217,7 @@ fn header(line: &[u8]) -> Option<Area> {
         flags: VmFlags::default(),
         protection_key: 0,
         has_own_code: false,
+        access: None,
     };
     (area.start < area.end).then_some(area)
 }

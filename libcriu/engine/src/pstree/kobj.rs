@@ -29,6 +29,8 @@ pub struct SharedIds {
     /// the address space (clone takes CLONE_SIGHAND with CLONE_VM only, execve ends both).
     sighands: HashMap<u32, Vec<(i32, u32)>>,
     last_sighand: u32,
+    /// Ids by the kernel's addresses of objects, when those of all tasks are known.
+    addresses: [HashMap<u64, u32>; 4],
 }
 
 /// Tasks with distinct objects, in the kernel's order, each with its object's id.
@@ -46,6 +48,7 @@ impl Default for SharedIds {
             sets: [set(Kobj::Vm), set(Kobj::Files), set(Kobj::Fs)],
             sighands: HashMap::new(),
             last_sighand: TaskIds::ENGINE.sighand,
+            addresses: Default::default(),
         }
     }
 }
@@ -61,6 +64,20 @@ impl SharedIds {
         let sighand = self.sighand(pid, vm.0)?;
         let ids = TaskIds { vm: vm.0, files: files.0, fs: fs.0, sighand: sighand.0 };
         Ok((ids, FirstOf { vm: vm.1, files: files.1, fs: fs.1, sighand: sighand.1 }))
+    }
+
+    /// As `of`, by the addresses of a task's address space, table of descriptors, file system context and signal actions. For all
+    /// tasks of a tree or for none.
+    pub fn at(&mut self, objects: [u64; 4]) -> (TaskIds, FirstOf) {
+        let mut next = self.addresses.iter_mut().zip(objects).map(|(known, address)| {
+            let new = known.len() as u32 + TaskIds::ENGINE.vm + 1;
+            let id = *known.entry(address).or_insert(new);
+            (id, id == new)
+        });
+        let mut next = || next.next().unwrap_or_default();
+        let (vm, files, fs, sighand) = (next(), next(), next(), next());
+        let ids = TaskIds { vm: vm.0, files: files.0, fs: fs.0, sighand: sighand.0 };
+        (ids, FirstOf { vm: vm.1, files: files.1, fs: fs.1, sighand: sighand.1 })
     }
 }
 
@@ -110,6 +127,10 @@ mod tests {
     use super::*;
     use std::process::{Command, Stdio};
 
+    fn seen_first() -> FirstOf {
+        FirstOf { vm: true, files: true, fs: true, sighand: true }
+    }
+
     #[test]
     fn distinct_tasks_have_distinct_ids() {
         let start = || Command::new("sleep").arg("60").stdout(Stdio::null()).spawn().unwrap();
@@ -122,6 +143,11 @@ mod tests {
             seen.push(id.vm);
         }
         assert_eq!(seen, [2, 3, 4]);
+        let mut by_address = SharedIds::default();
+        assert_eq!(by_address.at([10, 20, 30, 40]), (TaskIds { vm: 2, files: 2, fs: 2, sighand: 2 }, seen_first()));
+        let (shares, first) = by_address.at([11, 20, 31, 40]);
+        assert_eq!(shares, TaskIds { vm: 3, files: 2, fs: 3, sighand: 2 });
+        assert_eq!(first, FirstOf { vm: true, files: false, fs: true, sighand: false });
         let again = ids.of(children[1].id() as i32).unwrap();
         assert_eq!((again.0.vm, again.0.sighand, again.1), (3, 3, FirstOf::default()));
         for c in &mut children {

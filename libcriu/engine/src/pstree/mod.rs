@@ -7,7 +7,7 @@ use criu_images::messages::PstreeEntry;
 
 use crate::error::Blocker;
 
-pub use kobj::{SharedIds, TaskIds};
+pub use kobj::{FirstOf, SharedIds, TaskIds};
 pub use walk::children;
 
 /// `task_core_entry.task_state`

@@ -14,7 +14,7 @@ use crate::mem::shmem::memfd_device;
 use crate::mem::vma::{
     AreaKind, END_THEM, UPROBES, breakpoint, classify, entry, flags, huge_page, is_aio_ring, status,
 };
-use crate::proc::{Area, ProcDir, Stat, areas_of, auxv};
+use crate::proc::{Area, Names, ProcDir, Stat, are_told, areas_among, areas_of, auxv};
 use crate::sys::memory::{RemoteRange, process_vm_readv};
 
 /// Collects address spaces, one after the other.
@@ -93,6 +93,21 @@ impl Seen {
             contexts: None,
         })
     }
+
+    /// Of a process that has the same auxiliary vector as another.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn like(other: &Seen, dir: &ProcDir, pid: i32, resident_pages: u64, names: &Names) -> Result<Seen> {
+        let failed = |e| Error::os(Phase::Collect, "memory", "reading smaps", e).pid(pid);
+        let areas = areas_among(dir, resident_pages, names).map_err(failed)?;
+        Ok(Seen { areas, auxv: other.auxv.clone(), contexts: None })
+    }
+
+    /// Do the kernel's records, if they can be read, tell the same of the areas?
+    pub fn is_told(&self, dir: &ProcDir, names: &Names) -> bool {
+        are_told(dir, &self.areas, names)
+    }
 }
 
 impl Seen {
@@ -109,7 +124,7 @@ impl Collector {
         Ok(Collector { shmem_dev: (major(dev), minor(dev)), mapped: HashMap::new(), can_follow: None })
     }
 
-    /// Collects the address space of a task and the files that are mapped in it; only reads.
+    /// Collects the address space of a task and the files that are mapped in it; only reads. `exe`: its executable, when that is known.
     ///
     /// # Errors
     /// Those of reading /proc.
@@ -119,6 +134,7 @@ impl Collector {
         dir: &ProcDir,
         seen: Seen,
         stat: &Stat,
+        exe: Option<FileId>,
         files: &mut DumpFiles,
         blockers: &mut Vec<Blocker>,
     ) -> Result<Collected> {
@@ -126,7 +142,10 @@ impl Collector {
         let Seen { areas: list, auxv, contexts } = seen;
         let mut mm = Collected {
             vmas: Vec::with_capacity(list.len()),
-            exe: files.collect_link(task, Link::Exe, blockers)?.unwrap_or(0),
+            exe: match exe {
+                Some(exe) => exe,
+                None => files.collect_link(task, Link::Exe, blockers)?.unwrap_or(0),
+            },
             auxv,
             stat: stat.clone(),
             ..Collected::default()
@@ -152,7 +171,8 @@ impl Collector {
                             id
                         }
                     };
-                    let access = access_mode(dir, area).map_err(|e| failed("lstat of map_files", e))?;
+                    let access = area.access.map_or_else(|| area.access_by(dir), Ok);
+                    let access = access.map_err(|e| failed("lstat of map_files", e))?;
                     // A file that was refused has its own blocker.
                     id.map(|id| (id, access))
                 }
@@ -197,17 +217,11 @@ fn describe(area: &Area) -> String {
     if area.name.is_empty() { range } else { format!("{range} ({})", String::from_utf8_lossy(&area.name)) }
 }
 
-/// How the mapped file was opened, as O_RDONLY, O_WRONLY or O_RDWR.
-fn access_mode(dir: &ProcDir, area: &Area) -> io::Result<u32> {
-    let mode = dir.link_mode(&format!("map_files/{:x}-{:x}", area.start, area.end))?;
-    Ok(match (mode & 0o400 != 0, mode & 0o200 != 0) {
-        (true, true) => libc::O_RDWR as u32,
-        (false, true) => libc::O_WRONLY as u32,
-        _ => libc::O_RDONLY as u32,
-    })
-}
-
 impl Collected {
+    pub fn exe(&self) -> FileId {
+        self.exe
+    }
+
     fn add(&mut self, area: &Area, kind: AreaKind, file: Option<(FileId, u32)>) {
         let new = entry(area, kind, file);
         if let AreaKind::SysV { id } = kind {

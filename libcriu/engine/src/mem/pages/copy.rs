@@ -25,7 +25,7 @@ pub enum Source<'a> {
 /// What one thread copies at a time: fits a second-level cache.
 const CHUNK_BYTES: usize = 512 << 10;
 /// From here on a second thread pays.
-const PARALLEL_BYTES: u64 = 4 << 20;
+pub const PARALLEL_BYTES: u64 = 4 << 20;
 
 /// Ranges of the source whose bytes stand together in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]

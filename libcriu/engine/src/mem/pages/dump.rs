@@ -51,23 +51,17 @@ pub fn dump_runs(
     runs: &[Run],
     go_on: GoOn<'_>,
 ) -> Result<PageTotals> {
-    let (pages_id, totals) = dump_pagemap(images, kind, id, ids, runs)?;
+    let pages_id = ids.allocate();
+    let totals = dump_pagemap(images, kind, id, pages_id, runs)?;
     dump_pages(images, pages_id, source, runs, &[], go_on)?;
     Ok(totals)
 }
 
-/// The pagemap alone; gives the number of the file that the pages belong in.
+/// The pagemap alone; `pages_id`: the number of the file that the pages belong in.
 ///
 /// # Errors
 /// A file that cannot be written.
-pub fn dump_pagemap(
-    images: &ImageDir,
-    kind: Kind,
-    id: u64,
-    ids: &mut PagesIds,
-    runs: &[Run],
-) -> Result<(u32, PageTotals)> {
-    let pages_id = ids.allocate();
+pub fn dump_pagemap(images: &ImageDir, kind: Kind, id: u64, pages_id: u32, runs: &[Run]) -> Result<PageTotals> {
     let mut pagemap = images.create(kind, id).map_err(|e| Error::image(Phase::Save, e))?;
     pagemap.entry(&PagemapHead { pages_id }).map_err(|e| Error::image(Phase::Save, e))?;
     let mut totals = PageTotals::default();
@@ -81,7 +75,7 @@ pub fn dump_pagemap(
         }
     }
     pagemap.finish().map_err(|e| Error::image(Phase::Save, e))?;
-    Ok((pages_id, totals))
+    Ok(totals)
 }
 
 /// Bytes that are known already, of pages that are not the same in the source any more.

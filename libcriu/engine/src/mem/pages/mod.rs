@@ -5,7 +5,7 @@ mod dump;
 pub mod restore;
 mod scan;
 
-pub use copy::{Chunk, GoOn, Source};
+pub use copy::{Chunk, GoOn, PARALLEL_BYTES, Source};
 pub use dump::{Known, PageTotals, PagesIds, dump_pagemap, dump_pages, dump_runs};
 pub use scan::{Run, guard_regions, own_pages, private_runs};
 

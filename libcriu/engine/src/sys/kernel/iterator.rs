@@ -24,8 +24,8 @@ const AND_NUMBER: u8 = 0x57;
 const PROBE_READ_KERNEL: i32 = 113;
 const SEQ_WRITE: i32 = 127;
 
-/// The stack of a program has 512 bytes.
-const MOST_WORDS: usize = 60;
+/// The stack of a program has 512 bytes: a record is written piece by piece.
+const PIECE_WORDS: usize = 60;
 /// The kernel gives no more at once.
 const READ_BYTES: usize = 32 << 10;
 /// More than any process has areas or threads.
@@ -79,6 +79,10 @@ pub(crate) enum Word {
     Perhaps(&'static str),
     /// Up to 8 bytes at this place of the structure (the middle one names it) that a pointer leads to.
     Behind(&'static str, &'static str, &'static str),
+    /// As `Behind`, of what not all kernels have: 0 then.
+    PerhapsBehind(&'static str, &'static str, &'static str),
+    /// As `Behind`, all bytes: as many words as they take.
+    Block(&'static str, &'static str, &'static str),
 }
 
 /// A program that goes through something.
@@ -97,9 +101,7 @@ impl Iterator {
     /// bpf(2), BPF_PROG_LOAD; iterators of Linux 5.8, of one task's areas 6.1
     pub(crate) fn load(layouts: &Layouts, each: Each, words: &[Word]) -> io::Result<Iterator> {
         let places = words.iter().map(|w| Place::of(layouts, each, *w)).collect::<io::Result<Vec<_>>>()?;
-        if places.len() > MOST_WORDS {
-            return Err(io::Error::from_raw_os_error(libc::E2BIG));
-        }
+        let places: Vec<Place> = places.into_iter().flat_map(Place::in_pieces).collect();
         let function = layouts.function(each.function())?;
         let code = program(each, &places);
         let program = bpf::Program {
@@ -109,7 +111,12 @@ impl Iterator {
             attach_to: function,
             ..bpf::Program::default()
         };
-        Ok(Iterator { program: program.load()?, each, words: words.len() })
+        Ok(Iterator { program: program.load()?, each, words: places.iter().map(Place::words).sum() })
+    }
+
+    /// Words of a record.
+    pub(crate) fn words(&self) -> usize {
+        self.words
     }
 
     /// All areas of the task `pid`, or all threads of the process `pid`: as many words each as were asked for. The first has to tell
@@ -219,21 +226,67 @@ impl Place {
                 let (offset, bytes) = member(structure, path)?;
                 Place::Behind { pointer, offset, bytes }
             }
+            Word::PerhapsBehind(pointer, structure, path) => {
+                match Place::of(layouts, each, Word::Behind(pointer, structure, path)) {
+                    Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Place::Nowhere,
+                    other => other?,
+                }
+            }
+            Word::Block(pointer, structure, path) => {
+                let (pointer, _) = member(each.structure(), pointer)?;
+                let m = layouts.member(structure, path)?;
+                Place::Behind { pointer, offset: m.offset as i32, bytes: m.bytes as i32 }
+            }
         })
+    }
+
+    fn words(&self) -> usize {
+        match self {
+            Place::Behind { bytes, .. } => (*bytes as usize).div_ceil(8),
+            _ => 1,
+        }
+    }
+
+    /// None of them longer than a piece of a record.
+    fn in_pieces(self) -> Vec<Place> {
+        const MOST: i32 = 8 * PIECE_WORDS as i32;
+        let Place::Behind { pointer, offset, bytes } = self else { return vec![self] };
+        let part = |done: i32| Place::Behind { pointer, offset: offset + done, bytes: MOST.min(bytes - done) };
+        (0..bytes).step_by(MOST as usize).map(part).collect()
     }
 }
 
-/// Copies the words to the stack, then writes them all.
+/// Copies words to the stack and writes them, piece by piece.
 fn program(each: Each, places: &[Place]) -> Vec<u64> {
-    let first = -8 * places.len() as i32;
     let mut code = vec![
         instruction(MOVE, 6, 1, 0, 0),
         // At the end there is none.
         instruction(LOAD, 7, 6, each.in_context(), 0),
     ];
     let mut body = Vec::new();
-    for (number, place) in places.iter().enumerate() {
-        let slot = first + 8 * number as i32;
+    let mut rest = places;
+    while !rest.is_empty() {
+        let mut words = 0;
+        let fits = |place: &&Place| {
+            words += place.words();
+            words <= PIECE_WORDS
+        };
+        let (some, others) = rest.split_at(rest.iter().take_while(fits).count());
+        body.extend(piece(some));
+        rest = others;
+    }
+    code.push(instruction(IF_EQUAL, 7, 0, body.len() as i16, 0));
+    code.extend(body);
+    code.extend([instruction(MOVE_NUMBER, 0, 0, 0, 0), instruction(EXIT, 0, 0, 0, 0)]);
+    code
+}
+
+/// r6: the context, r7: the structure.
+fn piece(places: &[Place]) -> Vec<u64> {
+    let first = -8 * places.iter().map(Place::words).sum::<usize>() as i32;
+    let mut body = Vec::new();
+    let mut slot = first;
+    for place in places {
         let zero = instruction(STORE_NUMBER, 10, 0, slot as i16, 0);
         // bpf_probe_read_kernel: r2 bytes from r3 to r1
         let read = |bytes: i32| {
@@ -269,9 +322,13 @@ fn program(each: Each, places: &[Place]) -> Vec<u64> {
                 body.push(instruction(LOAD, 3, 10, slot as i16, 0));
                 body.push(instruction(ADD_NUMBER, 3, 0, 0, offset));
                 body.push(zero);
+                if bytes > 8 && bytes % 8 != 0 {
+                    body.push(instruction(STORE_NUMBER, 10, 0, (slot + bytes / 8 * 8) as i16, 0));
+                }
                 body.extend(read(bytes));
             }
         }
+        slot += 8 * place.words() as i32;
     }
     // bpf_seq_write: r3 bytes from r2 to the file r1, which the context's first structure begins with
     body.extend([
@@ -282,10 +339,7 @@ fn program(each: Each, places: &[Place]) -> Vec<u64> {
         instruction(MOVE_NUMBER, 3, 0, 0, -first),
         instruction(CALL, 0, 0, 0, SEQ_WRITE),
     ]);
-    code.push(instruction(IF_EQUAL, 7, 0, body.len() as i16, 0));
-    code.extend(body);
-    code.extend([instruction(MOVE_NUMBER, 0, 0, 0, 0), instruction(EXIT, 0, 0, 0, 0)]);
-    code
+    body
 }
 
 #[cfg(test)]
@@ -372,5 +426,28 @@ mod tests {
         });
         alone.finish().unwrap();
         assert!(loaded(Each::Thread, &[Word::At("no_such_member")]).is_none());
+    }
+    #[test]
+    fn blocks_longer_than_a_piece() {
+        let words = [
+            Word::Address,
+            Word::Block("signal", "signal_struct", "rlim"),
+            Word::Block("sighand", "sighand_struct", "action"),
+            Word::PerhapsBehind("signal", "signal_struct", "no_such_member"),
+            Word::Behind("signal", "signal_struct", "nr_threads"),
+        ];
+        let Some(processes) = loaded(Each::Thread, &words) else { return };
+        assert_eq!(processes.words(), 1 + 2 * 16 + 4 * 64 + 2);
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let told = processes.read(child.id() as i32);
+        // Until it is a program of its own it has this one's actions.
+        let core = rustix::process::getrlimit(rustix::process::Resource::Core);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let told = told.unwrap();
+        assert_eq!(told.len(), processes.words());
+        let limit = |value: Option<u64>| value.unwrap_or(u64::MAX);
+        assert_eq!(told[1 + 2 * 4..][..2], [limit(core.current), limit(core.maximum)]);
+        assert_eq!(told[told.len() - 2..], [0, 1]);
     }
 }

@@ -1,0 +1,114 @@
+//! The images of single tasks. Nothing in them depends on another task: of many, two threads write them.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use criu_images::messages::{CoreEntry, FsEntry, TaskKobjIdsEntry};
+use criu_images::{ImageDir, Kind};
+use rustix::fs::OFlags;
+
+use crate::error::{Error, Phase, Result};
+use crate::mem::mm::{self, Facts};
+use crate::mem::pages::{GoOn, PARALLEL_BYTES, PageTotals, Run, Source, dump_pagemap, dump_pages, private_runs};
+use crate::mem::vma::PAGE_BYTES;
+use crate::parallel;
+use crate::proc::ProcDir;
+
+/// What is to be written of a task.
+pub(super) struct Job<'a> {
+    pub pid: i32,
+    /// By the numbers of their files.
+    pub cores: Vec<(u64, CoreEntry)>,
+    /// `None` for a zombie.
+    pub living: Option<Living<'a>>,
+}
+
+pub(super) struct Living<'a> {
+    pub dir: &'a ProcDir,
+    pub ids: TaskKobjIdsEntry,
+    pub fs: FsEntry,
+    pub mm: &'a mm::Collected,
+    pub facts: Facts,
+    /// Pages to keep, when they have been looked for already.
+    pub runs: Option<Vec<Run>>,
+    pub pages_id: u32,
+    /// Its pages are written later.
+    pub is_deferred: bool,
+    /// There are other tasks, which may share pages copy-on-write.
+    pub kin: bool,
+}
+
+/// What was written of a living task.
+pub(super) struct Written {
+    pub runs: Vec<Run>,
+    pub totals: PageTotals,
+    /// Its pages, too.
+    pub is_whole: bool,
+    /// What pages took.
+    pub took: Duration,
+}
+
+fn image(e: criu_images::ImageError) -> Error {
+    Error::image(Phase::Save, e)
+}
+
+/// What one thread does at a time.
+enum Piece<'a> {
+    Cores(&'a [(u64, CoreEntry)]),
+    Process(&'a Job<'a>),
+}
+
+/// Writes all but pages that are many, or deferred; tells what of each.
+///
+/// # Errors
+/// An image that cannot be written, memory that cannot be read.
+pub(super) fn all(jobs: &[Job<'_>], images: &ImageDir) -> Result<Vec<Option<Written>>> {
+    const CORES: usize = 16;
+    let pieces: Vec<Piece> =
+        jobs.iter().flat_map(|job| job.cores.chunks(CORES).map(Piece::Cores).chain([Piece::Process(job)])).collect();
+    let written = parallel::map(&pieces, |piece| match piece {
+        Piece::Cores(cores) => cores
+            .iter()
+            .try_for_each(|(id, core)| images.write_one(Kind::Core, *id, core).map_err(image))
+            .map(|()| None),
+        Piece::Process(job) => job.write(images).map(Some),
+    });
+    written.into_iter().filter_map(Result::transpose).collect()
+}
+
+impl Job<'_> {
+    fn write(&self, images: &ImageDir) -> Result<Option<Written>> {
+        let Some(living) = &self.living else { return Ok(None) };
+        let failed = |e| Error::os(Phase::Save, "memory", "scanning the pagemap", e).pid(self.pid);
+        let id = self.pid as u64;
+        images.write_one(Kind::Ids, id, &living.ids).map_err(image)?;
+        images.write_one(Kind::Fs, id, &living.fs).map_err(image)?;
+        images.write_one(Kind::Mm, id, &living.mm.entry(living.facts)).map_err(image)?;
+        let runs = match &living.runs {
+            Some(runs) => runs.clone(),
+            None => private_runs(living.dir, &living.mm.vmas).map_err(failed)?,
+        };
+        let begin = Instant::now();
+        let totals = dump_pagemap(images, Kind::Pagemap, id, living.pages_id, &runs)?;
+        let is_whole = !living.is_deferred && totals.pages * PAGE_BYTES < PARALLEL_BYTES;
+        let mut written = Written { runs, totals, is_whole, took: Duration::ZERO };
+        if is_whole {
+            // So few are not asked for whether to go on.
+            self.pages(images, &written, &mut || Ok(()))?;
+        }
+        written.took = begin.elapsed();
+        Ok(Some(written))
+    }
+
+    /// The pages.
+    ///
+    /// # Errors
+    /// As above, and what `go_on` says.
+    pub fn pages(&self, images: &ImageDir, written: &Written, go_on: GoOn<'_>) -> Result<()> {
+        let Some(living) = &self.living else { return Ok(()) };
+        let failed = |e| Error::os(Phase::Save, "memory", "opening /proc/PID/mem", e).pid(self.pid);
+        let mem = living.dir.open_at("mem", OFlags::RDONLY).map_err(failed)?;
+        let source = Source::Task { pid: living.dir.id(), mem: mem.as_fd(), kin: living.kin };
+        dump_pages(images, living.pages_id, source, &written.runs, &[], go_on).map_err(|e| e.or_pid(self.pid))
+    }
+}
