@@ -160,6 +160,13 @@ impl Collected {
     }
 }
 
+/// What is known of a task before its memory and files are looked at.
+struct Looked<'a> {
+    look: TaskLook,
+    ids: (TaskIds, FirstOf),
+    model: Option<Model<'a>>,
+}
+
 /// Another task that one is like, what the records tell of both, and the table if both have the same.
 struct Model<'a> {
     own: kin::Own,
@@ -256,7 +263,7 @@ impl Collector<'_> {
                         Some(objects) => self.ids.at(objects),
                         None => self.ids.of(alive).map_err(failed)?,
                     };
-                    self.living(pid, &dir, &stat, seized, look, ids, model)?
+                    self.living(pid, &dir, &stat, seized, Looked { look, ids, model })?
                 }
             }
         };
@@ -269,9 +276,7 @@ impl Collector<'_> {
         dir: &ProcDir,
         stat: &crate::proc::Stat,
         seized: SeizedTask,
-        look: TaskLook,
-        (ids, first): (TaskIds, FirstOf),
-        model: Option<Model<'_>>,
+        Looked { look, ids: (ids, first), model }: Looked<'_>,
     ) -> Result<Option<Living>> {
         let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, "task", call, e).pid(pid);
         let dead_leader = match seized.leader_is_dead() {
@@ -296,8 +301,8 @@ impl Collector<'_> {
         let pidfd = of_thread.as_ref().map_or(seized.pidfd(), AsFd::as_fd);
         let task = DumpTask { pid: alive, vpid: pid, pidfd };
         let model = model.as_ref();
-        let exe = model.and_then(Model::exe);
-        let mm = self.mm.collect(&task, dir, seen, stat, exe, &mut self.files, self.blockers)?;
+        seen.exe = model.and_then(Model::exe);
+        let mm = self.mm.collect(&task, dir, seen, stat, &mut self.files, self.blockers)?;
         for segment in &mm.segments {
             self.ipc.attach(*segment, pid);
         }

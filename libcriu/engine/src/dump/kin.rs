@@ -226,10 +226,11 @@ impl Kin {
     pub fn objects(&self, tasks: &[FrozenTask]) -> Vec<Option<[u64; 4]>> {
         const KINDS: [Kobj; 3] = [Kobj::Vm, Kobj::Files, Kobj::Fs];
         const SOME: usize = 8;
+        type Placed = (i32, [u64; 4]);
         let all = tasks.iter().zip(&self.records).all(|(t, own)| t.seized.is_none() || own.is_some());
-        let own: Vec<(i32, [u64; 4])> =
+        let own: Vec<Placed> =
             tasks.iter().zip(&self.records).filter_map(|(t, own)| Some((t.pid, own.as_ref()?.objects))).collect();
-        let is_told = |((a, at_a), (b, at_b)): (&(i32, [u64; 4]), &(i32, [u64; 4]))| {
+        let is_told = |((a, at_a), (b, at_b)): (&Placed, &Placed)| {
             let places = KINDS.iter().zip(at_a.iter().zip(at_b));
             places.into_iter().all(|(kind, (x, y))| kcmp(*a, *b, *kind).is_ok_and(|order| order.is_eq() == (x == y)))
         };

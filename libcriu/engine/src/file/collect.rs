@@ -18,8 +18,8 @@ use super::identity::{Found, Identity};
 use super::kind::{DumpKind, InFlight, KINDS, Unsaved};
 use super::lock::{self, Locks};
 use super::seen::Seen;
-use super::table::{self, Listed};
-use super::{DumpTask, FileId, Link, nameless, path, unsupported};
+use super::table::{self, Listed, Plain};
+use super::{DumpTask, FileId, Link, nameless, path, regular, unsupported};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::options::Options;
@@ -139,7 +139,9 @@ impl DumpFiles {
         let fd_dir = open_below(task, &proc, "fd")?;
         let info_dir = open_below(task, &proc, "fdinfo")?;
         let mut fds = Vec::new();
-        for Listed { fd, info, has_no_owner, socket } in self.list(task, &fd_dir)? {
+        // What the directories of files are called, by mount and dentry.
+        let mut directories: HashMap<_, Vec<u8>> = HashMap::new();
+        for Listed { fd, info, has_no_owner, socket, plain } in self.list(task, &fd_dir)? {
             let info = match info.map_or_else(|| FdInfo::read(info_dir.as_fd(), fd, &mut self.buf), Ok) {
                 Ok(info) => info,
                 // Only a task that is not frozen (a preflight) closes a descriptor between the two looks.
@@ -152,9 +154,22 @@ impl DumpFiles {
             let id = match found {
                 Found::Known(id) => id,
                 Found::New(place) => {
-                    let Some(mut seen) = look(task, &fd_dir, fd, info.clone(), has_no_owner)? else { continue };
-                    seen.told = self.common.likenesses.of(seen.stat.st_ino).filter(|_| socket.is_some()).copied();
-                    let id = self.collect(&seen, blockers)?;
+                    let plain = plain.filter(|_| has_no_owner);
+                    let known = plain.as_ref().and_then(|p| self.plain(p, directories.get(&p.directory)?, &info));
+                    let id = match known {
+                        Some(id) => Some(id),
+                        None => {
+                            let Some(mut seen) = look(task, &fd_dir, fd, info.clone(), has_no_owner)? else { continue };
+                            if let Some(file) = plain
+                                && let Some(directory) = file.directory_in(&seen.link)
+                            {
+                                directories.entry(file.directory).or_insert(directory);
+                            }
+                            let told = self.common.likenesses.of(seen.stat.st_ino);
+                            seen.told = told.filter(|_| socket.is_some()).copied();
+                            self.collect(&seen, blockers)?
+                        }
+                    };
                     self.identity.record(task.pid, fd, &info, place, id);
                     id
                 }
@@ -170,6 +185,25 @@ impl DumpFiles {
         }
         self.common.tables.insert(files_id, Table { pid: task.pid, fds });
         Ok(())
+    }
+
+    /// An ordinary file by its name in a directory that is known, if it is there: nothing else need be looked at.
+    fn plain(&mut self, file: &Plain, directory: &[u8], info: &FdInfo) -> Option<FileId> {
+        let path = [directory, b"/", &file.name].concat();
+        // Those have something to be looked at. What `external` names goes by other things than its path.
+        if path.starts_with(b"/proc/") || path.starts_with(b"/memfd:") || !self.common.opts.external.is_empty() {
+            return None;
+        }
+        let stat = path::lstat(&path).ok()?;
+        let is_it = (major(stat.st_dev), minor(stat.st_dev)) == file.dev && stat.st_ino == file.ino;
+        let is_regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG && info.flags & libc::O_PATH as u32 == 0;
+        let name = String::from_utf8(path).ok().filter(|_| is_it && is_regular)?;
+        let id = self.common.new_id();
+        let entry = regular::plain(id, name, info, &stat);
+        self.types.insert(id, entry.r#type());
+        self.common.inodes.insert(id, info.ino);
+        self.common.entries.push(Box::new(entry));
+        Some(id)
     }
 
     /// Takes over the table of another task, `models`, if all of its descriptors were collected and no locks can be held through
@@ -207,7 +241,7 @@ impl DumpFiles {
             }
         }
         let numbers = list(task, fd_dir)?.into_iter();
-        Ok(numbers.map(|fd| Listed { fd, info: None, has_no_owner: false, socket: None }).collect())
+        Ok(numbers.map(|fd| Listed { fd, info: None, has_no_owner: false, socket: None, plain: None }).collect())
     }
 
     fn compare_sockets(&mut self, listed: &[Listed]) {
@@ -433,6 +467,14 @@ impl DumpFiles {
 
 pub(crate) fn saving(e: criu_images::ImageError) -> Error {
     Error::image(Phase::Save, e)
+}
+
+impl Plain {
+    /// What its directory is called if the file itself is called `path`.
+    fn directory_in(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let directory = path.strip_suffix(self.name.as_slice())?.strip_suffix(b"/")?;
+        directory.starts_with(b"/").then(|| directory.to_vec())
+    }
 }
 
 fn failed(task: &DumpTask<'_>, object: impl Into<String>, call: &str, e: impl Into<std::io::Error>) -> Error {

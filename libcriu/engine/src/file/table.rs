@@ -28,6 +28,19 @@ pub(super) struct Listed {
     pub has_no_owner: bool,
     /// Of a socket: its inode number and `struct sock`.
     pub socket: Option<(u64, Address)>,
+    /// Of a regular file that has a name.
+    pub plain: Option<Plain>,
+}
+
+/// A regular file, as its dentry and inode tell of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plain {
+    /// Mount and directory.
+    pub directory: (Address, Address),
+    pub name: Vec<u8>,
+    pub ino: u64,
+    /// Major and minor number.
+    pub dev: (u32, u32),
 }
 
 /// All descriptors of a task, by number.
@@ -62,11 +75,12 @@ fn check(k: &Kernel, pidfd: BorrowedFd<'_>, open: &[(i32, Address)]) -> io::Resu
 }
 
 fn describe(k: &Kernel, open: &[(i32, Address)], closes: impl Fn(i32) -> bool) -> io::Result<Vec<Listed>> {
-    const OF_FILE: [&str; 7] = ["f_inode", "f_op", "private_data", "f_flags", "f_pos", "f_owner", "f_path.mnt"];
+    const OF_FILE: [&str; 8] =
+        ["f_inode", "f_op", "private_data", "f_flags", "f_pos", "f_owner", "f_path.mnt", "f_path.dentry"];
     let places: Vec<Address> = open.iter().map(|e| e.1).collect();
     let Many(files) = Many::read(k, "file", &places, OF_FILE)?;
     let places: Vec<Address> = files.iter().map(|f| f[0]).collect();
-    let Many(inodes) = Many::read(k, "inode", &places, ["i_mode", "i_ino", "i_flctx"])?;
+    let Many(inodes) = Many::read(k, "inode", &places, ["i_mode", "i_ino", "i_flctx", "i_sb"])?;
     let mounts = Lookup::read(k, files.iter().map(|f| f[6]), "mount", "mnt", "mnt_id")?;
     let showing = Lookup::read(k, files.iter().map(|f| f[1]), "file_operations", "", "show_fdinfo")?;
     // A socket is a part of what has its inode as well.
@@ -75,7 +89,7 @@ fn describe(k: &Kernel, open: &[(i32, Address)], closes: impl Fn(i32) -> bool) -
     let tells_owner = k.layouts.member("file", "f_owner")?.bytes == 8;
     let mut listed = Vec::with_capacity(open.len());
     let known = open.iter().zip(&files).zip(&inodes);
-    for ((&(fd, _), &[inode, operations, private, flags, pos, owner, mount]), &[mode, ino, locks]) in known {
+    for ((&(fd, _), &[inode, operations, private, flags, pos, owner, mount, _]), &[mode, ino, locks, _]) in known {
         let is_socket = private.wrapping_add(in_socket) == inode && mode as u32 & libc::S_IFMT == libc::S_IFSOCK;
         let tells_more = !is_socket && showing.of(operations) != 0;
         let info = FdInfo {
@@ -91,10 +105,44 @@ fn describe(k: &Kernel, open: &[(i32, Address)], closes: impl Fn(i32) -> bool) -
             info: Some(info).filter(|_| !tells_more && locks == 0),
             has_no_owner: tells_owner && owner == 0,
             socket: is_socket.then_some((ino, private)),
+            plain: None,
         });
     }
     socks(k, &mut listed)?;
+    let is_plain = |mode: u64| mode as u32 & libc::S_IFMT == libc::S_IFREG;
+    let plain: Vec<_> = (0..listed.len()).filter(|&at| is_plain(inodes[at][0])).collect();
+    let places = plain.iter().map(|&at| (files[at][6], files[at][7], inodes[at][1], inodes[at][3])).collect::<Vec<_>>();
+    match names(k, &places) {
+        Ok(names) => plain.into_iter().zip(names).for_each(|(at, name)| listed[at].plain = name),
+        Err(e) => log::debug!("names of files cannot be read in the kernel's memory: {e}"),
+    }
     Ok(listed)
+}
+
+/// Of files by mount, dentry, inode number and file system; `None` for those without a name, or with a long one.
+fn names(k: &Kernel, files: &[(Address, Address, u64, Address)]) -> io::Result<Vec<Option<Plain>>> {
+    let member = |path| k.layouts.member("dentry", path);
+    let [parent, name, bytes, hashed] =
+        [member("d_parent")?, member("d_name.name")?, member("d_name.len")?, member("d_hash.pprev")?];
+    // Linux 6.14 gave it another name.
+    let short = member("d_shortname").or_else(|_| member("d_iname"))?;
+    let devices = Lookup::read(k, files.iter().map(|f| f.3), "super_block", "", "s_dev")?;
+    let dentries: Vec<Address> = files.iter().map(|f| f.1).collect();
+    let mut found = Vec::with_capacity(files.len());
+    k.read_each(&dentries, k.layouts.bytes("dentry")?, |at, dentry| {
+        let (mount, address, ino, system) = files[at];
+        let device = devices.of(system) as u32;
+        let is_short = name.of(dentry) == address.wrapping_add(short.offset as u64) && hashed.of(dentry) != 0;
+        let len = (bytes.of(dentry) as usize).min(short.bytes);
+        let text = dentry.get(short.offset..short.offset + len).filter(|_| is_short);
+        found.push(text.filter(|text| !text.is_empty() && !text.contains(&b'/')).map(|text| Plain {
+            directory: (mount, parent.of(dentry)),
+            name: text.to_vec(),
+            ino,
+            dev: (device >> 20, device & 0xf_ffff),
+        }));
+    })?;
+    Ok(found)
 }
 
 /// From each `struct socket` to its `struct sock`.
@@ -215,20 +263,29 @@ mod tests {
         let owned = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
         // Other tests open and close in this process: a child's table stands still.
-        let kept = [file.as_fd(), a.as_fd(), dup.as_fd(), owned.as_fd(), pidfd.as_fd()];
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let [named, beside] = ["a name", "b"].map(|name| std::fs::File::create(directory.path().join(name)).unwrap());
+        let kept = [file.as_fd(), a.as_fd(), dup.as_fd(), owned.as_fd(), pidfd.as_fd(), named.as_fd(), beside.as_fd()];
         let child = Still::with(kept.iter().map(AsRawFd::as_raw_fd).collect());
         let of_child = pidfd_open(child.0, PidfdFlags::empty()).unwrap();
         let listed = read(&kernel, of_child.as_fd()).unwrap();
         let info_dir = std::fs::File::open(format!("/proc/{}/fdinfo", child.0.as_raw_nonzero())).unwrap();
         assert_eq!(listed.len(), kept.len());
         let find = |fd: BorrowedFd<'_>| listed.iter().find(|l| l.fd == fd.as_raw_fd()).unwrap();
-        for fd in [file.as_fd(), a.as_fd(), dup.as_fd(), owned.as_fd()] {
+        for fd in [file.as_fd(), a.as_fd(), dup.as_fd(), owned.as_fd(), named.as_fd()] {
             let found = find(fd);
             let told = FdInfo::read(info_dir.as_fd(), found.fd, &mut Vec::new()).unwrap();
             let told = FdInfo { text: String::new(), ..told };
             assert_eq!(found.info, Some(told));
             assert!(found.has_no_owner);
         }
+        let plain = find(named.as_fd()).plain.clone().unwrap();
+        let stat = rustix::fs::fstat(&named).unwrap();
+        assert_eq!((plain.name.as_slice(), plain.ino), (b"a name".as_slice(), stat.st_ino));
+        assert_eq!(plain.dev, (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev)));
+        assert_eq!(find(beside.as_fd()).plain.clone().unwrap().directory, plain.directory);
+        // It has no name any more, or is no file.
+        assert_eq!((&find(file.as_fd()).plain, &find(a.as_fd()).plain), (&None, &None));
         assert_eq!(find(a.as_fd()).socket, find(dup.as_fd()).socket);
         assert_eq!(find(a.as_fd()).socket.unwrap().1, kernel.socket(a.as_fd()).unwrap());
         assert!(find(file.as_fd()).socket.is_none());

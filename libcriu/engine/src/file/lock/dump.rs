@@ -136,6 +136,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_locked() {
+        use std::os::unix::fs::MetadataExt;
+        let locked = tempfile::tempfile().unwrap();
+        rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let told = super::inodes().unwrap();
+        assert!(told.contains(&locked.metadata().unwrap().ino()));
+    }
+
+    #[test]
     fn lines_of_fdinfo() {
         let posix = Line::parse("1: POSIX  ADVISORY  WRITE 4213 08:01:77 10 29").unwrap();
         assert_eq!((posix.kind, posix.r#type, posix.start, posix.len), (POSIX, libc::F_WRLCK, 10, 20));

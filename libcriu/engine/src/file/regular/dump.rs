@@ -3,13 +3,14 @@
 use std::os::fd::AsFd;
 
 use criu_images::messages::{FdTypes, FileEntry, RegFileEntry};
-use rustix::fs::{major, minor};
+use rustix::fs::{Stat, major, minor};
 
 use super::build_id::build_id;
 use super::kmsg;
 use crate::error::{Blocker, Result};
 use crate::file::FileId;
 use crate::file::collect::{Collected, image_path};
+use crate::file::fdinfo::FdInfo;
 use crate::file::ghost::{remap, reopen};
 use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::path::{Place, lstat, place, shown};
@@ -162,6 +163,20 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
         },
         ..RegFileEntry::default()
     })
+}
+
+/// The entry of a descriptor of an ordinary file that is at its path.
+pub(crate) fn plain(id: FileId, name: String, info: &FdInfo, stat: &Stat) -> FileEntry {
+    let reg = RegFileEntry {
+        id,
+        flags: info.flags,
+        pos: info.pos,
+        name,
+        size: Some(stat.st_size as u64),
+        mode: Some(stat.st_mode),
+        ..RegFileEntry::default()
+    };
+    FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg), ..FileEntry::default() }
 }
 
 /// A file below /proc/PID of a process that is gone.

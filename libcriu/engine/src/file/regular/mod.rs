@@ -17,7 +17,7 @@ use criu_images::messages::FdTypes;
 
 use super::kind::FileKind;
 
-pub(crate) use dump::entry;
+pub(crate) use dump::{entry, plain};
 pub(crate) use restore::open_path;
 
 pub(crate) const KIND: FileKind = FileKind {

@@ -78,6 +78,8 @@ pub struct Seen {
     auxv: Vec<u64>,
     /// To be added where there are rings.
     pub contexts: Option<Contexts>,
+    /// Its executable, when that is known already.
+    pub exe: Option<FileId>,
 }
 
 impl Seen {
@@ -91,6 +93,7 @@ impl Seen {
             areas: areas_of(dir, resident_pages).map_err(failed("reading smaps"))?,
             auxv: auxv(dir).map_err(failed("reading auxv"))?,
             contexts: None,
+            exe: None,
         })
     }
 
@@ -101,7 +104,7 @@ impl Seen {
     pub fn like(other: &Seen, dir: &ProcDir, pid: i32, resident_pages: u64, names: &Names) -> Result<Seen> {
         let failed = |e| Error::os(Phase::Collect, "memory", "reading smaps", e).pid(pid);
         let areas = areas_among(dir, resident_pages, names).map_err(failed)?;
-        Ok(Seen { areas, auxv: other.auxv.clone(), contexts: None })
+        Ok(Seen { areas, auxv: other.auxv.clone(), contexts: None, exe: None })
     }
 
     /// Do the kernel's records, if they can be read, tell the same of the areas?
@@ -124,7 +127,7 @@ impl Collector {
         Ok(Collector { shmem_dev: (major(dev), minor(dev)), mapped: HashMap::new(), can_follow: None })
     }
 
-    /// Collects the address space of a task and the files that are mapped in it; only reads. `exe`: its executable, when that is known.
+    /// Collects the address space of a task and the files that are mapped in it; only reads.
     ///
     /// # Errors
     /// Those of reading /proc.
@@ -134,12 +137,11 @@ impl Collector {
         dir: &ProcDir,
         seen: Seen,
         stat: &Stat,
-        exe: Option<FileId>,
         files: &mut DumpFiles,
         blockers: &mut Vec<Blocker>,
     ) -> Result<Collected> {
         let failed = |call: &str, e| Error::os(Phase::Collect, "memory", call, e).pid(task.pid);
-        let Seen { areas: list, auxv, contexts } = seen;
+        let Seen { areas: list, auxv, contexts, exe } = seen;
         let mut mm = Collected {
             vmas: Vec::with_capacity(list.len()),
             exe: match exe {
