@@ -38,7 +38,9 @@ pub(crate) fn restore(fd: BorrowedFd<'_>, connection: &Connection, state: State)
             if connection.data.flags & FLAG_WINDOW != 0 && state != State::TimeWait {
                 socket::set_window(fd, saved_window(&connection.data))?;
             }
-            socket::select(fd, Queue::None)
+            // Filling has left none selected.
+            let was_filled = !connection.received.is_empty() || !connection.sent.is_empty();
+            if was_filled && state == State::Established { Ok(()) } else { socket::select(fd, Queue::None) }
         }
     }
 }
@@ -51,11 +53,15 @@ fn first_sequences(data: &Data, state: State) -> (u32, u32) {
 }
 
 pub(crate) fn bind_local(fd: BorrowedFd<'_>, local: &SocketAddr) -> Result<()> {
-    let is = socket::local(fd)?;
-    if is.port() == local.port() && is.ip() == local.ip() {
-        return Ok(());
+    let bound = bind(fd, local);
+    // Perhaps it has an address already.
+    if bound == Err(Errno::INVAL) {
+        let is = socket::local(fd)?;
+        if is.port() == local.port() && is.ip() == local.ip() {
+            return Ok(());
+        }
     }
-    bind(fd, local).doing("binding to the local address", "bind")
+    bound.doing("binding to the local address", "bind")
 }
 
 /// State ESTABLISHED with empty queues, negotiated options set.

@@ -146,6 +146,10 @@ impl RestoreFiles {
         for kind in &mut self.kinds {
             kind.prepare(&mut self.plan)?;
         }
+        let is_early = |o: &Object| self.kinds.iter().any(|k| k.early(*o));
+        if self.plan.tables.len() < 2 && !self.members.keys().any(is_early) {
+            return Ok(());
+        }
         let mut users: HashMap<FileId, BTreeSet<u32>> = HashMap::new();
         for (files_id, fds) in &self.plan.tables {
             for fd in fds {
@@ -153,8 +157,7 @@ impl RestoreFiles {
             }
         }
         let users = self.users_of_objects(users)?;
-        let in_coordinator =
-            |o: &Object, tables: &BTreeSet<u32>| tables.len() > 1 || self.kinds.iter().any(|k| k.early(*o));
+        let in_coordinator = |o: &Object, tables: &BTreeSet<u32>| tables.len() > 1 || is_early(o);
         let shared: Vec<Object> =
             users.into_iter().filter(|(o, tables)| in_coordinator(o, tables)).map(|(o, _)| o).collect();
         let shared = self.with_needs(shared.into_iter().collect())?;
@@ -220,6 +223,12 @@ impl RestoreFiles {
     pub fn finished(&mut self) {
         self.plan.ghosts.remove_links();
         self.kinds.iter_mut().for_each(|k| k.finished());
+    }
+
+    /// In the coordinator, when there is nothing more to do. The process ends soon: it does not give back what was read of
+    /// each file piece by piece.
+    pub fn leave(self) {
+        std::mem::forget(self.plan.entries);
     }
 
     /// In the coordinator, when every task has its own: closes what was opened for them.

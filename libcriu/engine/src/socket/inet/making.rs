@@ -66,7 +66,7 @@ impl Making<'_> {
         if isk.r#type == super::RAW {
             hear_nothing(fd).map_err(call("setsockopt SO_ATTACH_FILTER"))?;
         }
-        self.set_early(fd)?;
+        self.set_early(fd, matches!(shape, Shape::Connected(_)))?;
         let addresses = Addresses::of(isk, self.scope()?).map_err(|why| Failed {
             call: format!("its address: {why}"),
             source: io::Error::from_raw_os_error(libc::EINVAL),
@@ -123,8 +123,8 @@ impl Making<'_> {
         if stream::receives_not(self.isk) { shut_down(fd, Shutdown::Read) } else { Ok(()) }
     }
 
-    /// What binding and connecting depend on.
-    fn set_early(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
+    /// What binding and connecting depend on. In repair mode any address may be shared.
+    fn set_early(&self, fd: BorrowedFd<'_>, to_be_repaired: bool) -> Result<(), Failed> {
         let isk = self.isk;
         if let Some(only) = isk.v6only.filter(|_| isk.family == super::INET6 && isk.r#type != super::RAW) {
             set_int_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, only.into())
@@ -139,7 +139,7 @@ impl Making<'_> {
                 .map_err(call(&format!("binding to device {device}")))?;
         }
         let flags = [
-            (libc::SO_REUSEADDR, isk.opts.reuseaddr() || self.shares_port),
+            (libc::SO_REUSEADDR, !to_be_repaired && (isk.opts.reuseaddr() || self.shares_port)),
             (libc::SO_REUSEPORT, isk.opts.so_reuseport()),
             (libc::SO_BROADCAST, isk.opts.so_broadcast()),
         ];

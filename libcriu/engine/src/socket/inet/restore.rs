@@ -20,11 +20,14 @@ use super::{
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
 use crate::netlock::{Flow, LockId, Method, NetworkLock, release_persistent};
+use crate::parallel;
 use crate::sys::repair_guard::RepairGuard;
 
 #[derive(Debug, Default)]
 pub(crate) struct InetSockets {
     made: BTreeMap<FileId, OwnedFd>,
+    /// The process that has made them.
+    coordinator: u32,
     /// By the id of their socket.
     connections: HashMap<FileId, Connection>,
     /// The dump that left the network locked.
@@ -51,6 +54,7 @@ impl RestoreKind for InetSockets {
             self.load_inventory(plan, images)?;
         }
         let mut blockers = Vec::new();
+        let mut connected = Vec::new();
         for (entry, isk) in sockets {
             if plan.inherit.contains_key(&key(isk)) {
                 continue;
@@ -63,7 +67,12 @@ impl RestoreKind for InetSockets {
                 let hint = "restore it with --tcp-established, or close it with --tcp-close";
                 blockers.push(blocker(plan, entry, isk, "an established TCP connection").hint(hint));
             } else if facts::is_tcp(SocketKind::of(isk)) && !(self.closes && stream::is_connection(isk)) {
-                self.load_connection(isk, images)?;
+                connected.push(isk);
+            }
+        }
+        for (isk, connection) in connected.iter().zip(parallel::map(&connected, |isk| load_connection(isk, images))) {
+            if let Some(connection) = connection? {
+                self.connections.insert(isk.id, connection);
             }
         }
         if blockers.is_empty() { Ok(()) } else { Err(Error::refused(Phase::Check, blockers)) }
@@ -71,6 +80,7 @@ impl RestoreKind for InetSockets {
 
     fn prepare(&mut self, plan: &mut Plan) -> Result<()> {
         let plan = &*plan;
+        self.coordinator = std::process::id();
         let mut sockets = sockets(plan)?;
         // A program chooses by the numbers that sockets get when they join a port's group.
         sockets.sort_by_key(|(_, isk)| isk.reuseport_index);
@@ -108,12 +118,17 @@ impl RestoreKind for InetSockets {
     }
 
     fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
-        let duplicate = |entry: &FileEntry| {
+        // The coordinator has something to do with them later.
+        let is_task = std::process::id() != self.coordinator;
+        let open = |entry: &&FileEntry| {
+            if is_task {
+                return self.made.remove(&entry.id).ok_or_else(|| missing(entry.id));
+            }
             let fd = self.made.get(&entry.id).ok_or_else(|| missing(entry.id))?;
             rustix::io::fcntl_dupfd_cloexec(fd, 0)
                 .map_err(|e| Error::os(Phase::Files, format!("file {}", entry.id), "dup", e))
         };
-        members.iter().map(|m| duplicate(m)).collect()
+        members.iter().map(open).collect()
     }
 
     /// Still in repair mode: should the tasks die now, no peer hears of it.
@@ -135,7 +150,9 @@ impl RestoreKind for InetSockets {
             guard.arm();
         }
         for (entry, fd, isk, reuse) in self.paused(plan)? {
-            Paused::take_over(fd, reuse).resume().map_err(|e| {
+            let is_idle = self.connections.get(&entry.id).is_some_and(stream::is_idle);
+            let paused = if is_idle { Paused::take_over_idle(fd, reuse) } else { Paused::take_over(fd, reuse) };
+            paused.resume().map_err(|e| {
                 let e = Error::new(Phase::Resume, object(plan, entry, isk), e.to_string()).errno(e.errno());
                 e.pid(plan.pid_of(entry.id))
             })?;
@@ -170,25 +187,6 @@ impl InetSockets {
     fn fresh(&mut self, kind: SocketKind) -> Fresh {
         let asked = || kind.socket().and_then(|socket| Fresh::of(socket.as_fd(), kind)).unwrap_or_default();
         *self.fresh.entry(kind).or_insert_with(asked)
-    }
-
-    /// The connection of a socket; one in state CLOSE may be the rest of one.
-    fn load_connection(&mut self, isk: &InetSkEntry, images: &ImageDir) -> Result<()> {
-        let loading = |e| Error::image(Phase::Load, e);
-        let id = u64::from(isk.ino);
-        let image = match isk.state {
-            state::LISTEN => return Ok(()),
-            state::CLOSE => images.open(Kind::TcpStream, id).map_err(loading)?,
-            _ => Some(images.require(Kind::TcpStream, id).map_err(loading)?),
-        };
-        let Some(mut image) = image else { return Ok(()) };
-        let Some(entry) = image.entry::<TcpStreamEntry>().map_err(loading)? else {
-            return Err(loading(image.corrupt("no connection in it")));
-        };
-        let (received, sent) = image.tcp_queues(&entry).map_err(loading)?;
-        let addresses = Addresses::of(isk, 0).map_err(|why| loading(image.corrupt(why)))?;
-        self.connections.insert(isk.id, stream::connection(isk, addresses, &entry, received, sent));
-        Ok(())
     }
 
     /// Keeps peers away until all is there: as the dump has left it, or anew.
@@ -233,6 +231,24 @@ impl InetSockets {
     fn lock_id(&self) -> Option<LockId> {
         LockId::new(&self.run_id).filter(|_| !self.skips_lock)
     }
+}
+
+/// The connection of a socket; one in state CLOSE may be the rest of one.
+fn load_connection(isk: &InetSkEntry, images: &ImageDir) -> Result<Option<Connection>> {
+    let loading = |e| Error::image(Phase::Load, e);
+    let id = u64::from(isk.ino);
+    let image = match isk.state {
+        state::LISTEN => return Ok(None),
+        state::CLOSE => images.open(Kind::TcpStream, id).map_err(loading)?,
+        _ => Some(images.require(Kind::TcpStream, id).map_err(loading)?),
+    };
+    let Some(mut image) = image else { return Ok(None) };
+    let Some(entry) = image.entry::<TcpStreamEntry>().map_err(loading)? else {
+        return Err(loading(image.corrupt("no connection in it")));
+    };
+    let (received, sent) = image.tcp_queues(&entry).map_err(loading)?;
+    let addresses = Addresses::of(isk, 0).map_err(|why| loading(image.corrupt(why)))?;
+    Ok(Some(stream::connection(isk, addresses, &entry, received, sent)))
 }
 
 fn missing(id: FileId) -> Error {

@@ -25,6 +25,11 @@ pub(super) fn is_fresh(connection: &Connection) -> bool {
     data.state == state::CLOSE && data.inq_seq == 0 && data.inq_len == 0 && data.flags & FLAG_PENDING_ERROR == 0
 }
 
+/// Established, and with nothing to send.
+pub(super) fn is_idle(connection: &Connection) -> bool {
+    connection.data.state == state::ESTABLISHED && connection.sent.is_empty()
+}
+
 pub(super) fn entry(data: &Data) -> TcpStreamEntry {
     let window = |value: u32| Some(value).filter(|_| data.flags & FLAG_WINDOW != 0);
     TcpStreamEntry {
