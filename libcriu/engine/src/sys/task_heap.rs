@@ -31,6 +31,11 @@ pub fn begin() {
     IS_TASK.store(true, Ordering::Relaxed);
 }
 
+/// Has this process, or one that it was forked by, called [`begin`]?
+pub fn is_task() -> bool {
+    IS_TASK.load(Ordering::Relaxed)
+}
+
 #[derive(Debug)]
 struct TaskHeap;
 

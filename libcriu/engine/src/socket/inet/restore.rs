@@ -22,12 +22,11 @@ use crate::file::{FileId, Object, Plan, RestoreKind, body};
 use crate::netlock::{Flow, LockId, Method, NetworkLock, release_persistent};
 use crate::parallel;
 use crate::sys::repair_guard::RepairGuard;
+use crate::sys::task_heap::is_task;
 
 #[derive(Debug, Default)]
 pub(crate) struct InetSockets {
     made: BTreeMap<FileId, OwnedFd>,
-    /// The process that has made them.
-    coordinator: u32,
     /// By the id of their socket.
     connections: HashMap<FileId, Connection>,
     /// The dump that left the network locked.
@@ -80,7 +79,6 @@ impl RestoreKind for InetSockets {
 
     fn prepare(&mut self, plan: &mut Plan) -> Result<()> {
         let plan = &*plan;
-        self.coordinator = std::process::id();
         let mut sockets = sockets(plan)?;
         // A program chooses by the numbers that sockets get when they join a port's group.
         sockets.sort_by_key(|(_, isk)| isk.reuseport_index);
@@ -119,9 +117,8 @@ impl RestoreKind for InetSockets {
 
     fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         // The coordinator has something to do with them later.
-        let is_task = std::process::id() != self.coordinator;
         let open = |entry: &&FileEntry| {
-            if is_task {
+            if is_task() {
                 return self.made.remove(&entry.id).ok_or_else(|| missing(entry.id));
             }
             let fd = self.made.get(&entry.id).ok_or_else(|| missing(entry.id))?;
