@@ -26,6 +26,7 @@ use crate::options::Options;
 use crate::progress::Operator;
 use crate::socket::Likenesses;
 use crate::sys::descriptor::{SignalOwner, signal_owner};
+use crate::sys::heap;
 use crate::sys::kernel::Kernel;
 
 /// What a task's table looks like.
@@ -87,6 +88,9 @@ pub struct DumpFiles {
     kernel: Option<Result<Rc<Kernel>, String>>,
     buf: Vec<u8>,
 }
+
+/// Memory for what is learned of one file, about.
+const ENTRY_BYTES: usize = 2 << 10;
 
 pub(crate) const UNREACHABLE: &str =
     "it can be looked at only with CAP_CHECKPOINT_RESTORE in the initial user namespace";
@@ -232,6 +236,7 @@ impl DumpFiles {
         // Linux 6.2 tells how many there are.
         let count = fstat(fd_dir).map_or(0, |stat| stat.st_size);
         if count >= table::WORTH_IT {
+            heap::expect(ENTRY_BYTES * count as usize);
             match self.kernel().and_then(|kernel| table::read(kernel, task.pidfd).map_err(|e| e.to_string())) {
                 Ok(listed) => {
                     self.compare_sockets(&listed);

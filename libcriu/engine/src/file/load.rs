@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
 use criu_images::{ImageDir, ImageError, Kind};
+use rustix::fs::{AtFlags, statat};
 
 use super::collect::raise_descriptor_limit;
 use super::ghost::GhostFiles;
@@ -19,6 +20,7 @@ use crate::file::Entries;
 use crate::options::Options;
 use crate::parallel;
 use crate::sys::descriptor::{SignalOwner, borrow, set_signal_owner};
+use crate::sys::heap;
 
 /// No kernel has more descriptors in a table (`sysctl fs.nr_open` is below it).
 const MAX_FD: u32 = 1 << 30;
@@ -84,6 +86,7 @@ impl RestoreFiles {
         }
         let mut entries = BTreeMap::new();
         let mut image = images.open(Kind::Files, 0).map_err(loading)?;
+        expect_entries(images);
         while let Some(entry) = image.as_mut().map_or(Ok(None), |i| i.entry::<FileEntry>()).map_err(loading)? {
             if let Some(twice) = entries.insert(entry.id, Box::new(entry)) {
                 return Err(Error::new(Phase::Load, "files.img", format!("two files have the id {}", twice.id)));
@@ -360,6 +363,16 @@ impl RestoreFiles {
             }
         }
         Ok(())
+    }
+}
+
+/// Large images take much memory: an entry that takes so few bytes in the image has room for all that can be there.
+fn expect_entries(images: &ImageDir) {
+    const WORTH_IT: u64 = 16 << 10;
+    const TIMES: u64 = 16;
+    let bytes = statat(images.fd(), Kind::Files.file_name(0), AtFlags::empty()).map_or(0, |stat| stat.st_size as u64);
+    if bytes >= WORTH_IT {
+        heap::expect(bytes.saturating_mul(TIMES) as usize);
     }
 }
 

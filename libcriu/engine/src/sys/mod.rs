@@ -10,6 +10,7 @@ pub mod cpu;
 pub(crate) mod descriptor;
 pub mod enter;
 pub(crate) mod fs;
+pub(crate) mod heap;
 pub(crate) mod huge;
 pub(crate) mod inheritance;
 pub mod ipc;
