@@ -1,8 +1,10 @@
 //! A glance at the tree before it is stopped: will it be dumped by a copy of the engine? Then the copy does all of it; what is found out
 //! only when the tree stands still costs a second look at everything. Being wrong costs time and nothing else.
 
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
+use rustix::fs::{OFlags, RawDir, readlinkat};
 use rustix::net::sockopt::socket_protocol;
 use rustix::net::{getpeername, ipproto};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -15,6 +17,8 @@ use crate::task::seccomp::mode;
 
 /// Descriptors of each process that are looked at.
 const SOME_DESCRIPTORS: usize = 48;
+/// Room for so many in a list: numbers of up to four digits take 24 bytes each.
+const LIST_BYTES: usize = 24 * (SOME_DESCRIPTORS + 2);
 /// Children of the root that are looked at.
 const SOME_CHILDREN: usize = 4;
 
@@ -37,10 +41,21 @@ fn is_confined(dir: &ProcDir) -> bool {
 }
 
 fn has_connections(dir: &ProcDir) -> bool {
-    let numbers = std::fs::read_dir(format!("/proc/{}/fd", dir.id())).into_iter().flatten();
-    let numbers = numbers.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok()).take(SOME_DESCRIPTORS);
-    let mut sockets =
-        numbers.filter(|n| dir.link(&format!("fd/{n}")).is_ok_and(|l| l.as_encoded_bytes().starts_with(b"socket:")));
+    let Ok(fds) = dir.open_at("fd", OFlags::RDONLY | OFlags::DIRECTORY) else { return false };
+    // The kernel makes an entry of each number that it tells: it is asked for a few.
+    let mut room = [MaybeUninit::uninit(); LIST_BYTES];
+    let mut list = RawDir::new(&fds, &mut room);
+    let mut numbers = Vec::new();
+    while let Some(Ok(entry)) = list.next()
+        && numbers.len() < SOME_DESCRIPTORS
+    {
+        numbers.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
+    }
+    let is_socket = |n: &i32| {
+        let link = readlinkat(&fds, n.to_string(), Vec::new());
+        link.is_ok_and(|l| l.as_bytes().starts_with(b"socket:"))
+    };
+    let mut sockets = numbers.into_iter().filter(is_socket);
     let Some(first) = sockets.next() else { return false };
     let Some(task) = Pid::from_raw(dir.id()).and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok()) else {
         return false;

@@ -17,7 +17,7 @@ use super::ghost::Ghosts;
 use super::identity::{Found, Identity};
 use super::kind::{DumpKind, InFlight, KINDS, Unsaved};
 use super::lock::{self, Locks};
-use super::seen::Seen;
+use super::seen::{Seen, Unseen};
 use super::table::{self, Listed, Plain};
 use super::{DumpTask, FileId, Link, nameless, path, regular, unsupported};
 use crate::error::{Blocker, Error, Phase, Result};
@@ -160,7 +160,10 @@ impl DumpFiles {
                 Found::New(place) => {
                     let plain = plain.filter(|_| has_no_owner);
                     let known = plain.as_ref().and_then(|p| self.plain(p, directories.get(&p.directory)?, &info));
-                    let id = match known {
+                    let told = socket.and_then(|(ino, _)| Some((ino, *self.common.likenesses.of(ino)?)));
+                    let unseen = told.filter(|_| has_no_owner);
+                    let unseen = unseen.map(|(ino, told)| Unseen { task: *task, fd, info: &info, ino, told });
+                    let id = match known.or_else(|| self.collect_unseen(&unseen?)) {
                         Some(id) => Some(id),
                         None => {
                             let Some(mut seen) = look(task, &fd_dir, fd, info.clone(), has_no_owner)? else { continue };
@@ -169,8 +172,7 @@ impl DumpFiles {
                             {
                                 directories.entry(file.directory).or_insert(directory);
                             }
-                            let told = self.common.likenesses.of(seen.stat.st_ino);
-                            seen.told = told.filter(|_| socket.is_some()).copied();
+                            seen.told = told.filter(|(ino, _)| *ino == seen.stat.st_ino).map(|(_, told)| told);
                             self.collect(&seen, blockers)?
                         }
                     };
@@ -446,6 +448,21 @@ impl DumpFiles {
         Ok(id)
     }
 
+    /// `None`: it has to be looked at.
+    fn collect_unseen(&mut self, unseen: &Unseen<'_>) -> Option<FileId> {
+        let id = self.common.last_id + 1;
+        let entry = self.kinds.iter_mut().find_map(|k| k.collect_unseen(unseen, id, &self.common))?;
+        self.common.last_id = id;
+        self.add(id, unseen.info.ino, entry);
+        Some(id)
+    }
+
+    fn add(&mut self, id: FileId, inode: u64, entry: FileEntry) {
+        self.types.insert(id, entry.r#type());
+        self.common.inodes.insert(id, inode);
+        self.common.entries.push(Box::new(entry));
+    }
+
     fn collect(&mut self, seen: &Seen<'_>, blockers: &mut Vec<Blocker>) -> Result<Option<FileId>> {
         let refuse = |cause: String, hint: String| Blocker::new(seen.task.pid, seen.object(), cause).hint(hint);
         let Some(kind) = self.kinds.iter_mut().find(|k| k.claims(seen)) else {
@@ -456,9 +473,7 @@ impl DumpFiles {
         let id = self.common.new_id();
         match kind.collect(seen, id, &mut self.common) {
             Ok(entry) => {
-                self.types.insert(id, entry.r#type());
-                self.common.inodes.insert(id, seen.info.ino);
-                self.common.entries.push(Box::new(entry));
+                self.add(id, seen.info.ino, entry);
                 Ok(Some(id))
             }
             Err(Unsaved::Refused { cause, hint }) => {

@@ -9,7 +9,7 @@ use criu_images::messages::{FdTypes, FdinfoEntry, FileEntry};
 use super::collect::Collected;
 use super::load::Plan;
 use super::object::Object;
-use super::seen::Seen;
+use super::seen::{Seen, Unseen};
 use super::{FileId, bpfmap, epoll, eventfd, memfd, notify, pidfd, pipe, regular, signalfd, timerfd, tty, tun};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
@@ -67,6 +67,11 @@ pub(crate) trait DumpKind: std::fmt::Debug {
 
     /// Makes the entry of a description met for the first time. Only reads.
     fn collect(&mut self, seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Result<FileEntry, Unsaved>;
+
+    /// As `collect`, of a socket that nobody has looked at yet; `None`: it has to be.
+    fn collect_unseen(&mut self, _unseen: &Unseen<'_>, _id: FileId, _common: &Collected) -> Option<FileEntry> {
+        None
+    }
 
     /// Descriptors inside of what was collected since the last call: in messages. They are collected as well, and asked
     /// for again until there are no more. Only reads.

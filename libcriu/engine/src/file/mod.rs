@@ -50,7 +50,7 @@ pub(crate) use ghost::kernel_dev;
 pub(crate) use kind::{DumpKind, FileKind, InFlight, RestoreKind, Unsaved, body};
 pub(crate) use load::Plan;
 pub(crate) use object::Object;
-pub(crate) use seen::Seen;
+pub(crate) use seen::{Seen, Unseen};
 
 /// What `files.img` says, for a restore; entries are large.
 pub(crate) type Entries = std::collections::BTreeMap<FileId, Box<criu_images::messages::FileEntry>>;

@@ -4,8 +4,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use criu_images::messages::FownEntry;
-use rustix::fs::{CWD, Mode, OFlags, Stat, openat};
+use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat};
 use rustix::net::sockopt::socket_domain;
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 
 use super::DumpTask;
 use super::fdinfo::FdInfo;
@@ -30,6 +31,28 @@ pub(crate) struct Seen<'a> {
     pub fown: FownEntry,
     /// Of a socket of a large table: what is known without asking it.
     pub told: Option<Told>,
+}
+
+/// A socket of a large table, as the kernel's memory tells of it; nobody is signalled about it.
+#[derive(Debug)]
+pub(crate) struct Unseen<'a> {
+    pub task: DumpTask<'a>,
+    pub fd: i32,
+    pub info: &'a FdInfo,
+    pub ino: u64,
+    pub told: Told,
+}
+
+impl Unseen<'_> {
+    pub(crate) fn holder(&self) -> String {
+        format!("fd {}", self.fd)
+    }
+
+    /// `None`: it cannot be had, or is of something else.
+    pub(crate) fn duplicate(&self) -> Option<OwnedFd> {
+        let dup = pidfd_getfd(self.task.pidfd, self.fd, PidfdGetfdFlags::empty()).ok()?;
+        fstat(&dup).is_ok_and(|stat| stat.st_ino == self.ino).then_some(dup)
+    }
 }
 
 impl Seen<'_> {

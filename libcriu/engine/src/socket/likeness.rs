@@ -27,6 +27,8 @@ pub(crate) struct Told {
     pub peer: (Address, Address),
     /// Buffers that wait to be read.
     pub queued: u32,
+    /// It is of the family unix, and a single buffer waits: with no credentials or descriptors, and no byte out-of-band.
+    pub is_plain: bool,
 }
 
 /// All sockets of large tables, by inode number.
@@ -34,6 +36,14 @@ pub(crate) struct Told {
 pub(crate) struct Likenesses {
     sockets: HashMap<u64, Told>,
     found: HashMap<Vec<u8>, u32>,
+}
+
+/// A socket with one buffer in its queue.
+#[derive(Clone, Copy, Debug)]
+struct Single {
+    ino: u64,
+    sock: Address,
+    buffer: Address,
 }
 
 /// Members of `struct sock` with options.
@@ -124,11 +134,11 @@ impl Likenesses {
         let fields = members(kernel, "sock", &OF_ALL, &OF_SOME)?;
         let [family, kind, protocol] = [member("__sk_common.skc_family")?, member("sk_type")?, member("sk_protocol")?];
         let [state, sndbuf, rcvbuf] = [member("__sk_common.skc_state")?, member("sk_sndbuf")?, member("sk_rcvbuf")?];
-        let [peer_pid, peer_cred, queued] =
-            [member("sk_peer_pid")?, member("sk_peer_cred")?, member("sk_receive_queue.qlen")?];
+        let [peer_pid, peer_cred] = [member("sk_peer_pid")?, member("sk_peer_cred")?];
+        let [queued, first] = [member("sk_receive_queue.qlen")?, member("sk_receive_queue.next")?];
         let each = kernel.layouts.bytes("sock")?;
         let places: Vec<Address> = new.iter().map(|s| s.1).collect();
-        let mut connections = Vec::new();
+        let (mut connections, mut single) = (Vec::new(), Vec::new());
         kernel.read_each(&places, each, |at, sock| {
             let Some(&(ino, at)) = new.get(at) else { return };
             let told = Told {
@@ -141,15 +151,54 @@ impl Likenesses {
                 likeness: None,
                 peer: (peer_pid.of(sock), peer_cred.of(sock)),
                 queued: queued.of(sock) as u32,
+                is_plain: false,
             };
             let key = key(sock, &fields);
-            let likeness = (told.family == libc::AF_UNIX as u32).then(|| self.number_of(&key));
+            let is_unix = told.family == libc::AF_UNIX as u32;
+            if is_unix && told.queued == 1 {
+                single.push(Single { ino, sock: at, buffer: first.of(sock) });
+            }
+            let likeness = is_unix.then(|| self.number_of(&key));
             self.sockets.insert(ino, Told { likeness, ..told });
             if is_connection(&told) {
                 connections.push((ino, at, key));
             }
         })?;
+        if let Err(e) = self.look_at_single(kernel, &single) {
+            log::debug!("what waits at unix sockets is not told by the kernel's memory: {e}");
+        }
         self.add_connections(kernel, connections)
+    }
+
+    fn look_at_single(&mut self, kernel: &Kernel, single: &[Single]) -> io::Result<()> {
+        if single.is_empty() {
+            return Ok(());
+        }
+        let queue = kernel.layouts.member("sock", "sk_receive_queue")?.offset as u64;
+        let [next, control] = ["next", "cb"].map(|path| kernel.layouts.member("sk_buff", path));
+        let (next, control) = (next?, control?);
+        let part = |path| {
+            let part = kernel.layouts.member("unix_skb_parms", path)?;
+            Ok::<_, io::Error>(Member { offset: control.offset + part.offset, ..part })
+        };
+        let (credentials, descriptors) = (part("pid")?, part("fp")?);
+        let urgent = kernel.layouts.member("unix_sock", "oob_skb")?.offset as u64;
+        let mut has_urgent = vec![true; single.len()];
+        let places: Vec<Address> = single.iter().map(|s| s.sock.wrapping_add(urgent)).collect();
+        kernel.read_each(&places, 8, |at, pointer| {
+            if let Some(has_urgent) = has_urgent.get_mut(at) {
+                *has_urgent = pointer != [0; 8];
+            }
+        })?;
+        let each = [next, credentials, descriptors].iter().map(|m| m.offset + m.bytes).max().unwrap_or(0);
+        let places: Vec<Address> = single.iter().map(|s| s.buffer).collect();
+        kernel.read_each(&places, each, |at, buffer| {
+            let (Some(socket), Some(false)) = (single.get(at), has_urgent.get(at)) else { return };
+            let is_last = next.of(buffer) == socket.sock.wrapping_add(queue);
+            if let Some(told) = self.sockets.get_mut(&socket.ino) {
+                told.is_plain = is_last && credentials.of(buffer) == 0 && descriptors.of(buffer) == 0;
+            }
+        })
     }
 
     fn add_connections(&mut self, kernel: &Kernel, connections: Vec<(u64, Address, Vec<u8>)>) -> io::Result<()> {
@@ -204,6 +253,7 @@ mod tests {
 
     use super::*;
     use crate::sys::socket::{option_bytes, set_option_bytes};
+    use crate::sys::unix::{self, Along};
 
     /// Of SOL_SOCKET: the sizes of buffers, told apart, and under other numbers; SO_ERROR; SO_INCOMING_CPU, which is not kept.
     const OTHERS_OF_ALL: [i32; 6] = [7, 8, 32, 33, 4, 49];
@@ -276,6 +326,29 @@ mod tests {
         let is = told(&kernel, &mut known, a.as_fd()).likeness;
         let usual = option_bytes(b.as_fd(), libc::IPPROTO_TCP, libc::TCP_CONGESTION, 16).unwrap();
         assert!(was != is || usual.starts_with(b"reno"));
+    }
+
+    #[test]
+    fn plain_are_bytes_alone() {
+        let Some(kernel) = kernel() else { return };
+        let mut known = Likenesses::default();
+        let mut is_plain = |send: &dyn Fn(BorrowedFd<'_>, BorrowedFd<'_>)| {
+            let (a, b) = UnixStream::pair().unwrap();
+            send(a.as_fd(), b.as_fd());
+            told(&kernel, &mut known, b.as_fd()).is_plain
+        };
+        fn send(fd: BorrowedFd<'_>, along: Along<'_>) {
+            assert_eq!(unix::send(fd, b"x", along).unwrap(), 1);
+        }
+        assert!(!is_plain(&|_, _| {}));
+        assert!(is_plain(&|a, _| send(a, Along::default())));
+        assert!(!is_plain(&|a, _| (0..2).for_each(|_| send(a, Along::default()))));
+        assert!(!is_plain(&|a, b| send(a, Along { rights: &[b], ..Along::default() })));
+        assert!(!is_plain(&|a, _| send(a, Along { urgent: true, ..Along::default() })));
+        assert!(!is_plain(&|a, b| {
+            set_option_bytes(b, libc::SOL_SOCKET, libc::SO_PASSCRED, &1i32.to_ne_bytes()).unwrap();
+            send(a, Along::default());
+        }));
     }
 
     #[test]

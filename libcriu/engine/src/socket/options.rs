@@ -88,15 +88,20 @@ impl Known {
         fd: BorrowedFd<'_>,
         told: Option<&Told>,
     ) -> io::Result<Result<SkOptsEntry, &'static str>> {
-        let Some((told, likeness)) = told.and_then(|t| Some((t, t.likeness?))) else { return read(fd) };
-        if let Some(known) = self.0.get(&likeness) {
-            return Ok(Ok(SkOptsEntry { so_sndbuf: told.sndbuf, so_rcvbuf: told.rcvbuf, ..known.clone() }));
+        if let Some(known) = told.and_then(|told| self.of(told)) {
+            return Ok(Ok(known));
         }
         let opts = read(fd)?;
-        if let Ok(opts) = &opts {
+        if let (Ok(opts), Some(likeness)) = (&opts, told.and_then(|t| t.likeness)) {
             self.0.insert(likeness, opts.clone());
         }
         Ok(opts)
+    }
+
+    /// Those of a socket that is like one that was asked.
+    pub(super) fn of(&self, told: &Told) -> Option<SkOptsEntry> {
+        let known = self.0.get(&told.likeness?)?;
+        Some(SkOptsEntry { so_sndbuf: told.sndbuf, so_rcvbuf: told.rcvbuf, ..known.clone() })
     }
 }
 

@@ -16,7 +16,7 @@ use super::queue::{Message, Queue, Usual, look};
 use super::unaccepted::{Unaccepted, look as look_at_unaccepted};
 use super::{DGRAM, EXTERNAL, PEER_EXTERNAL, SCM_RIGHTS, SEQPACKET, SERVICE, STREAM, state};
 use crate::error::{Blocker, Error, Phase, Result};
-use crate::file::{Collected, DumpKind, FileId, InFlight, Seen, Unsaved};
+use crate::file::{Collected, DumpKind, FileId, InFlight, Seen, Unsaved, Unseen};
 use crate::mem::pages::PagesIds;
 use crate::namespace::Namespace;
 use crate::proc::ProcDir;
@@ -32,12 +32,20 @@ struct Socket {
     object: String,
     ino: u32,
     told: UnixSocket,
-    dup: Rc<OwnedFd>,
+    /// `None`: nothing waits at it, and there is nothing else to ask.
+    dup: Option<Rc<OwnedFd>>,
     /// How many buffers its queue has, where the kernel's memory tells.
     queued: Option<u32>,
     usual: Usual,
     looked: bool,
     packets: Vec<Packet>,
+}
+
+impl Socket {
+    fn dup(&self) -> Result<&OwnedFd> {
+        let missing = || Error::new(Phase::Collect, &*self.object, "there is no duplicate of it to ask").pid(self.pid);
+        self.dup.as_deref().ok_or_else(missing)
+    }
 }
 
 #[derive(Debug)]
@@ -74,7 +82,8 @@ impl DumpKind for UnixSockets {
             return Err(Unsaved::because("a unix socket of another network namespace"));
         };
         let service = common.service_sk_ino == Some(seen.stat.st_ino);
-        let mut usk = entry(seen, id, told);
+        let mut usk = entry(id, ino, seen.info.flags, told);
+        usk.fown = seen.fown;
         usk.opts = match self.options.read(seen.dup.as_fd(), seen.told.as_ref()) {
             Ok(Ok(opts)) => opts,
             Ok(Err(what)) => return Err(Unsaved::because(format!("{what} cannot be saved"))),
@@ -91,17 +100,47 @@ impl DumpKind for UnixSockets {
             self.sockets.push(Socket {
                 id,
                 pid: seen.task.pid,
-                object: format!("{} (unix socket ino {ino})", seen.holder),
+                object: object(&seen.holder, ino),
                 ino,
                 told: told.clone(),
-                dup: Rc::clone(&seen.dup),
+                dup: Some(Rc::clone(&seen.dup)),
                 queued: seen.told.map(|t| t.queued),
-                usual: Usual::of(&usk.opts),
+                usual: Usual::of(&usk.opts, seen.told.as_ref()),
                 looked: false,
                 packets: Vec::new(),
             });
         }
-        Ok(FileEntry { r#type: FdTypes::Unixsk as i32, id, usk: Some(Box::new(usk)), ..FileEntry::default() })
+        Ok(file_entry(usk))
+    }
+
+    fn collect_unseen(&mut self, unseen: &Unseen<'_>, id: FileId, common: &Collected) -> Option<FileEntry> {
+        let Unseen { told, ino, .. } = *unseen;
+        if told.family != libc::AF_UNIX as u32 || common.service_sk_ino == Some(ino) {
+            return None;
+        }
+        let number = ino as u32;
+        let socket = self.diag.as_ref()?.get(&number).filter(|s| is_one_of_a_pair(s))?;
+        let is_empty = (told.queued, socket.rqueue) == (0, 0);
+        if u32::from(socket.kind) != told.kind || !is_empty && !told.is_plain {
+            return None;
+        }
+        let mut usk = entry(id, number, unseen.info.flags, socket);
+        usk.opts = self.options.of(&told)?;
+        usk.peer_cred = self.peers.get(&told.peer)?.clone();
+        let dup = if is_empty { None } else { Some(Rc::new(unseen.duplicate()?)) };
+        self.sockets.push(Socket {
+            id,
+            pid: unseen.task.pid,
+            object: object(&unseen.holder(), number),
+            ino: number,
+            told: socket.clone(),
+            dup,
+            queued: Some(told.queued),
+            usual: Usual::of(&usk.opts, Some(&told)),
+            looked: false,
+            packets: Vec::new(),
+        });
+        Some(file_entry(usk))
     }
 
     fn in_flight(&mut self, common: &Collected, blockers: &mut Vec<Blocker>) -> Result<Vec<InFlight>> {
@@ -117,7 +156,7 @@ impl DumpKind for UnixSockets {
             if nothing {
                 continue;
             }
-            match look(socket.dup.as_fd(), kind, socket.told.rqueue, socket.usual, &mut self.buf).map_err(failed)? {
+            match look(socket.dup()?.as_fd(), kind, socket.told.rqueue, socket.usual, &mut self.buf).map_err(failed)? {
                 Queue::Refused(why) => {
                     let blocker = Blocker::new(socket.pid, &*socket.object, format!("{why}: cannot be saved"));
                     blockers.push(blocker.hint("have its messages read before the dump"));
@@ -171,7 +210,7 @@ impl DumpKind for UnixSockets {
                 blockers.push(Blocker::new(socket.pid, &*socket.object, cause).hint(hint));
             };
             let known = match kernel.as_ref().filter(|_| !socket.told.waiting.is_empty()) {
-                Some(kernel) => self.unaccepted(kernel, socket, &mut refuse),
+                Some(kernel) => self.unaccepted(kernel, socket, &mut refuse)?,
                 None => Vec::new(),
             };
             for client in &socket.told.waiting {
@@ -203,7 +242,7 @@ impl DumpKind for UnixSockets {
                     );
                     continue;
                 };
-                let sent = unread_by_others(socket.dup.as_fd())
+                let sent = unread_by_others(socket.dup()?.as_fd())
                     .map_err(|e| Error::os(Phase::Collect, &*socket.object, "ioctl TIOCOUTQ", e).pid(socket.pid))?;
                 if sent != 0 {
                     have_sent.push(socket);
@@ -253,13 +292,7 @@ impl DumpKind for UnixSockets {
         }
         for (_, mut usk) in outside {
             usk.id = common.new_id();
-            let entry = FileEntry {
-                r#type: FdTypes::Unixsk as i32,
-                id: usk.id,
-                usk: Some(Box::new(usk)),
-                ..FileEntry::default()
-            };
-            common.entries.push(Box::new(entry));
+            common.entries.push(Box::new(file_entry(usk)));
         }
         Ok(())
     }
@@ -295,18 +328,18 @@ impl UnixSockets {
         kernel: &Kernel,
         socket: &Socket,
         refuse: &mut impl FnMut(String, &str),
-    ) -> Vec<UnixWaitingEntry> {
-        match look_at_unaccepted(kernel, socket.dup.as_fd()) {
+    ) -> Result<Vec<UnixWaitingEntry>> {
+        match look_at_unaccepted(kernel, socket.dup()?.as_fd()) {
             Ok(Unaccepted::Connections(found)) => {
                 if found.iter().map(|c| c.ino).eq(socket.told.waiting.iter().copied()) {
-                    return found;
+                    return Ok(found);
                 }
                 log::debug!("{}: netlink tells of other connections than the kernel has", socket.object);
             }
             Ok(Unaccepted::Refused(why)) => refuse(why.into(), "have it accepted before the dump"),
             Err(e) => log::debug!("{}: what waits at it cannot be read: {e}", socket.object),
         }
-        Vec::new()
+        Ok(Vec::new())
     }
 
     /// What becomes of a peer outside the tree: an entry to connect to, or nothing; the error is what would help.
@@ -366,8 +399,26 @@ fn peer(known: &mut HashMap<(u64, u64), Option<SkPeerEntry>>, seen: &Seen<'_>) -
     Ok(found)
 }
 
+fn object(holder: &str, ino: u32) -> String {
+    format!("{holder} (unix socket ino {ino})")
+}
+
+/// Connected, and without a name.
+fn is_one_of_a_pair(socket: &UnixSocket) -> bool {
+    let is_nameless = socket.name.is_none() && socket.file.is_none();
+    is_nameless
+        && socket.peer.is_some_and(|peer| peer != 0)
+        && socket.waiting.is_empty()
+        && u32::from(socket.state) != state::LISTEN
+        && matches!(u32::from(socket.kind), STREAM | DGRAM | SEQPACKET)
+}
+
+fn file_entry(usk: UnixSkEntry) -> FileEntry {
+    FileEntry { r#type: FdTypes::Unixsk as i32, id: usk.id, usk: Some(Box::new(usk)), ..FileEntry::default() }
+}
+
 /// What netlink tells.
-fn entry(seen: &Seen<'_>, id: FileId, told: &UnixSocket) -> UnixSkEntry {
+fn entry(id: FileId, ino: u32, flags: u32, told: &UnixSocket) -> UnixSkEntry {
     // A datagram socket that somebody has connected to is called established as well.
     let state = match told.peer {
         Some(_) => state::ESTABLISHED,
@@ -376,14 +427,13 @@ fn entry(seen: &Seen<'_>, id: FileId, told: &UnixSocket) -> UnixSkEntry {
     };
     UnixSkEntry {
         id,
-        ino: seen.stat.st_ino as u32,
+        ino,
         r#type: u32::from(told.kind),
         state,
-        flags: seen.info.flags,
+        flags,
         uflags: 0,
         backlog: told.wqueue,
         peer: told.peer.unwrap_or(0),
-        fown: seen.fown,
         name: told.name.clone().unwrap_or_default(),
         shutdown: SkShutdown::try_from(i32::from(told.shutdown)).ok().filter(|&s| s != SkShutdown::None).map(i32::from),
         ns_id: Some(Namespace::Net as u32 + 1),

@@ -13,6 +13,7 @@ use rustix::net::{RecvFlags, recv};
 use criu_images::messages::SkOptsEntry;
 
 use super::STREAM;
+use crate::socket::Told;
 use crate::sys::socket::set_option;
 use crate::sys::unix::{Credentials, Peeked, at_mark, peek, peek_whole};
 
@@ -58,11 +59,14 @@ pub(super) struct Usual {
     peek_off: i32,
     passes_credentials: bool,
     in_line: bool,
+    /// What waits carries nothing but its bytes, as the kernel's memory tells.
+    is_plain: bool,
 }
 
 impl Usual {
-    pub(super) fn of(opts: &SkOptsEntry) -> Self {
+    pub(super) fn of(opts: &SkOptsEntry, told: Option<&Told>) -> Self {
         Usual {
+            is_plain: told.is_some_and(|t| t.is_plain),
             peek_off: opts.so_peek_off.unwrap_or(-1),
             passes_credentials: opts.so_passcred(),
             in_line: opts.so_oobinline() != 0,
@@ -72,7 +76,8 @@ impl Usual {
 
 /// Looks at the whole queue of a socket of the given type; `buf` is reused from call to call.
 pub(super) fn look(fd: BorrowedFd<'_>, kind: u32, unread: u32, usual: Usual, buf: &mut Vec<u8>) -> io::Result<Queue> {
-    if !waiting(fd)? {
+    let surely_waiting = kind == STREAM && usual.is_plain && unread > 0;
+    if !surely_waiting && !waiting(fd)? {
         return Ok(Queue::Messages(Vec::new()));
     }
     if kind == STREAM
@@ -113,15 +118,17 @@ const CHANGED: &str = "its queue cannot be read to the end";
 
 /// All of a stream in one look, which most are: bytes sent alike, with no descriptors and nothing out-of-band.
 fn look_at_once(fd: BorrowedFd<'_>, unread: usize, usual: Usual, buf: &mut Vec<u8>) -> io::Result<Option<Message>> {
-    if usual.in_line || usual.peek_off >= 0 || urgent_byte(fd)?.is_some() || at_mark(fd)? {
+    let may_be_urgent = || Ok::<_, io::Error>(usual.in_line || urgent_byte(fd)?.is_some() || at_mark(fd)?);
+    if usual.peek_off >= 0 || !usual.is_plain && may_be_urgent()? {
         return Ok(None);
     }
     buf.resize(buf.len().max(unread + 1), 0);
-    if !usual.passes_credentials {
+    let asks_for_credentials = !usual.is_plain && !usual.passes_credentials;
+    if asks_for_credentials {
         set_option(fd, libc::SO_PASSCRED, 1)?;
     }
     let peeked = peek(fd, buf);
-    if !usual.passes_credentials {
+    if asks_for_credentials {
         set_option(fd, libc::SO_PASSCRED, 0)?;
     }
     let peeked = match peeked {
