@@ -24,6 +24,8 @@ const TYPE_TAG: u32 = 18;
 /// A chain of typedefs and qualifiers in the kernel is far shorter.
 const LONGEST_CHAIN: usize = 32;
 const DEEPEST: usize = 16;
+/// Types are found by going on from one that is noted down: a note for each of them would be memory that takes longer to get.
+const STEP: u32 = 32;
 
 /// A member: where it is in its structure, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +52,9 @@ impl Member {
 #[derive(Debug)]
 pub(crate) struct Layouts {
     bytes: Bytes,
-    /// Where each type starts in `bytes`; the type 0 is `void`.
+    /// Where each [`STEP`]th type starts in `bytes`, from the first on. The type 0 is `void`, and nowhere.
     types: Vec<u32>,
+    count: u32,
     /// Those that are structures with members: where the name is, and the number.
     structures: Vec<(u32, u32)>,
     strings: usize,
@@ -114,6 +117,21 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a type takes, by its second word.
+fn type_bytes(info: u32) -> usize {
+    let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
+    12 + match kind {
+        // A number each: int, var, decl_tag.
+        INT | 14 | 17 => 4,
+        ARRAY => 12,
+        // Members, section entries, enum64.
+        STRUCT | UNION | 15 | 19 => 12 * count,
+        // Enumerators, parameters.
+        6 | 13 => 8 * count,
+        _ => 0,
+    }
+}
+
 impl Layouts {
     /// The running kernel's, read once: it is of several megabytes, and what was found in it is kept.
     ///
@@ -142,31 +160,21 @@ impl Layouts {
         let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         let header = word(4)? as usize;
         let (first, len, strings) = (header + word(8)? as usize, word(12)? as usize, header + word(16)? as usize);
-        // A type takes more than 16 bytes.
-        let mut types = Vec::with_capacity(len / 16);
-        types.push(0);
+        let mut types = Vec::new();
         let mut structures = Vec::new();
-        let mut at = first;
+        let (mut at, mut count) = (first, 0u32);
         while at < first + len {
             let info = word(at + 4)?;
-            if info >> 24 & 0x1f == STRUCT && info & 0xffff != 0 {
-                structures.push((word(at)?, types.len() as u32));
+            if count.is_multiple_of(STEP) {
+                types.push(at as u32);
             }
-            types.push(at as u32);
-            let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
-            at += 12
-                + match kind {
-                    // A number each: int, var, decl_tag.
-                    INT | 14 | 17 => 4,
-                    ARRAY => 12,
-                    // Members, section entries, enum64.
-                    STRUCT | UNION | 15 | 19 => 12 * count,
-                    // Enumerators, parameters.
-                    6 | 13 => 8 * count,
-                    _ => 0,
-                };
+            count += 1;
+            if info >> 24 & 0x1f == STRUCT && info & 0xffff != 0 {
+                structures.push((word(at)?, count));
+            }
+            at += type_bytes(info);
         }
-        Some(Layouts { types, structures, strings, known: Mutex::default(), found: Mutex::default(), bytes })
+        Some(Layouts { types, count, structures, strings, known: Mutex::default(), found: Mutex::default(), bytes })
     }
 
     /// The member at a path like `sk.__sk_common.skc_cookie`; members of nameless parts are members of the whole.
@@ -203,12 +211,15 @@ impl Layouts {
     /// # Errors
     /// ENOENT: this kernel has no such function.
     pub(super) fn function(&self, name: &str) -> io::Result<u32> {
-        let is_it = |id: &u32| {
-            let found = self.look(*id).filter(|(_, kind, _)| *kind == FUNCTION);
-            found.and_then(|(at, ..)| self.word(at)).is_some_and(|name_at| self.is_named(name_at, name))
-        };
-        let id = (1..self.types.len() as u32).find(is_it);
-        id.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+        let mut at = self.types.first().map_or(0, |&first| first as usize);
+        for id in 1..=self.count {
+            let (Some(name_at), Some(info)) = (self.word(at), self.word(at + 4)) else { break };
+            if info >> 24 & 0x1f == FUNCTION && self.is_named(name_at, name) {
+                return Ok(id);
+            }
+            at += type_bytes(info);
+        }
+        Err(io::Error::from_raw_os_error(libc::ENOENT))
     }
 
     fn word(&self, at: usize) -> Option<u32> {
@@ -217,7 +228,13 @@ impl Layouts {
 
     /// Where a type starts, its kind, and how many members it has.
     fn look(&self, id: u32) -> Option<(usize, u32, usize)> {
-        let at = *self.types.get(id as usize)? as usize;
+        if id == 0 || id > self.count {
+            return None;
+        }
+        let mut at = *self.types.get(((id - 1) / STEP) as usize)? as usize;
+        for _ in 0..(id - 1) % STEP {
+            at += type_bytes(self.word(at + 4)?);
+        }
         let info = self.word(at + 4)?;
         Some((at, info >> 24 & 0x1f, (info & 0xffff) as usize))
     }
