@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 
 use super::snapshot::{self, WORTHWHILE_PAGES};
 use crate::options::Options;
-use crate::proc::ProcDir;
+use crate::proc::{ProcDir, prepare_for, stat_of};
 use crate::progress::Operator;
 use crate::task::seccomp::mode;
 
@@ -29,6 +29,13 @@ pub(super) fn by_a_copy(options: &Options, operator: &dyn Operator) -> bool {
     let children = children.into_iter().take(SOME_CHILDREN).filter_map(|pid| ProcDir::open(pid).ok());
     let mut all = std::iter::once(root).chain(children);
     all.any(|dir| snapshots && resident_pages(&dir) >= WORTHWHILE_PAGES || is_confined(&dir) || has_connections(&dir))
+}
+
+/// Gets what looking at a root with much memory takes, while that still runs.
+pub(super) fn prepare(options: &Options) {
+    if let Ok(stat) = stat_of(options.pid) {
+        prepare_for(stat.resident_pages);
+    }
 }
 
 /// 0 when it cannot be told.

@@ -10,11 +10,11 @@ use criu_images::messages::VmaEntry;
 use super::alike::Alike;
 use super::collect::{Collected, CollectedTask, Living};
 use super::kin::{self, Kin};
-use super::snapshot::{self, Snapshot};
+use super::snapshot::{self, Snapshot, Wanted};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::DumpFiles;
 use crate::ipc::DumpIpc;
-use crate::mem::pages::{Run, private_runs};
+use crate::mem::pages::Run;
 use crate::mem::vma::status;
 use crate::options::Options;
 use crate::proc::{Area, PosixTimer, ProcDir, areas};
@@ -76,11 +76,11 @@ impl Collected {
             let told = match task.living.take() {
                 None => None,
                 Some(living) => {
-                    let runs = if snapshots { Some(pages_of(&task, &living)?) } else { None };
+                    let wanted = if snapshots { wanted(&task, &living)? } else { Wanted::Nothing };
                     let model = kin.like(done).and_then(|(own, model)| Some((own, tasks.get(model)?.told.as_ref()?)));
-                    let (living, told) = match model.filter(|_| !runs.as_deref().is_some_and(snapshot::is_worthwhile)) {
-                        Some((own, model)) => told_by(task.item.pid, &own, model, living, runs)?,
-                        None => ask(task.item.pid, &task.dir, living, runs)?,
+                    let (living, told) = match model.filter(|_| wanted.is_nothing()) {
+                        Some((own, model)) => told_by(task.item.pid, &own, model, living)?,
+                        None => ask(task.item.pid, &task.dir, living, wanted)?,
                     };
                     check_model(&mut kin, done, &told);
                     unsupported(task.item.pid, &told, &mut blockers);
@@ -118,17 +118,19 @@ fn orphans(tasks: &[InformedTask], blockers: &mut Vec<Blocker>) {
     }
 }
 
-fn pages_of(task: &CollectedTask, living: &Living) -> Result<Vec<Run>> {
+/// Is a snapshot to be taken?
+fn wanted(task: &CollectedTask, living: &Living) -> Result<Wanted> {
+    // The copy would have to be made by a thread that is no leader.
+    if living.dead_leader.is_some() {
+        return Ok(Wanted::Nothing);
+    }
     let failed = |e| Error::os(Phase::Infect, "memory", "scanning the pagemap", e).pid(task.item.pid);
-    private_runs(&task.dir, &living.mm.vmas).map_err(failed)
+    Wanted::of(&task.dir, &living.mm.vmas).map_err(failed)
 }
 
-/// With `runs`, its pages to keep, a snapshot is taken if that pays.
-fn ask(pid: i32, dir: &ProcDir, living: Living, runs: Option<Vec<Run>>) -> Result<(Living, Told)> {
+fn ask(pid: i32, dir: &ProcDir, living: Living, wanted: Wanted) -> Result<(Living, Told)> {
     let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
     let Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, alike, dead_leader } = living;
-    // The copy would have to be made by a thread that is no leader.
-    let runs = runs.filter(|_| dead_leader.is_none());
     let known = Known {
         vdso: mm.vmas.iter().find(|v| v.status & status::VDSO != 0).map(|v| (v.start, v.end)),
         unfiltered: threads.iter().position(|t| t.seccomp.mode == mode::NONE),
@@ -136,7 +138,7 @@ fn ask(pid: i32, dir: &ProcDir, living: Living, runs: Option<Vec<Run>>) -> Resul
     let locked = threads.first().map_or(0, |t| t.status.locked_kb);
     let alike = alike.as_ref();
     let outside = Outside { pid, dir, timers: &timers, vmas: &mm.vmas, known, locked, alike };
-    let (mut told, seized, mlock_future) = infected(seized, &outside, runs).map_err(failed)?;
+    let (mut told, seized, mlock_future) = infected(seized, &outside, wanted).map_err(failed)?;
     told.mlock_future = mlock_future.map_err(|e| {
         Error::os(Phase::Infect, "memory", "reading how its new mappings are locked (mlockall)", e).pid(pid)
     })?;
@@ -147,7 +149,7 @@ fn ask(pid: i32, dir: &ProcDir, living: Living, runs: Option<Vec<Run>>) -> Resul
 }
 
 /// What a task would say that is like one that was asked.
-fn told_by(pid: i32, own: &kin::Own, model: &Told, living: Living, runs: Option<Vec<Run>>) -> Result<(Living, Told)> {
+fn told_by(pid: i32, own: &kin::Own, model: &Told, living: Living) -> Result<(Living, Told)> {
     let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
     let told = Told {
         process: own.process_facts(&model.process),
@@ -155,7 +157,7 @@ fn told_by(pid: i32, own: &kin::Own, model: &Told, living: Living, runs: Option<
         xstate: vec![living.seized.xstate(0).map_err(failed)?],
         has_ldt: false,
         mlock_future: 0,
-        runs,
+        runs: None,
         snapshot: None,
     };
     Ok((living, told))
@@ -185,7 +187,7 @@ struct Outside<'a> {
 fn infected(
     seized: SeizedTask,
     outside: &Outside<'_>,
-    runs: Option<Vec<Run>>,
+    wanted: Wanted,
 ) -> criu_compel::Result<(Told, SeizedTask, io::Result<u32>)> {
     let &Outside { pid, dir, timers, vmas, known, locked, alike } = outside;
     let ids: Vec<i32> = timers.iter().map(|t| t.id as i32).collect();
@@ -197,9 +199,10 @@ fn infected(
     let (has_ldt, may_lock) = has_ldt_and_may_lock(&mut infected)?;
     // The parasite's area is a new mapping like any other.
     let mlock_future = if may_lock { mlock_future(dir, infected.scratch().0, locked) } else { Ok(0) };
-    let snapshot = match runs.as_deref().filter(|r| snapshot::is_worthwhile(r)) {
-        Some(runs) => snapshot::take(&mut infected, pid, vmas, runs)?,
-        None => None,
+    let snapshot = snapshot::take(&mut infected, pid, vmas, &wanted)?;
+    let runs = match wanted {
+        Wanted::CopyOf(runs) => Some(runs),
+        Wanted::Nothing | Wanted::Copy => None,
     };
     // The copy, if there is one, is ended when the task runs again.
     Ok((Told { process, threads, xstate, has_ldt, mlock_future: 0, runs, snapshot }, infected.cure()?, mlock_future))

@@ -58,6 +58,7 @@ pub fn dump(options: &Options, operator: &mut dyn Operator) -> Result<DumpOutcom
 }
 
 fn collect(options: &Options, operator: &mut dyn Operator) -> Result<Collected> {
+    ahead::prepare(options);
     let collected = Frozen::freeze(options, operator)?.collect(options, operator)?;
     if collected.blockers.is_empty() { Ok(collected) } else { Err(Error::refused(Phase::Collect, collected.blockers)) }
 }

@@ -73,8 +73,14 @@ impl Informed {
         ipc.save(&saver.images, Namespace::Ipc.engines_id().into())?;
         saver.whole_tree(&tasks)?;
         operator.check_cancelled(Phase::Commit)?;
-        let mut stopped =
-            Stopped { since, seized: tasks.into_iter().filter_map(|t| t.task.living).map(|l| l.seized).collect() };
+        let mut stopped = Stopped { since, seized: Vec::with_capacity(tasks.len()) };
+        for InformedTask { task, .. } in tasks {
+            let Some(living) = task.living else { continue };
+            stopped.seized.push(living.seized);
+            if let Some(deferred) = saver.deferred.iter_mut().find(|d| d.pid() == task.item.pid) {
+                deferred.vmas = living.mm.vmas;
+            }
+        }
         if !saver.deferred.is_empty() {
             // Connections of tasks that go on have to be free before.
             let connections = files.released(false);
@@ -239,14 +245,13 @@ impl Saver {
                 self.stats.snapshots += 1;
                 let failed = |e| Error::os(Phase::Save, "memory", "reading aio rings", e).pid(task.item.pid);
                 let known = living.mm.rings(task.dir.id()).map_err(failed)?;
-                self.deferred.push(Deferred { snapshot, pages_id, runs, known });
+                self.deferred.push(Deferred::new(snapshot, pages_id, told.as_mut().and_then(|t| t.runs.take()), known));
             }
             None => self.stats.copied_frozen += u32::from(self.stands_still && snapshot::is_worthwhile(&runs)),
         }
         let bytes = |v: &VmaEntry| v.end - v.start;
         self.stats.pages_scanned += living.mm.vmas.iter().map(bytes).sum::<u64>() / crate::mem::vma::PAGE_BYTES;
-        self.stats.pages_written += totals.pages;
-        self.stats.pages_lazy += totals.lazy;
+        self.stats.count(totals);
         for object in &living.mm.shared {
             self.shared_object(task, *object, go_on)?;
         }
@@ -263,7 +268,8 @@ impl Saver {
             Err(Error::new(Phase::Save, "the operation", "the engine was killed").errno(libc::ECANCELED))
         };
         for deferred in std::mem::take(&mut self.deferred) {
-            deferred.write(&self.images, &mut go_on)?;
+            let totals = deferred.write(&self.images, &mut go_on)?;
+            self.stats.count(totals);
         }
         self.stats.memwrite_us += micros(begin.elapsed());
         self.stats.memdump_us += micros(begin.elapsed());

@@ -32,13 +32,14 @@ pub(super) struct Living<'a> {
     /// Pages to keep, when they have been looked for already.
     pub runs: Option<Vec<Run>>,
     pub pages_id: u32,
-    /// Its pages are written later.
+    /// Its pagemap and pages are written later.
     pub is_deferred: bool,
     /// There are other tasks, which may share pages copy-on-write.
     pub kin: bool,
 }
 
 /// What was written of a living task.
+#[derive(Default)]
 pub(super) struct Written {
     pub runs: Vec<Run>,
     pub totals: PageTotals,
@@ -58,7 +59,7 @@ enum Piece<'a> {
     Process(&'a Job<'a>),
 }
 
-/// Writes all but pages that are many, or deferred; tells what of each.
+/// Writes all but what is deferred, and pages that are many; tells what of each.
 ///
 /// # Errors
 /// An image that cannot be written, memory that cannot be read.
@@ -84,13 +85,16 @@ impl Job<'_> {
         images.write_one(Kind::Ids, id, &living.ids).map_err(image)?;
         images.write_one(Kind::Fs, id, &living.fs).map_err(image)?;
         images.write_one(Kind::Mm, id, &living.mm.entry(living.facts)).map_err(image)?;
+        if living.is_deferred {
+            return Ok(Some(Written::default()));
+        }
         let runs = match &living.runs {
             Some(runs) => runs.clone(),
             None => private_runs(living.dir, &living.mm.vmas).map_err(failed)?,
         };
         let begin = Instant::now();
         let totals = dump_pagemap(images, Kind::Pagemap, id, living.pages_id, &runs)?;
-        let is_whole = !living.is_deferred && totals.pages * PAGE_BYTES < PARALLEL_BYTES;
+        let is_whole = totals.pages * PAGE_BYTES < PARALLEL_BYTES;
         let mut written = Written { runs, totals, is_whole, took: Duration::ZERO };
         if is_whole {
             // So few are not asked for whether to go on.

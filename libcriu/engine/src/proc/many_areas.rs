@@ -90,18 +90,23 @@ impl Names {
 /// # Errors
 /// Why the kernel's records cannot be read.
 pub(super) fn all(dir: &ProcDir, first: &[Area], names: &Names) -> io::Result<Option<Vec<Area>>> {
-    static RECORDS: OnceLock<Option<Records>> = OnceLock::new();
-    let told = |e: io::Error| log::debug!("the kernel's records of areas cannot be read: {e}");
-    let Some(records) = RECORDS.get_or_init(|| Records::load().map_err(told).ok()) else { return Ok(None) };
+    let Some(records) = records() else { return Ok(None) };
     let Some(mut found) = records.of(dir, names)?.into_iter().collect::<Option<Vec<Area>>>() else { return Ok(None) };
     found.extend(records.vsyscall.clone());
     let same = found.len() >= first.len() && found.iter().zip(first).all(|(found, told)| found.is_told_as(told));
     Ok(same.then_some(found))
 }
 
+/// Found out once.
+pub(super) fn records() -> Option<&'static Records> {
+    static RECORDS: OnceLock<Option<Records>> = OnceLock::new();
+    let told = |e: io::Error| log::debug!("the kernel's records of areas cannot be read: {e}");
+    RECORDS.get_or_init(|| Records::load().map_err(told).ok()).as_ref()
+}
+
 /// How to get at records.
 #[derive(Debug)]
-struct Records {
+pub(super) struct Records {
     iterator: Iterator,
     /// What is behind the end of every address space belongs to none, and is the same for all.
     vsyscall: Option<Area>,

@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 pub use auxv::auxv;
 pub use limits::limits;
 pub use many_areas::Names;
-pub use smaps::{Area, VmFlags, are_told, areas, areas_among, areas_of};
+pub use smaps::{Area, VmFlags, are_told, areas, areas_among, areas_of, prepare_for};
 pub use stat::Stat;
 pub use status::Status;
 pub use timers::{PosixTimer, posix_timers};

@@ -135,6 +135,13 @@ pub fn areas_of(dir: &ProcDir, resident_pages: u64) -> io::Result<Vec<Area>> {
     parse(&bytes).ok_or_else(|| malformed("smaps"))
 }
 
+/// What [`areas_of`] such a process will need, so that it need not stand still for that.
+pub fn prepare_for(resident_pages: u64) {
+    if resident_pages >= MANY_PAGES {
+        many_areas::records();
+    }
+}
+
 /// As [`areas_of`], of one of many processes that stand still, most of which map the same files.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use criu_images::{ImageDir, Kind};
 use prost::Message;
 
 use crate::error::{Error, Phase, Result};
+use crate::mem::pages::PageTotals;
 
 /// Costs of a dump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +50,12 @@ pub struct RestoreStats {
 }
 
 impl DumpStats {
+    /// Adds the pages of a task.
+    pub(crate) fn count(&mut self, totals: PageTotals) {
+        self.pages_written += totals.pages;
+        self.pages_lazy += totals.lazy;
+    }
+
     fn entry(&self) -> StatsEntry {
         StatsEntry {
             dump: Some(DumpStatsEntry {

@@ -93,6 +93,53 @@ fn one_moment_of_a_task_that_writes_on() {
     assert!(v.checks_itself());
 }
 
+/// A thread that moves a window of pages on: the next one is written to, the last one given back.
+struct Moving;
+
+const WINDOW: usize = 4 << 10;
+
+impl State for Moving {
+    type Held = std::thread::JoinHandle<()>;
+    fn build() -> Self::Held {
+        map(AT, PAGES, RW, libc::MAP_PRIVATE);
+        // SAFETY: mapped above; nobody else touches these pages.
+        let write = |page: usize| unsafe { word(page % PAGES).write_volatile(page as u64 + 1) };
+        (0..WINDOW).for_each(write);
+        std::thread::spawn(move || {
+            for page in WINDOW.. {
+                if STOP.load(Ordering::Relaxed) {
+                    return;
+                }
+                write(page);
+                // SAFETY: as above.
+                unsafe { libc::madvise(word((page - WINDOW) % PAGES).cast(), PAGE, libc::MADV_DONTNEED) };
+            }
+        })
+    }
+    fn check(mover: Self::Held) -> bool {
+        STOP.store(true, Ordering::Relaxed);
+        mover.join().is_ok() && has_no_child()
+    }
+}
+
+#[test]
+fn which_pages_there_are_is_of_the_same_moment() {
+    let v = Victim::start::<Moving>();
+    for _ in 0..3 {
+        let c = Checkpoint::new();
+        assert_eq!(c.dump(v.pid).unwrap().stats.snapshots, 1);
+        let mut words = words(&c, v.pid);
+        words.sort_unstable();
+        assert!((WINDOW..=WINDOW + 1).contains(&words.len()), "{} pages", words.len());
+        // There already, and not written to yet.
+        if words[0] == 0 {
+            words.remove(0);
+        }
+        assert!(words.windows(2).all(|w| w[1] == w[0] + 1), "{} .. {}", words[0], words[words.len() - 1]);
+    }
+    assert!(v.checks_itself());
+}
+
 /// Memory that a child does not get.
 struct Uninherited;
 
