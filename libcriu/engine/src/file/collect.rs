@@ -16,7 +16,7 @@ use super::fdinfo::FdInfo;
 use super::ghost::Ghosts;
 use super::identity::{Found, Identity};
 use super::kind::{DumpKind, InFlight, KINDS, Unsaved};
-use super::lock::{self, Locks};
+use super::lock::Locks;
 use super::seen::{Seen, Unseen};
 use super::table::{self, Listed, Plain};
 use super::{DumpTask, FileId, Link, nameless, path, regular, unsupported};
@@ -77,8 +77,8 @@ pub struct DumpFiles {
     common: Collected,
     kinds: Vec<Box<dyn DumpKind>>,
     locks: Locks,
-    /// Inodes that anybody has locked, by their numbers; the inner `None`: that cannot be told.
-    locked: Option<Option<HashSet<u64>>>,
+    /// Files by their address: whether nobody has ever locked what they are of.
+    never_locked: HashMap<u64, bool>,
     identity: Identity,
     types: HashMap<FileId, FdTypes>,
     links: HashMap<(u64, u64, Vec<u8>), Option<FileId>>,
@@ -126,7 +126,7 @@ impl DumpFiles {
             },
             kinds: KINDS.iter().map(|k| (k.dump)()).collect(),
             locks: Locks::default(),
-            locked: None,
+            never_locked: HashMap::new(),
             identity: Identity::default(),
             types: HashMap::new(),
             links: HashMap::new(),
@@ -215,14 +215,13 @@ impl DumpFiles {
     /// Takes over the table of another task, `models`, if all of its descriptors were collected and no locks can be held through
     /// them. The task has the same ones, `fds`: number, what it leads to, whether an execve closes it.
     pub fn copy_fds(&mut self, task: &DumpTask<'_>, files_id: u32, models: u32, fds: &[(u32, u64, bool)]) -> bool {
+        if !fds.iter().all(|&(_, file, _)| self.is_never_locked(file)) {
+            return false;
+        }
         let Some(table) = self.common.tables.get(&models) else { return false };
-        let locked = self.locked.get_or_insert_with(|| lock::inodes().ok());
         let mut ids = HashMap::new();
         let is_same = |(entry, &(fd, file, closes)): (&FdinfoEntry, &(u32, u64, bool))| {
-            let inode = self.common.inodes.get(&entry.id);
-            (entry.fd, entry.flags) == (fd, u32::from(closes))
-                && *ids.entry(file).or_insert(entry.id) == entry.id
-                && inode.zip(locked.as_ref()).is_some_and(|(inode, locked)| !locked.contains(inode))
+            (entry.fd, entry.flags) == (fd, u32::from(closes)) && *ids.entry(file).or_insert(entry.id) == entry.id
         };
         if table.fds.len() != fds.len() || !table.fds.iter().zip(fds).all(is_same) {
             return false;
@@ -231,6 +230,15 @@ impl DumpFiles {
         self.common.tasks.extend([(task.pid, task.vpid), (task.vpid, task.vpid)]);
         self.common.tables.insert(files_id, table);
         true
+    }
+
+    /// Nobody has ever locked what the file at this address is of, or got a lease of it.
+    fn is_never_locked(&mut self, file: u64) -> bool {
+        if let Some(known) = self.never_locked.get(&file) {
+            return *known;
+        }
+        let told = self.kernel().and_then(|kernel| table::is_never_locked(kernel, file).map_err(|e| e.to_string()));
+        *self.never_locked.entry(file).or_insert(told.unwrap_or(false))
     }
 
     /// The descriptors of a table, in order.

@@ -74,6 +74,12 @@ fn check(k: &Kernel, pidfd: BorrowedFd<'_>, open: &[(i32, Address)]) -> io::Resu
     Ok(())
 }
 
+/// Has the inode of a file no record of locks and leases? It gets one with the first, and keeps it.
+pub(super) fn is_never_locked(k: &Kernel, file: Address) -> io::Result<bool> {
+    let inode = k.number(file, "file", "f_inode")?;
+    Ok(k.number(inode, "inode", "i_flctx")? == 0)
+}
+
 fn describe(k: &Kernel, open: &[(i32, Address)], closes: impl Fn(i32) -> bool) -> io::Result<Vec<Listed>> {
     const OF_FILE: [&str; 8] =
         ["f_inode", "f_op", "private_data", "f_flags", "f_pos", "f_owner", "f_path.mnt", "f_path.dentry"];
@@ -286,6 +292,9 @@ mod tests {
         assert_eq!(find(beside.as_fd()).plain.clone().unwrap().directory, plain.directory);
         // It has no name any more, or is no file.
         assert_eq!((&find(file.as_fd()).plain, &find(a.as_fd()).plain), (&None, &None));
+        assert!(is_never_locked(&kernel, kernel.file(file.as_fd()).unwrap()).unwrap());
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        assert!(!is_never_locked(&kernel, kernel.file(file.as_fd()).unwrap()).unwrap());
         assert_eq!(find(a.as_fd()).socket, find(dup.as_fd()).socket);
         assert_eq!(find(a.as_fd()).socket.unwrap().1, kernel.socket(a.as_fd()).unwrap());
         assert!(find(file.as_fd()).socket.is_none());

@@ -19,10 +19,20 @@ pub(crate) const NAME_BYTES: usize = 16;
 
 /// Calls bpf(2) with a structure that is a beginning of `union bpf_attr`, all of whose addresses are live.
 pub(super) fn call<T>(command: i32, attr: &mut T) -> io::Result<i32> {
-    // SAFETY: the kernel reads and writes `attr` for its size, and what its addresses lead to, which the callers own.
-    match unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) } {
-        -1 => Err(io::Error::last_os_error()),
-        n => Ok(n as i32),
+    /// A program that a signal arrives at while it is verified is given up with EAGAIN.
+    const TRIES: u32 = 5;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        // SAFETY: the kernel reads and writes `attr` for its size, and what its addresses lead to, which the callers own.
+        let n = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
+        if n >= 0 {
+            return Ok(n as i32);
+        }
+        let e = io::Error::last_os_error();
+        if tries == TRIES || !matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) {
+            return Err(e);
+        }
     }
 }
 

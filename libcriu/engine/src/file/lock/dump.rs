@@ -1,7 +1,6 @@
 //! File locks: what fdinfo tells.
 
 use std::collections::HashSet;
-use std::io;
 
 use criu_images::messages::FileLockEntry;
 use criu_images::{ImageDir, Kind};
@@ -120,29 +119,9 @@ impl Locks {
     }
 }
 
-/// The inodes that anybody on this machine has locked, or holds a lease of, by their numbers alone.
-///
-/// # Errors
-/// Those of reading /proc/locks; a line of it is not understood.
-pub(crate) fn inodes() -> io::Result<HashSet<u64>> {
-    let text = std::fs::read_to_string("/proc/locks")?;
-    let inode = |line: &str| line.split_ascii_whitespace().rev().nth(2)?.rsplit_once(':')?.1.parse().ok();
-    let told: Option<HashSet<u64>> = text.lines().map(inode).collect();
-    told.ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_locked() {
-        use std::os::unix::fs::MetadataExt;
-        let locked = tempfile::tempfile().unwrap();
-        rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
-        let told = super::inodes().unwrap();
-        assert!(told.contains(&locked.metadata().unwrap().ino()));
-    }
 
     #[test]
     fn lines_of_fdinfo() {

@@ -13,7 +13,7 @@ mod restore;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use dump::{Locks, inodes};
+pub(crate) use dump::Locks;
 pub(crate) use restore::RestoreLocks;
 
 /// Bits of `file_lock_entry.flag`.

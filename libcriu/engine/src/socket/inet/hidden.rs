@@ -98,6 +98,11 @@ fn warn(seen: &Seen<'_>, isk: &InetSkEntry, why: &str) {
     if !isk.groups.is_empty() || isk.more_opts.iter().any(|o| is_multicast(o.level, o.name)) {
         log::warn!("pid {pid} {object}: a device given to IP_MULTICAST_IF would be lost: it cannot be seen ({why})");
     }
+    if isk.r#type == RAW {
+        log::warn!(
+            "pid {pid} {object}: that it has given up sending (shutdown) would be lost: it cannot be seen ({why})"
+        );
+    }
     if isk.opts.so_reuseport() {
         log::warn!("pid {pid} {object}: a program attached for SO_REUSEPORT would be lost: it cannot be seen ({why})");
     }

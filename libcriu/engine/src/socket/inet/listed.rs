@@ -5,13 +5,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::more_options::SocketKind;
 use super::{INET6, RAW};
+use crate::proc::read_file;
+
+/// Of a long list the kernel may skip one, when others are closed between two reads: then the next reading has it.
+const READINGS: usize = 4;
 
 /// State and peer of the socket with this inode; `None` for one that is not listed.
 pub(super) fn find(kind: SocketKind, ino: u64) -> io::Result<Option<(u32, SocketAddr)>> {
     let name = if kind.kind == RAW { "raw" } else { "icmp" };
     let six = if kind.family == INET6 { "6" } else { "" };
-    let text = std::fs::read_to_string(format!("/proc/net/{name}{six}"))?;
-    Ok(text.lines().skip(1).find_map(|line| parse(line, ino)))
+    let path = format!("/proc/net/{name}{six}");
+    for _ in 0..READINGS {
+        let text = read_file(&path)?;
+        if let Some(found) = String::from_utf8_lossy(&text).lines().skip(1).find_map(|line| parse(line, ino)) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// `NUMBER: LOCAL REMOTE STATE QUEUES TIMER RETRANSMITS UID TIMEOUT INODE ...`

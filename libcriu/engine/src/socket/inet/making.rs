@@ -167,8 +167,12 @@ impl Making<'_> {
             facts::set_ip_options(fd, isk.family, opts, &self.fresh).map_err(call("setsockopt IPPROTO_IP"))?;
         }
         self.set_more(fd, false)?;
-        if isk.r#type == super::RAW && isk.opts.so_filter.is_empty() {
-            set_option(fd, libc::SO_DETACH_FILTER, 0).map_err(call("setsockopt SO_DETACH_FILTER"))?;
+        if isk.r#type == super::RAW {
+            // What was on its way when the filter came.
+            drain(fd);
+            if isk.opts.so_filter.is_empty() {
+                set_option(fd, libc::SO_DETACH_FILTER, 0).map_err(call("setsockopt SO_DETACH_FILTER"))?;
+            }
         }
         // The kernel derives a priority from the type of service: the own one comes behind it. What was there when it
         // was bound stays until all are bound.
@@ -214,9 +218,12 @@ impl Making<'_> {
 fn hear_nothing(fd: BorrowedFd<'_>) -> io::Result<()> {
     let drop_all = libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 0 };
     attach_filter(fd, &mut [drop_all])?;
-    // What came before the filter.
-    while recv(fd, &mut [0u8; 1], RecvFlags::DONTWAIT).is_ok() {}
+    drain(fd);
     Ok(())
+}
+
+fn drain(fd: BorrowedFd<'_>) {
+    while recv(fd, &mut [0u8; 1], RecvFlags::DONTWAIT).is_ok() {}
 }
 
 fn shut_down(fd: BorrowedFd<'_>, how: Shutdown) -> Result<(), Failed> {
