@@ -131,7 +131,18 @@ pub(super) fn join(fd: BorrowedFd<'_>, entry: &InetGroupEntry) -> Result<(), (St
     set_option_bytes(fd, level(ip), MCAST_MSFILTER, &request).map_err(|e| (what(), e))
 }
 
+/// Of a long list the kernel may skip one, when others go between two reads: the second reading has it.
 fn read() -> io::Result<Vec<Group>> {
+    let mut all = read_once()?;
+    for group in read_once()? {
+        if !all.contains(&group) {
+            all.push(group);
+        }
+    }
+    Ok(all)
+}
+
+fn read_once() -> io::Result<Vec<Group>> {
     let text = |path| match std::fs::read_to_string(path) {
         // A kernel without multicast, or without IPv6.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
