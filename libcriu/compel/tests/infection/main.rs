@@ -245,15 +245,29 @@ fn a_vfork_parent_is_named() {
 
 #[test]
 fn who_traces_already_is_named() {
-    let (victim, _) = Victim::start(&["sleep", "poll"]);
-    let (engine, _) = Victim::start(&["engine", &victim.pid().to_string()]);
-    let e = (0..1000).find_map(|_| match SeizedTask::seize(victim.pid()) {
-        Ok(task) => task.release(Resume::AsBefore).err(),
-        Err(e) => Some(e),
-    });
-    let e = e.expect("the engine traces it most of the time");
-    assert_eq!(e.kind, Kind::Traced { tracer: engine.pid() });
-    engine.kill();
+    let (mut victim, _) = Victim::start(&["threads", "0"]);
+    // SAFETY: the child makes system calls and touches no memory.
+    let other = unsafe { libc::fork() };
+    if other == 0 {
+        // SAFETY: as above.
+        unsafe {
+            libc::ptrace(libc::PTRACE_SEIZE, victim.pid(), 0, 0);
+            loop {
+                libc::pause();
+            }
+        }
+    }
+    let begin = std::time::Instant::now();
+    let tracer = || criu_compel::status::ThreadStatus::read(victim.pid(), victim.pid()).map_or(0, |s| s.tracer);
+    while tracer() != other {
+        assert!(begin.elapsed() < Duration::from_secs(20), "the other does not trace it");
+        pause(1);
+    }
+    let seized = SeizedTask::seize(victim.pid());
+    // SAFETY: this process's own child.
+    unsafe { (libc::kill(other, libc::SIGKILL), libc::waitpid(other, std::ptr::null_mut(), 0)) };
+    assert_eq!(seized.expect_err("it is traced").kind, Kind::Traced { tracer: other });
+    victim.tell();
     assert_eq!(victim.verdict(), Ok(()));
 }
 
