@@ -1,27 +1,13 @@
 // What: of many processes, few of which are alike, each keeps what is its own.
 #include "victim.h"
-#include <linux/filter.h>
+#include "one_call.h"
 #include <linux/membarrier.h>
-#include <linux/seccomp.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
 #include <grp.h>
 #define MANY 66
 #define KINDS 22
 static int built(int i, int kind) { return i % KINDS == kind; }
-static int filtered(void) { return (int)syscall(SYS_getpriority, 77, 0) == -1 && errno == EXDEV; }
-static void filter(void) {
-  struct sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getpriority, 0, 3),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 16),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 77, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EXDEV),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  struct sock_fprog program = {sizeof code / sizeof *code, code};
-  CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0);
-}
 static void put(const char *file, const char *text) {
   int fd = open(file, O_WRONLY | O_CLOEXEC);
   CHECK(fd >= 0 && write(fd, text, strlen(text)) > 0 && close(fd) == 0);

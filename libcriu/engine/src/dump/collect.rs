@@ -256,15 +256,13 @@ impl Collector<'_> {
                 let unseen = || Error::new(Phase::Collect, "task", "not all of its threads were looked at").pid(pid);
                 let look = look.ok_or_else(unseen)?;
                 item.threads.extend(seized.threads().iter().map(|t| t.tid).filter(|t| *t != pid));
-                {
-                    let alive = seized.threads().first().map_or(pid, |t| t.tid);
-                    let failed = |e| Error::os(Phase::Collect, "task", "kcmp", e).pid(pid);
-                    let ids = match objects {
-                        Some(objects) => self.ids.at(objects),
-                        None => self.ids.of(alive).map_err(failed)?,
-                    };
-                    self.living(pid, &dir, &stat, seized, Looked { look, ids, model })?
-                }
+                let alive = seized.threads().first().map_or(pid, |t| t.tid);
+                let failed = |e| Error::os(Phase::Collect, "task", "kcmp", e).pid(pid);
+                let ids = match objects {
+                    Some(objects) => self.ids.at(objects),
+                    None => self.ids.of(alive).map_err(failed)?,
+                };
+                self.living(pid, &dir, &stat, seized, Looked { look, ids, model })?
             }
         };
         Ok(CollectedTask { item, dir, comm: stat.comm, flags: stat.flags, living })

@@ -31,7 +31,7 @@ use crate::sys::apart::front_lives;
 use crate::task::seccomp::{Filters, ThreadSeccomp};
 use crate::task::{core, regs};
 
-fn image(e: criu_images::ImageError) -> Error {
+pub(super) fn image(e: criu_images::ImageError) -> Error {
     Error::image(Phase::Save, e)
 }
 
@@ -57,11 +57,9 @@ impl Informed {
         // One of an earlier dump must not make a checkpoint of this one before it is complete.
         saver.images.remove(&Kind::Inventory.file_name(0)).map_err(image)?;
         let total = tasks.len() as u64;
-        let mut done = 0;
-        for some in tasks.chunks_mut(BATCH) {
-            for _ in 0..some.len() {
-                operator.progress(Phase::Save, done, total);
-                done += 1;
+        for (batch, some) in tasks.chunks_mut(BATCH).enumerate() {
+            for at in 0..some.len() {
+                operator.progress(Phase::Save, (batch * BATCH + at) as u64, total);
             }
             operator.check_cancelled(Phase::Save)?;
             saver.batch(some, &mut || operator.check_cancelled(Phase::Save))?;
@@ -73,14 +71,8 @@ impl Informed {
         ipc.save(&saver.images, Namespace::Ipc.engines_id().into())?;
         saver.whole_tree(&tasks)?;
         operator.check_cancelled(Phase::Commit)?;
-        let mut stopped = Stopped { since, seized: Vec::with_capacity(tasks.len()) };
-        for InformedTask { task, .. } in tasks {
-            let Some(living) = task.living else { continue };
-            stopped.seized.push(living.seized);
-            if let Some(deferred) = saver.deferred.iter_mut().find(|d| d.pid() == task.item.pid) {
-                deferred.vmas = living.mm.vmas;
-            }
-        }
+        let mut stopped =
+            Stopped { since, seized: tasks.into_iter().filter_map(|t| t.task.living).map(|l| l.seized).collect() };
         if !saver.deferred.is_empty() {
             // Connections of tasks that go on have to be free before.
             let connections = files.released(false);
@@ -126,18 +118,17 @@ impl Saver {
         let all = write::all(&jobs, &self.images)?;
         let mut in_pages: Duration = all.iter().flatten().map(|w| w.took).sum();
         for (job, written) in jobs.iter().zip(&all) {
-            if let (Some(written), Some(false)) = (written, job.living.as_ref().map(|l| l.is_deferred))
-                && !written.is_whole
-            {
+            if let Some(written) = written.as_ref().filter(|w| w.lacks_pages) {
                 let begin = Instant::now();
                 job.pages(&self.images, written, go_on)?;
                 in_pages += begin.elapsed();
             }
         }
-        let places: Vec<_> = jobs.into_iter().map(|job| job.living.map(|l| l.pages_id)).collect();
-        for ((informed, written), pages_id) in tasks.iter_mut().zip(all).zip(places) {
-            let (Some(written), Some(pages_id)) = (written, pages_id) else { continue };
-            self.written(informed, written, pages_id, go_on)?;
+        drop(jobs);
+        for (informed, written) in tasks.iter_mut().zip(all) {
+            if let Some(written) = written {
+                self.written(informed, written, go_on)?;
+            }
         }
         self.stats.memwrite_us += micros(in_pages.min(begin.elapsed()));
         self.stats.memdump_us += micros(begin.elapsed());
@@ -171,7 +162,7 @@ impl Saver {
             fs: FsEntry { cwd_id: living.cwd, root_id: living.root, umask },
             mm: &living.mm,
             facts,
-            runs: told.runs.clone(),
+            runs: told.runs.as_deref(),
             pages_id: self.pages.allocate(),
             is_deferred: told.snapshot.is_some(),
             kin: self.kin,
@@ -236,24 +227,25 @@ impl Saver {
     }
 
     /// Counts what was written of a task, and goes on to what it shares with others.
-    fn written(&mut self, informed: &mut InformedTask, written: Written, pages_id: u32, go_on: GoOn<'_>) -> Result<()> {
+    fn written(&mut self, informed: &mut InformedTask, written: Written, go_on: GoOn<'_>) -> Result<()> {
         let InformedTask { task, told } = informed;
-        let Written { runs, totals, .. } = written;
-        let Some(living) = &task.living else { return Ok(()) };
+        let Written { pages_id, runs, totals, .. } = written;
+        let Some(living) = &mut task.living else { return Ok(()) };
+        let bytes = |v: &VmaEntry| v.end - v.start;
+        self.stats.pages_scanned += living.mm.vmas.iter().map(bytes).sum::<u64>() / crate::mem::vma::PAGE_BYTES;
+        self.stats.count(totals);
         match told.as_mut().and_then(|told| told.snapshot.take()) {
             Some(snapshot) => {
                 self.stats.snapshots += 1;
                 let failed = |e| Error::os(Phase::Save, "memory", "reading aio rings", e).pid(task.item.pid);
                 let known = living.mm.rings(task.dir.id()).map_err(failed)?;
-                self.deferred.push(Deferred::new(snapshot, pages_id, told.as_mut().and_then(|t| t.runs.take()), known));
+                let (runs, vmas) = (told.as_mut().and_then(|t| t.runs.take()), std::mem::take(&mut living.mm.vmas));
+                self.deferred.push(Deferred { snapshot, pages_id, runs, vmas, known });
             }
             None => self.stats.copied_frozen += u32::from(self.stands_still && snapshot::is_worthwhile(&runs)),
         }
-        let bytes = |v: &VmaEntry| v.end - v.start;
-        self.stats.pages_scanned += living.mm.vmas.iter().map(bytes).sum::<u64>() / crate::mem::vma::PAGE_BYTES;
-        self.stats.count(totals);
-        for object in &living.mm.shared {
-            self.shared_object(task, *object, go_on)?;
+        for object in std::mem::take(&mut living.mm.shared) {
+            self.shared_object(task, object, go_on)?;
         }
         Ok(())
     }

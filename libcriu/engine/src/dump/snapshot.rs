@@ -29,14 +29,14 @@ pub(super) struct Snapshot {
 /// What is looked for and written when the tasks run on: the pagemap and the pages.
 #[derive(Debug)]
 pub(super) struct Deferred {
-    snapshot: Snapshot,
-    pages_id: u32,
+    pub snapshot: Snapshot,
+    pub pages_id: u32,
     /// `None`: the copy, whose pages are those that the task had, is asked.
-    runs: Option<Vec<Run>>,
+    pub runs: Option<Vec<Run>>,
     /// The areas of the task.
     pub vmas: Vec<VmaEntry>,
     /// What the copy shares with the task, so that it changes.
-    known: Vec<Known>,
+    pub known: Vec<Known>,
 }
 
 /// May the tasks go on before their memory is written? Not when somebody wants to find them standing still after the dump.
@@ -133,15 +133,6 @@ fn is_not_for_copies(vma: &VmaEntry) -> bool {
 }
 
 impl Deferred {
-    pub fn new(snapshot: Snapshot, pages_id: u32, runs: Option<Vec<Run>>, known: Vec<Known>) -> Deferred {
-        Deferred { snapshot, pages_id, runs, vmas: Vec::new(), known }
-    }
-
-    /// Whose memory it is.
-    pub fn pid(&self) -> i32 {
-        self.snapshot.pid
-    }
-
     /// # Errors
     /// A page that cannot be read, a file that cannot be written.
     pub fn write(self, images: &ImageDir, go_on: GoOn<'_>) -> Result<PageTotals> {

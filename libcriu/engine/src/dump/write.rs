@@ -7,6 +7,7 @@ use criu_images::messages::{CoreEntry, FsEntry, TaskKobjIdsEntry};
 use criu_images::{ImageDir, Kind};
 use rustix::fs::OFlags;
 
+use super::save::image;
 use crate::error::{Error, Phase, Result};
 use crate::mem::mm::{self, Facts};
 use crate::mem::pages::{GoOn, PARALLEL_BYTES, PageTotals, Run, Source, dump_pagemap, dump_pages, private_runs};
@@ -30,7 +31,7 @@ pub(super) struct Living<'a> {
     pub mm: &'a mm::Collected,
     pub facts: Facts,
     /// Pages to keep, when they have been looked for already.
-    pub runs: Option<Vec<Run>>,
+    pub runs: Option<&'a [Run]>,
     pub pages_id: u32,
     /// Its pagemap and pages are written later.
     pub is_deferred: bool,
@@ -41,16 +42,14 @@ pub(super) struct Living<'a> {
 /// What was written of a living task.
 #[derive(Default)]
 pub(super) struct Written {
+    /// Of the file that its pages belong in.
+    pub pages_id: u32,
     pub runs: Vec<Run>,
     pub totals: PageTotals,
-    /// Its pages, too.
-    pub is_whole: bool,
+    /// They are many, and not written yet.
+    pub lacks_pages: bool,
     /// What pages took.
     pub took: Duration,
-}
-
-fn image(e: criu_images::ImageError) -> Error {
-    Error::image(Phase::Save, e)
 }
 
 /// What one thread does at a time.
@@ -86,17 +85,17 @@ impl Job<'_> {
         images.write_one(Kind::Fs, id, &living.fs).map_err(image)?;
         images.write_one(Kind::Mm, id, &living.mm.entry(living.facts)).map_err(image)?;
         if living.is_deferred {
-            return Ok(Some(Written::default()));
+            return Ok(Some(Written { pages_id: living.pages_id, ..Written::default() }));
         }
-        let runs = match &living.runs {
-            Some(runs) => runs.clone(),
+        let runs = match living.runs {
+            Some(runs) => runs.to_vec(),
             None => private_runs(living.dir, &living.mm.vmas).map_err(failed)?,
         };
         let begin = Instant::now();
         let totals = dump_pagemap(images, Kind::Pagemap, id, living.pages_id, &runs)?;
-        let is_whole = totals.pages * PAGE_BYTES < PARALLEL_BYTES;
-        let mut written = Written { runs, totals, is_whole, took: Duration::ZERO };
-        if is_whole {
+        let lacks_pages = totals.pages * PAGE_BYTES >= PARALLEL_BYTES;
+        let mut written = Written { pages_id: living.pages_id, runs, totals, lacks_pages, took: Duration::ZERO };
+        if !lacks_pages {
             // So few are not asked for whether to go on.
             self.pages(images, &written, &mut || Ok(()))?;
         }

@@ -1,5 +1,7 @@
 //! Collects descriptors and links from outside, and writes them.
 
+mod told;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -18,8 +20,8 @@ use super::identity::{Found, Identity};
 use super::kind::{DumpKind, InFlight, KINDS, Unsaved};
 use super::lock::Locks;
 use super::seen::{Seen, Unseen};
-use super::table::{self, Listed, Plain};
-use super::{DumpTask, FileId, Link, nameless, path, regular, unsupported};
+use super::table::{self, Listed};
+use super::{DumpTask, FileId, Link, nameless, path, unsupported};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::options::Options;
@@ -191,54 +193,6 @@ impl DumpFiles {
         }
         self.common.tables.insert(files_id, Table { pid: task.pid, fds });
         Ok(())
-    }
-
-    /// An ordinary file by its name in a directory that is known, if it is there: nothing else need be looked at.
-    fn plain(&mut self, file: &Plain, directory: &[u8], info: &FdInfo) -> Option<FileId> {
-        let path = [directory, b"/", &file.name].concat();
-        // Those have something to be looked at. What `external` names goes by other things than its path.
-        if path.starts_with(b"/proc/") || path.starts_with(b"/memfd:") || !self.common.opts.external.is_empty() {
-            return None;
-        }
-        let stat = path::lstat(&path).ok()?;
-        let is_it = (major(stat.st_dev), minor(stat.st_dev)) == file.dev && stat.st_ino == file.ino;
-        let is_regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG && info.flags & libc::O_PATH as u32 == 0;
-        let name = String::from_utf8(path).ok().filter(|_| is_it && is_regular)?;
-        let id = self.common.new_id();
-        let entry = regular::plain(id, name, info, &stat);
-        self.types.insert(id, entry.r#type());
-        self.common.inodes.insert(id, info.ino);
-        self.common.entries.push(Box::new(entry));
-        Some(id)
-    }
-
-    /// Takes over the table of another task, `models`, if all of its descriptors were collected and no locks can be held through
-    /// them. The task has the same ones, `fds`: number, what it leads to, whether an execve closes it.
-    pub fn copy_fds(&mut self, task: &DumpTask<'_>, files_id: u32, models: u32, fds: &[(u32, u64, bool)]) -> bool {
-        if !fds.iter().all(|&(_, file, _)| self.is_never_locked(file)) {
-            return false;
-        }
-        let Some(table) = self.common.tables.get(&models) else { return false };
-        let mut ids = HashMap::new();
-        let is_same = |(entry, &(fd, file, closes)): (&FdinfoEntry, &(u32, u64, bool))| {
-            (entry.fd, entry.flags) == (fd, u32::from(closes)) && *ids.entry(file).or_insert(entry.id) == entry.id
-        };
-        if table.fds.len() != fds.len() || !table.fds.iter().zip(fds).all(is_same) {
-            return false;
-        }
-        let table = Table { pid: task.pid, fds: table.fds.clone() };
-        self.common.tasks.extend([(task.pid, task.vpid), (task.vpid, task.vpid)]);
-        self.common.tables.insert(files_id, table);
-        true
-    }
-
-    /// Nobody has ever locked what the file at this address is of, or got a lease of it.
-    fn is_never_locked(&mut self, file: u64) -> bool {
-        if let Some(known) = self.never_locked.get(&file) {
-            return *known;
-        }
-        let told = self.kernel().and_then(|kernel| table::is_never_locked(kernel, file).map_err(|e| e.to_string()));
-        *self.never_locked.entry(file).or_insert(told.unwrap_or(false))
     }
 
     /// The descriptors of a table, in order.
@@ -495,14 +449,6 @@ impl DumpFiles {
 
 pub(crate) fn saving(e: criu_images::ImageError) -> Error {
     Error::image(Phase::Save, e)
-}
-
-impl Plain {
-    /// What its directory is called if the file itself is called `path`.
-    fn directory_in(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let directory = path.strip_suffix(self.name.as_slice())?.strip_suffix(b"/")?;
-        directory.starts_with(b"/").then(|| directory.to_vec())
-    }
 }
 
 fn failed(task: &DumpTask<'_>, object: impl Into<String>, call: &str, e: impl Into<std::io::Error>) -> Error {

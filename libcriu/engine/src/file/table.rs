@@ -209,50 +209,26 @@ mod tests {
     use std::io::Read;
     use std::os::fd::{AsRawFd, RawFd};
 
-    use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open};
+    use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
     use super::*;
+    use crate::sys::descriptor::close_all_but;
+    use crate::sys::trial;
 
     /// A child that has the given descriptors of this process alone, and leaves them as they are.
-    struct Still(Pid);
-
-    impl Still {
-        fn with(mut kept: Vec<RawFd>) -> Self {
-            kept.sort_unstable();
-            let (mut told, tells) = std::io::pipe().unwrap();
-            kept.push(RawFd::MAX);
-            // SAFETY: the child makes system calls and touches no memory.
-            match unsafe { libc::fork() } {
-                0 => {
-                    let mut from = 0;
-                    for fd in kept.iter().map(|&fd| fd as u32) {
-                        if from < fd {
-                            // SAFETY: closing harms nobody here.
-                            unsafe { libc::syscall(libc::SYS_close_range, from, fd - 1, 0) };
-                        }
-                        from = fd + 1;
-                    }
-                    loop {
-                        // SAFETY: as above.
-                        unsafe { libc::pause() };
-                    }
-                }
-                pid => {
-                    drop(tells);
-                    let child = Still(Pid::from_raw(pid).expect("fork"));
-                    // The end: it has closed what it does not keep.
-                    assert_eq!(told.read(&mut [0]).unwrap(), 0);
-                    child
-                }
+    fn still(mut kept: Vec<RawFd>) -> trial::Child {
+        let (mut told, tells) = std::io::pipe().unwrap();
+        let child = trial::fork(|| {
+            close_all_but(&mut kept);
+            loop {
+                // SAFETY: no arguments.
+                unsafe { libc::pause() };
             }
-        }
-    }
-
-    impl Drop for Still {
-        fn drop(&mut self) {
-            let _ = rustix::process::kill_process(self.0, Signal::KILL);
-            let _ = rustix::process::waitpid(Some(self.0), WaitOptions::empty());
-        }
+        });
+        drop(tells);
+        // The end: it has closed what it does not keep.
+        assert_eq!(told.read(&mut [0]).unwrap(), 0);
+        child
     }
 
     #[test]
@@ -272,10 +248,10 @@ mod tests {
         let directory = tempfile::tempdir_in("/dev/shm").unwrap();
         let [named, beside] = ["a name", "b"].map(|name| std::fs::File::create(directory.path().join(name)).unwrap());
         let kept = [file.as_fd(), a.as_fd(), dup.as_fd(), owned.as_fd(), pidfd.as_fd(), named.as_fd(), beside.as_fd()];
-        let child = Still::with(kept.iter().map(AsRawFd::as_raw_fd).collect());
-        let of_child = pidfd_open(child.0, PidfdFlags::empty()).unwrap();
+        let child = still(kept.iter().map(AsRawFd::as_raw_fd).collect());
+        let of_child = pidfd_open(Pid::from_raw(child.pid).unwrap(), PidfdFlags::empty()).unwrap();
         let listed = read(&kernel, of_child.as_fd()).unwrap();
-        let info_dir = std::fs::File::open(format!("/proc/{}/fdinfo", child.0.as_raw_nonzero())).unwrap();
+        let info_dir = std::fs::File::open(format!("/proc/{}/fdinfo", child.pid)).unwrap();
         assert_eq!(listed.len(), kept.len());
         let find = |fd: BorrowedFd<'_>| listed.iter().find(|l| l.fd == fd.as_raw_fd()).unwrap();
         for fd in [file.as_fd(), a.as_fd(), dup.as_fd(), owned.as_fd(), named.as_fd()] {

@@ -61,12 +61,7 @@ impl Context {
     /// # References
     /// mremap(2), MREMAP_FIXED
     pub fn move_to(&mut self, place: Mapped) -> io::Result<()> {
-        let (from, to) = (self.0 as *mut libc::c_void, place.start() as *mut libc::c_void);
-        let (len, flags) = (place.len() as usize, libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED);
-        // SAFETY: the ring is `len` bytes long, as the caller has read in it; the destination is this process's reservation.
-        if unsafe { libc::mremap(from, len, len, flags, to) } == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
+        place.take(&self.ring(place.len()), 0)?;
         self.0 = place.start();
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use super::descriptor::close_all_but;
 use super::spawn;
 
 /// The word that all is done.
@@ -66,13 +67,7 @@ impl Drop for CommitGuard {
 
 /// The child: all signals are blocked, nothing but the pipes and its tasks is open.
 fn watch([end, tells]: [RawFd; 2], pids: &[i32], tasks: &mut Vec<OwnedFd>) -> ! {
-    let (low, high) = (end.min(tells), end.max(tells));
-    for (first, last) in [(0, low - 1), (low + 1, high - 1), (high + 1, i32::MAX)] {
-        if first <= last {
-            // SAFETY: descriptors of a process that uses none of them.
-            unsafe { libc::syscall(libc::SYS_close_range, first as u32, last as u32, 0) };
-        }
-    }
+    close_all_but(&mut [end, tells]);
     // SAFETY: a session of its own keeps the terminal's signals away; limits are this process's own.
     unsafe {
         libc::setsid();

@@ -158,6 +158,19 @@ pub(crate) fn close_range(first: u32, last: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor but these, by system calls alone.
+pub(crate) fn close_all_but(kept: &mut [RawFd]) {
+    kept.sort_unstable();
+    let mut first = 0;
+    for fd in kept.iter().map(|&fd| fd as u32) {
+        if first < fd {
+            let _ = close_range(first, fd - 1);
+        }
+        first = fd + 1;
+    }
+    let _ = close_range(first, u32::MAX);
+}
+
 /// A signal descriptor for the signals of `mask` (bit n: signal n + 1).
 ///
 /// # References

@@ -10,8 +10,6 @@ const MISSING_HUGETLBFS: u64 = 1 << 4;
 /// Who touches a missing page is refused, instead of waiting for somebody to bring it.
 const SIGBUS: u64 = 1 << 7;
 const REGISTER_MISSING: u64 = 1;
-const MADV_POPULATE_READ: i32 = 22;
-const MADV_POPULATE_WRITE: i32 = 23;
 
 /// A mapping of one's own that nothing else refers to; it ends with the value.
 struct View {
@@ -65,7 +63,7 @@ pub fn touched(file: BorrowedFd<'_>, size: u64, page_bytes: u64) -> io::Result<V
     // A private view may be taken of a file that is open for reading, or sealed.
     let view = View::new(file, 0, size, libc::PROT_READ, libc::MAP_PRIVATE)?;
     control(UFFDIO_REGISTER, &mut [view.at as u64, size, REGISTER_MISSING, 0])?;
-    let is_there = |offset| match view.advise(offset, page_bytes, MADV_POPULATE_READ) {
+    let is_there = |offset| match view.advise(offset, page_bytes, libc::MADV_POPULATE_READ) {
         Ok(()) => Ok(true),
         Err(e) if e.raw_os_error() == Some(libc::EFAULT) => Ok(false),
         Err(e) => Err(e),
@@ -93,7 +91,7 @@ pub fn with_view<T>(file: BorrowedFd<'_>, size: u64, fill: impl FnOnce(&super::m
 pub fn provide(address: u64) -> io::Result<()> {
     const PART: usize = 4096;
     // SAFETY: the page keeps its contents.
-    match check(unsafe { libc::madvise(address as *mut libc::c_void, PART, MADV_POPULATE_WRITE) }.into()) {
+    match check(unsafe { libc::madvise(address as *mut libc::c_void, PART, libc::MADV_POPULATE_WRITE) }.into()) {
         // A kernel that does not know it (EINVAL) lets the write tell.
         Err(e) if e.raw_os_error() == Some(libc::EFAULT) => Err(io::Error::from_raw_os_error(libc::ENOMEM)),
         _ => Ok(()),
@@ -104,7 +102,7 @@ pub fn provide(address: u64) -> io::Result<()> {
 #[cfg(test)]
 pub fn touch(file: BorrowedFd<'_>, offset: u64, page_bytes: u64, byte: u8) -> io::Result<()> {
     let view = View::new(file, offset, page_bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)?;
-    view.advise(0, page_bytes, MADV_POPULATE_WRITE)?;
+    view.advise(0, page_bytes, libc::MADV_POPULATE_WRITE)?;
     // SAFETY: inside the mapping, and the page is there.
     unsafe { view.at.cast::<u8>().write(byte) };
     Ok(())

@@ -159,19 +159,11 @@ pub fn shm_attach(id: u32, size: u64, writable: bool) -> io::Result<Mapped> {
 /// # References
 /// shmat(2), mremap(2).
 pub fn shm_attach_part(id: u32, whole: u64, writable: bool, offset: u64, place: &Mapped) -> io::Result<()> {
-    if offset.checked_add(place.len()).is_none_or(|end| end > whole) {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
     let all = shm_attach(id, whole, writable)?;
-    let (from, len) = ((all.start() + offset) as *mut libc::c_void, place.len() as usize);
-    // SAFETY: the part belongs to the mapping made just now, and the destination is the caller's reservation.
-    let moved = unsafe {
-        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-        check(libc::mremap(from, len, len, flags, place.start() as *mut libc::c_void) as i64)
-    };
+    let moved = place.take(&all, offset);
     // SAFETY: what is left of the new mapping; nobody knows it.
     check(unsafe { libc::munmap(all.start() as *mut libc::c_void, whole as usize) }.into())?;
-    moved.map(drop)
+    moved
 }
 
 /// Detaches what `shm_attach` gave.

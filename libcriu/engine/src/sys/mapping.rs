@@ -89,13 +89,23 @@ impl Mapped {
     /// Duplicates `len` bytes of the shared mapping `from`, starting at `offset`, to where `self` is: the place must have
     /// been mapped (reserved) by the caller and is replaced.
     pub fn show_shared(&self, from: &Mapped, offset: u64) -> io::Result<()> {
+        // An old size of 0 leaves the shared source as it is.
+        self.remap(from, offset, 0)
+    }
+
+    /// As `show_shared`, but what is shown here is in `from` no longer.
+    pub fn take(&self, from: &Mapped, offset: u64) -> io::Result<()> {
+        self.remap(from, offset, self.len)
+    }
+
+    fn remap(&self, from: &Mapped, offset: u64, old_len: u64) -> io::Result<()> {
         if offset.checked_add(self.len).is_none_or(|end| end > from.len) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         let (old, new) = ((from.start + offset) as *mut libc::c_void, self.start as *mut libc::c_void);
-        // SAFETY: an old size of 0 leaves the shared source as it is; the destination is this process's own reservation.
-        check(unsafe { libc::mremap(old, 0, self.len as usize, flags, new) } as i64).map(drop)
+        // SAFETY: the source is inside of `from`, which nobody refers to; the destination is this process's own reservation.
+        check(unsafe { libc::mremap(old, old_len as usize, self.len as usize, flags, new) } as i64).map(drop)
     }
 
     /// Copies into it from a file: each part is (address, bytes), parts stand back to back in the file from `offset` on.

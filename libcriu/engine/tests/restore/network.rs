@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use criu_engine::netlock::persistent;
 use criu_images::messages::CriuOpts;
+use criu_tests::descendants::dying;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, test_kill_process, waitpid};
 
 use crate::arena::{Quiet, fork, nothing_is_left, options, others, restore_in_worker, wait};
@@ -95,18 +96,6 @@ impl Talk {
             left => Err(format!("a network lock is left: {left:?}")),
         }
     }
-}
-
-/// Killed, and on its way out: the signal waits for it, or it has taken it (PF_EXITING, PF_SIGNALED of proc(5)'s flags).
-fn is_dying(pid: i32) -> bool {
-    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
-    let (stat, status) = (read("stat"), read("status"));
-    let flags: u32 = stat.rsplit(") ").next().and_then(|t| t.split(' ').nth(6)?.parse().ok()).unwrap_or(0);
-    let pending = |name: &str| {
-        let mask = status.lines().find_map(|l| l.strip_prefix(name)).map_or("0", str::trim);
-        u64::from_str_radix(mask, 16).unwrap_or(0)
-    };
-    flags & 0x404 != 0 || (pending("SigPnd:") | pending("ShdPnd:")) & 1 << 8 != 0
 }
 
 fn is_alive(pid: i32) -> bool {
@@ -275,7 +264,7 @@ pub fn killed_engine() -> CaseResult {
         // What its copy has begun, it ends; whoever is to die does so at once.
         let of_talk = |pid: &i32| [talk.echo, talk.peer].contains(pid);
         until("the engine's end", || others().into_iter().filter(|p| !of_talk(p)).all(|p| !is_alive(p)))?;
-        until("the end of what was killed", || !is_alive(talk.echo) || !is_dying(talk.echo))?;
+        until("the end of what was killed", || !is_alive(talk.echo) || !dying(talk.echo))?;
         if is_alive(talk.echo) {
             before += 1;
         } else if persistent(None).map_err(|e| e.to_string())?.is_empty() {

@@ -111,9 +111,7 @@ impl Seen {
     pub fn is_told(&self, dir: &ProcDir, names: &Names) -> bool {
         are_told(dir, &self.areas, names)
     }
-}
 
-impl Seen {
     pub fn has_aio_rings(&self) -> bool {
         self.areas.iter().any(is_aio_ring)
     }
