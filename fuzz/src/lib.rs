@@ -1,7 +1,7 @@
 //! What reads input from outside, in families: each is a function that takes any bytes and must come back, without a panic.
 //!
-//! `cargo fuzz run --features libfuzzer FAMILY` drives a family by coverage; `fuzz-plain` drives all of them by seeded mutations,
-//! with any toolchain. The family of restores from mutated image directories needs processes and is a suite of `tests/`.
+//! `cargo xtask fuzz --libfuzzer` (or `cargo fuzz run --features libfuzzer FAMILY`, with a nightly toolchain and sanitizers) drives
+//! a family by coverage; `fuzz-plain` drives it by seeded mutations. The family of restores from mutated image directories needs processes and is a suite of `tests/`.
 
 pub mod corpus;
 pub mod families;

@@ -93,13 +93,31 @@ fn parsers(workspace: &Workspace, family: &str, amount: &str, seed: u64) -> Summ
     single(&format!("fuzz/{family}"), build.and_then(|()| drive()).map_err(failed))
 }
 
-/// Driven by coverage; needs cargo-fuzz and a nightly toolchain.
+/// What `cargo fuzz` gives the compiler, less what takes a nightly toolchain (sanitizers), and the checks of a debug build.
+const INSTRUMENTED: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions=on -Coverflow-checks=on -Ccodegen-units=1";
+/// Named, so that programs which cargo runs while it builds are not instrumented.
+const MACHINE: &str = "x86_64-unknown-linux-gnu";
+
+/// Driven by coverage; takes a C++ compiler. What it finds on the way stays in the target directory and is begun with the next time.
 fn libfuzzer(workspace: &Workspace, family: &str, time: Duration) -> Result<(), String> {
-    let mut fuzz = std::process::Command::new("cargo");
-    fuzz.current_dir(&workspace.root).args(["+nightly", "fuzz", "run", "--features", "libfuzzer", family]);
-    fuzz.arg(workspace.root.join("fuzz/corpus").join(family));
-    fuzz.args(["--", &format!("-max_total_time={}", time.as_secs()), "-timeout=10", "-rss_limit_mb=2048"]);
-    run(&mut fuzz)
+    let target = workspace.target.join("libfuzzer");
+    let mut build = workspace.cargo(&["build", "--release", "--quiet", "-p", "criu-fuzz", "--features", "libfuzzer"]);
+    run(build
+        .args(["--bin", family, "--target", MACHINE])
+        .env("CARGO_TARGET_DIR", &target)
+        .env("RUSTFLAGS", INSTRUMENTED))?;
+    let (seeds, corpus) = (target.join("seeds").join(family), target.join("corpus").join(family));
+    std::fs::create_dir_all(&corpus).map_err(|e| format!("{}: {e}", corpus.display()))?;
+    run(&mut workspace.cargo(&["build", "--release", "--quiet", "-p", "criu-fuzz", "--bin", "fuzz-plain"]))?;
+    run(std::process::Command::new(workspace.target.join("release/fuzz-plain")).args([family, "seeds"]).arg(&seeds))?;
+    let kept = findings(workspace);
+    std::fs::create_dir_all(&kept).map_err(|e| format!("{}: {e}", kept.display()))?;
+    let mut fuzz = std::process::Command::new(target.join(MACHINE).join("release").join(family));
+    fuzz.args([&corpus, &seeds]).arg(format!("-artifact_prefix={}/{family}-", kept.display()));
+    fuzz.arg(format!("-max_total_time={}", time.as_secs()));
+    run(fuzz.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=8192", "-print_final_stats=1"]))
 }
 
 fn restores(workspace: &Workspace, plan: &Plan) -> Summary {

@@ -34,7 +34,7 @@ cargo xtask COMMAND
                                    disks, targets that do not keep still; NAME: part of a test's name
   fuzz [--staged] [--minutes N] [--family F] [--seed S] [--libfuzzer]
                                    each family for so long (1): images request config command proc restore; --libfuzzer: by coverage, which
-                                   takes cargo-fuzz and a nightly toolchain
+                                   takes a C++ compiler
   bench [NAME...]                  dump, restore and freeze times beside their floors; `growth`: what one costs among few and many
   install [--prefix P] [--destdir D]
                                    build and install library, headers, criu.pc, the command, manuals and completions

@@ -2,10 +2,12 @@
 //!
 //!     fuzz-plain FAMILY SECONDS SEED [ARTIFACTS]
 //!     fuzz-plain FAMILY INPUTSx SEED [ARTIFACTS]
+//!     fuzz-plain FAMILY seeds FOLDER
 //!     fuzz-plain FAMILY INPUT-FILE...
 //!
-//! Prints how many inputs were tried. The input that is being tried lies in `/dev/shm/fuzz-FAMILY-PID`, so that it is known
-//! whatever becomes of the process; one that panics is kept in the folder of artifacts. The exit code is 0 when all went well.
+//! `seeds` writes what mutations begin with. The others print how many inputs were tried. The input that is being tried lies in
+//! `/dev/shm/fuzz-FAMILY-PID`, so that it is known whatever becomes of the process; one that panics is kept in the folder of
+//! artifacts. The exit code is 0 when all went well.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -32,6 +34,9 @@ fn main() -> ExitCode {
         eprintln!("fuzz-plain {} SECONDS SEED [ARTIFACTS]", names.join("|"));
         return ExitCode::FAILURE;
     };
+    if args.get(1).is_some_and(|a| a == "seeds") {
+        return seeds(family, Path::new(args.get(2).map_or(".", |f| f)));
+    }
     match (args.get(1).and_then(|a| Amount::parse(a)), args.get(2).map(|a| a.parse())) {
         (Some(amount), Some(Ok(seed))) => {
             let artifacts = args.get(3).map_or_else(|| PathBuf::from("."), PathBuf::from);
@@ -61,6 +66,21 @@ impl Amount {
         match self {
             Amount::Time(time) => start.elapsed() >= time,
             Amount::Inputs(n) => tried >= n,
+        }
+    }
+}
+
+/// A file for each input of the corpus, as fuzzers that look for more coverage want it.
+fn seeds(family: Family, folder: &Path) -> ExitCode {
+    let mut written = fs::create_dir_all(folder);
+    for (n, input) in corpus::load(family.name).iter().enumerate() {
+        written = written.and_then(|()| fs::write(folder.join(n.to_string()), input));
+    }
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{}: {e}", folder.display());
+            ExitCode::FAILURE
         }
     }
 }
