@@ -143,6 +143,19 @@ impl RestoreFiles {
         self.locks.assign(table_of)
     }
 
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The descriptors of a table.
+    pub(super) fn table(&self, files_id: u32) -> Option<&[FdinfoEntry]> {
+        self.table_at.get(&files_id).map(|&at| self.plan.tables[at].1.as_slice())
+    }
+
+    pub(super) fn has_locks(&self, files_id: u32) -> bool {
+        self.locks.has(files_id)
+    }
+
     /// In the coordinator, before it forks: opens what more than one table uses, for all tasks to inherit.
     pub fn open_shared(&mut self) -> Result<()> {
         self.plan.ghosts.make(&self.plan.images, &self.plan.entries)?;
@@ -428,7 +441,7 @@ fn inherit(opts: &CriuOpts) -> Result<HashMap<String, RawFd>> {
 }
 
 /// Who is signalled about a description, and its status flags (O_ASYNC is set with the owner).
-fn owner<'a>(plan: &'a Plan, entry: &'a FileEntry) -> Option<(&'a FownEntry, u32)> {
+pub(super) fn owner<'a>(plan: &'a Plan, entry: &'a FileEntry) -> Option<(&'a FownEntry, u32)> {
     if let Some(fifo) = &entry.fifo {
         let reg = plan.entries.get(&fifo.regf_id?)?.reg.as_ref()?;
         return Some((&reg.fown, reg.flags));

@@ -21,6 +21,7 @@ mod object;
 mod path;
 mod seen;
 mod table;
+mod twin;
 mod unsupported;
 
 mod epoll;

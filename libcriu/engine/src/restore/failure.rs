@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use criu_pie::abi::restorer::{Control, FAILURE_TEXT_BYTES, Step};
 
+use super::task::fork_failed;
 use crate::error::{Error, Phase};
 
 const SEPARATOR: char = '\u{1f}';
@@ -22,6 +23,9 @@ pub(crate) fn read(control: &Control) -> Error {
     let step = f.step.load(Ordering::SeqCst);
     if step != 0 {
         let (tid, detail) = (f.tid.load(Ordering::SeqCst), f.detail.load(Ordering::SeqCst));
+        if step == Step::Fork as u32 {
+            return fork_failed(detail as i32, std::io::Error::from_raw_os_error(errno));
+        }
         let cause = format!("cannot {} ({detail:#x}): {}", Step::text(step), std::io::Error::from_raw_os_error(errno));
         return Error::new(Phase::Threads, format!("thread {tid}"), cause).pid(pid);
     }

@@ -16,6 +16,7 @@ mod own_exe;
 mod region;
 mod resume;
 mod task;
+mod twin;
 mod watch;
 mod world;
 
@@ -101,7 +102,7 @@ fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result
     let expected = world.checked.checkpoint.tasks.iter().filter(|t| t.alive().is_some()).count();
     world.control.get().expected.store(expected as u32, Ordering::SeqCst);
     operator.progress(Phase::Fork, 0, expected as u64);
-    if expected >= MANY_TASKS
+    if expected - world.twins.count() >= MANY_TASKS
         && let Err(e) = put_file_behind_heap()
     {
         log::debug!("memory is inherited as it is: {e}");
@@ -124,10 +125,11 @@ fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result
     world.files.finished();
     let counts = world.control.counts();
     let count = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::SeqCst);
+    let (same, own) = world.twins.pages();
     let stats = RestoreStats {
-        pages_compared: count(&counts.pages_compared),
-        pages_skipped_cow: count(&counts.pages_skipped_cow),
-        pages_restored: count(&counts.pages_restored),
+        pages_compared: count(&counts.pages_compared) + same + own,
+        pages_skipped_cow: count(&counts.pages_skipped_cow) + same,
+        pages_restored: count(&counts.pages_restored) + own,
         forking_us: (count(&counts.born_ns).saturating_sub(forked_ns) / 1000) as u32,
         restore_us: start.elapsed().as_micros() as u32,
     };

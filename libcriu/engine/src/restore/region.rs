@@ -8,12 +8,13 @@ use criu_images::messages::{SeccompFilter, ThreadCoreEntry};
 use criu_pie::RESTORER;
 use criu_pie::abi::restorer::{
     Args, Call, Filter, HAS_COMM, HAS_CREDS, HAS_RSEQ, HAS_SAS, HAS_SCHED, IS_FINISHED, MmMap, Move, Range,
-    THREAD_STACK_BYTES, Thread,
+    SignalAction, THREAD_STACK_BYTES, Table, Thread, Twin,
 };
 
 use super::check::Prepared;
 use super::checkpoint::{self, Alive, Task};
 use super::memory::Memory;
+use super::task::Kept;
 use super::world::World;
 use crate::error::{Error, Phase, Result};
 use crate::mem::vdso::restore::{Choice, patched};
@@ -41,8 +42,19 @@ struct Plan {
     start: u64,
     data: u64,
     stacks: u64,
+    /// Arguments of twins, which are shared: a fork copies nothing of them.
+    twins: u64,
     control: u64,
     end: u64,
+}
+
+/// Bytes of those parts whose size depends on the task.
+#[derive(Clone, Copy, Default)]
+struct Sizes {
+    data: u64,
+    threads: u64,
+    twins: u64,
+    control: u64,
 }
 
 /// Turns this process into the task.
@@ -51,7 +63,7 @@ pub(crate) fn enter(
     index: usize,
     alive: &Alive,
     mut memory: Memory,
-    exe: RawFd,
+    kept: Kept,
 ) -> Result<std::convert::Infallible> {
     let checked = world.checked.clone();
     let task = &checked.checkpoint.tasks[index];
@@ -61,8 +73,8 @@ pub(crate) fn enter(
     set_process_flags(task, alive)?;
 
     let (vdso_moves, vdso_extra) = place_vdso(world, alive, prepared, &mut memory)?;
-    let facts = Facts { world, index, task, alive, prepared, exe };
-    let threads = alive.threads.len() as u64;
+    let actions = &prepared.actions;
+    let facts = Facts { world, index, task, alive, prepared, actions, exe: Some(kept.exe), images: kept.images };
     let mut keep: Vec<(u64, u64)> = memory.placed.iter().map(|p| (p.mapped.start(), p.mapped.len())).collect();
     keep.extend(vdso_extra.iter().map(|m| (m.start(), m.len())));
     if let (Some(own), true) = (&checked.vdso, prepared.vdso != Choice::Nothing) {
@@ -79,20 +91,34 @@ pub(crate) fn enter(
     // The tables' size does not depend on where they stand, except that the region makes two gaps of one.
     let mut moves = Moves { unmap: complement(keep.clone()), moves };
     moves.unmap.push(Range::default());
-    let (draft, _) = facts.arena(Arena::measuring(), &Plan::at(0, 0, threads, 0), &moves);
-    let data_len = draft.length().next_multiple_of(PAGE_BYTES);
+    let twins = |arena: Arena, plan: &Plan| twins(world, index, arena, plan);
     let control = world.control.mapped();
-    let region = memory.reserve(Plan::at(0, data_len, threads, control.len()).end, 0)?.ok_or_else(no_room)?;
-    let plan = Plan::at(region.start(), data_len, threads, control.len());
+    let nowhere = Plan::at(0, Sizes::default());
+    let (draft, _) = facts.arena(Arena::measuring(), &nowhere, &moves, Table::default());
+    let sizes = Sizes {
+        data: draft.length().next_multiple_of(PAGE_BYTES),
+        threads: alive.threads.len() as u64,
+        twins: twins(Arena::measuring(), &nowhere)?.0.length().next_multiple_of(PAGE_BYTES),
+        control: control.len(),
+    };
+    let region = memory.reserve(Plan::at(0, sizes).end, 0)?.ok_or_else(no_room)?;
+    let plan = Plan::at(region.start(), sizes);
     keep.push((plan.start, plan.end - plan.start));
     moves.unmap = complement(keep);
 
-    let (arena, args) = facts.arena(Arena::new(plan.data, data_len), &plan, &moves);
+    let (twin_arguments, table) = twins(Arena::new(plan.twins, sizes.twins), &plan)?;
+    let (arena, args) = facts.arena(Arena::new(plan.data, sizes.data), &plan, &moves, table);
     let code = region.part(0, plan.data - plan.start);
     code.fill(&RESTORER.at(plan.start)).map_err(|e| failed("mmap", e))?;
     code.protect(libc::PROT_READ | libc::PROT_EXEC).map_err(|e| failed("mprotect", e))?;
-    let data = region.part(plan.data - plan.start, plan.control - plan.data);
+    let data = region.part(plan.data - plan.start, plan.twins - plan.data);
     data.fill(arena.bytes()).map_err(|e| failed("mmap", e))?;
+    if sizes.twins > 0 {
+        let shared = Mapped::shared(sizes.twins).map_err(|e| failed("mmap", e))?;
+        shared.fill(twin_arguments.bytes()).map_err(|e| failed("mmap", e))?;
+        let part = region.part(plan.twins - plan.start, sizes.twins);
+        part.show_shared(&shared, 0).map_err(|e| failed("mremap", e))?;
+    }
     let shared = region.part(plan.control - plan.start, plan.end - plan.control);
     shared.show_shared(control, 0).map_err(|e| failed("mremap", e))?;
     if let Some(mdwe) = task.core.mdwe.filter(|m| *m != 0) {
@@ -100,9 +126,11 @@ pub(crate) fn enter(
         spawn::prctl(libc::PR_SET_MDWE, mdwe.into())
             .map_err(|e| Error::os(Phase::Threads, "memory-deny-write-execute", "prctl", e))?;
     }
-    let slot = &world.control.slots()[index];
-    slot.region.store(plan.start, Ordering::SeqCst);
-    slot.region_len.store(plan.end - plan.start, Ordering::SeqCst);
+    for task in std::iter::once(index).chain(world.twins.of(index).map(|(child, _)| child)) {
+        let slot = &world.control.slots()[task];
+        slot.region.store(plan.start, Ordering::SeqCst);
+        slot.region_len.store(plan.end - plan.start, Ordering::SeqCst);
+    }
     let stack_top = plan.stacks + THREAD_STACK_BYTES;
     // SAFETY: the program stands at `plan.start` with its relocations, the first stack is mapped below `stack_top`, and
     // `args` is where `arena` has put the arguments.
@@ -110,11 +138,12 @@ pub(crate) fn enter(
 }
 
 impl Plan {
-    fn at(start: u64, data_len: u64, threads: u64, control_len: u64) -> Plan {
+    fn at(start: u64, sizes: Sizes) -> Plan {
         let data = start + (RESTORER.bytes.len() as u64).next_multiple_of(PAGE_BYTES);
-        let stacks = data + data_len;
-        let control = stacks + threads * THREAD_STACK_BYTES;
-        Plan { start, data, stacks, control, end: control + control_len }
+        let stacks = data + sizes.data;
+        let twins = stacks + sizes.threads * THREAD_STACK_BYTES;
+        let control = twins + sizes.twins;
+        Plan { start, data, stacks, twins, control, end: control + sizes.control }
     }
 }
 
@@ -191,19 +220,53 @@ fn complement(mut keep: Vec<(u64, u64)>) -> Vec<Range> {
     gaps
 }
 
+/// The arguments of all twins of the task `index`, and the table that tells of them.
+fn twins(world: &World, index: usize, mut arena: Arena, plan: &Plan) -> Result<(Arena, Table)> {
+    let checked = &world.checked;
+    let mut twins = Vec::new();
+    for (child, twin) in world.twins.of(index) {
+        let task = &checked.checkpoint.tasks[child];
+        let (Some(alive), Some(prepared)) = (task.alive(), &checked.prepared[child]) else { continue };
+        let facts =
+            Facts { world, index: child, task, alive, prepared, actions: &twin.actions, exe: None, images: None };
+        let memory = &twin.memory;
+        let moves = Moves { unmap: memory.unmap.clone(), moves: Vec::new() };
+        let args;
+        (arena, args) = facts.arena(arena, plan, &moves, Table::default());
+        let name = std::ffi::CString::new(&*alive.pages.name)
+            .map_err(|e| Error::new(Phase::Memory, &alive.pages.name, e.to_string()))?;
+        twins.push(Twin {
+            args,
+            pid: task.pid,
+            has_layout: twin.has_layout.into(),
+            born: plan.control + world.control.born_at(child),
+            rooms: arena.push(&memory.rooms),
+            discard: arena.push(&memory.discard),
+            pages: arena.push(name.as_bytes_with_nul()),
+            loads: arena.push(&memory.loads),
+        });
+    }
+    let table = arena.push(&twins);
+    Ok((arena, table))
+}
+
 struct Facts<'a> {
     world: &'a World,
     index: usize,
     task: &'a Task,
     alive: &'a Alive,
     prepared: &'a Prepared,
-    exe: RawFd,
+    actions: &'a [SignalAction],
+    /// `None` for a twin, which has its parent's.
+    exe: Option<RawFd>,
+    images: Option<RawFd>,
 }
 
 impl Facts<'_> {
     /// The arguments and their tables, for their place in the region; and the arguments' address.
-    fn arena(&self, mut arena: Arena, plan: &Plan, moves: &Moves) -> (Arena, u64) {
-        let rseq = self.world.checked.own.rseq.unwrap_or_default();
+    fn arena(&self, mut arena: Arena, plan: &Plan, moves: &Moves, twins: Table) -> (Arena, u64) {
+        // A twin's parent has given it back.
+        let rseq = self.exe.and(self.world.checked.own.rseq).unwrap_or_default();
         let threads: Vec<Thread> = (0..self.alive.threads.len()).map(|i| self.thread(&mut arena, plan, i)).collect();
         let filters = self.filters(&mut arena);
         let p = self.prepared;
@@ -219,9 +282,9 @@ impl Facts<'_> {
             unmap: arena.push(&moves.unmap),
             moves: arena.push(&moves.moves),
             mm_map: self.mm_map(&mut arena),
-            close: arena.push(&[self.exe]),
+            close: arena.push(self.exe.as_slice()),
             threads: arena.push(&threads),
-            actions: arena.push(&p.actions),
+            actions: arena.push(self.actions),
             itimers: arena.push(&p.itimers),
             timers: arena.push(&p.timers),
             pending: arena.push(&p.pending),
@@ -234,6 +297,8 @@ impl Facts<'_> {
             personality: self.task.core.personality,
             mlock_future: self.alive.mm.mlock_future(),
             dumpable: self.alive.mm.dumpable.map_or(1, |d| d as u32),
+            images: self.images.unwrap_or(-1),
+            twins,
         };
         let at = arena.push_args(&args);
         (arena, at)
@@ -256,7 +321,7 @@ impl Facts<'_> {
             env_end: mm.mm_env_end,
             auxv: auxv.address,
             auxv_size: (mm.mm_saved_auxv.len() * 8) as u32,
-            exe_fd: self.exe,
+            exe_fd: self.exe.unwrap_or(-1),
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) fn fork(world: &mut World, index: usize, inheritance: Option<&Inherit
     }
 }
 
-fn fork_failed(pid: i32, e: std::io::Error) -> Error {
+pub(crate) fn fork_failed(pid: i32, e: std::io::Error) -> Error {
     let errno = e.raw_os_error().unwrap_or(0);
     let error = Error::os(Phase::Fork, "task", "clone3", e).pid(pid);
     match errno {
@@ -92,16 +92,16 @@ fn live_with_parent(world: &World, index: usize, parent: i32) -> Result<()> {
 fn born(world: &World, index: usize) {
     let counts = world.control.counts();
     world.control.slots()[index].born.store(1, Ordering::SeqCst);
-    if counts.born.fetch_add(1, Ordering::SeqCst) as usize + 1 == world.control.slots().len() {
+    if counts.born.fetch_add(1, Ordering::SeqCst) as usize + 1 == world.early_tasks() {
         counts.born_ns.store(spawn::monotonic_ns(), Ordering::SeqCst);
         SharedControl::wake(&counts.born);
     }
 }
 
-/// Waits until every task of the tree exists.
+/// Waits until every task of the tree exists, but those that come last.
 fn wait_for_all(world: &World) {
     let counts = world.control.counts();
-    let all = world.control.slots().len() as u32;
+    let all = world.early_tasks() as u32;
     loop {
         let now = counts.born.load(Ordering::SeqCst);
         if now == all {
@@ -143,7 +143,8 @@ fn become_task(
     born(world, index);
     let mut memory = Memory::build(world, alive, inheritance)?;
     let for_children = Inheritance { areas: &alive.layout.areas, pages: &alive.pages, placed: &memory.placed };
-    for &child in task.children.iter().filter(|c| !is_early(c)) {
+    let twins = world.twins.clone();
+    for &child in task.children.iter().filter(|&c| !is_early(&c) && !twins.contains(*c)) {
         fork_child(world, child, &for_children)?;
     }
     memory.settle(alive)?;
@@ -155,8 +156,8 @@ fn become_task(
     bury(checkpoint, task)?;
     wait_for_all(world);
     write_own_proc_files(world, task)?;
-    let exe = install_files(world, index, alive)?;
-    region::enter(world, index, alive, memory, exe)
+    let kept = install_files(world, index, alive)?;
+    region::enter(world, index, alive, memory, kept)
 }
 
 fn fork_child(world: &mut World, child: usize, inheritance: &Inheritance<'_>) -> Result<()> {
@@ -360,15 +361,26 @@ fn write_own_proc_files(world: &World, task: &Task) -> Result<()> {
     Ok(())
 }
 
-/// Opens what the task holds without descriptors, then puts its descriptors in place. Returns the executable, at a number
-/// that nobody wants.
-fn install_files(world: &mut World, index: usize, alive: &Alive) -> Result<RawFd> {
+/// Descriptors that the restorer needs, at numbers that nobody wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    pub exe: RawFd,
+    /// The images directory, for a parent of twins.
+    pub images: Option<RawFd>,
+}
+
+/// Opens what the task holds without descriptors, then puts its descriptors in place.
+fn install_files(world: &mut World, index: usize, alive: &Alive) -> Result<Kept> {
     let exe = world.files.hold(alive.mm.exe_file_id).map_err(|mut e| {
         e.object = format!("executable ({})", e.object);
         e
     })?;
     let cwd = directory(world, alive.fs.cwd_id, "current directory")?;
     let root = directory(world, alive.fs.root_id, "root directory")?;
+    let mut images = None;
+    if world.twins.has(index) {
+        images = Some(alive.pages.directory()?.into_raw_fd());
+    }
     // The log's descriptor goes, too: nothing may be written to whatever takes its number.
     log::set_max_level(log::LevelFilter::Off);
     // From here on they are numbers, moved when a descriptor of the task wants theirs.
@@ -378,8 +390,11 @@ fn install_files(world: &mut World, index: usize, alive: &Alive) -> Result<RawFd
     if files_first != index || fs_first != index {
         offer(world, index, own);
     }
-    let kept =
-        if files_first == index { install_for_all(world, index, alive, own)? } else { await_table(world, index) };
+    let kept = if files_first == index {
+        install_for_all(world, index, alive, own, &mut images)?
+    } else {
+        await_table(world, index)
+    };
     let [exe, cwd, root] = kept;
     let (cwd, root) = (spawn::own_descriptor(cwd), spawn::own_descriptor(root));
     if fs_first == index {
@@ -388,7 +403,7 @@ fn install_files(world: &mut World, index: usize, alive: &Alive) -> Result<RawFd
         }
         enter_directories(alive, &cwd, &root)?;
     }
-    Ok(exe)
+    Ok(Kept { exe, images })
 }
 
 /// Tells the task whose table or directories this one shares that it is done with paths, and which descriptors it needs.
@@ -419,7 +434,13 @@ fn await_table(world: &World, index: usize) -> [RawFd; 3] {
 }
 
 /// Puts the table in place, for everybody who shares it.
-fn install_for_all(world: &mut World, index: usize, alive: &Alive, own: [RawFd; 3]) -> Result<[RawFd; 3]> {
+fn install_for_all(
+    world: &mut World,
+    index: usize,
+    alive: &Alive,
+    own: [RawFd; 3],
+    images: &mut Option<RawFd>,
+) -> Result<[RawFd; 3]> {
     let checked = world.checked.clone();
     let members = checked.shared.files_members(index);
     let mut keep = own.to_vec();
@@ -427,7 +448,11 @@ fn install_for_all(world: &mut World, index: usize, alive: &Alive, own: [RawFd; 
         await_files(world, m, 1);
         keep.extend(world.control.slots()[m].kept.iter().map(|n| n.load(Ordering::SeqCst) as RawFd));
     }
+    keep.extend(*images);
     world.files.install(alive.ids.files_id, &mut keep)?;
+    if images.is_some() {
+        *images = keep.pop();
+    }
     for (m, fds) in members.iter().zip(keep[3..].chunks(3)) {
         let slot = &world.control.slots()[*m];
         for (to, fd) in slot.kept.iter().zip(fds) {

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use criu_images::ImageDir;
 
 use super::check::Checked;
+use super::twin::Twins;
 use crate::error::{Error, Phase, Result};
 use crate::file::RestoreFiles;
 use crate::ipc::restore::RestoreIpc;
@@ -19,6 +20,7 @@ use crate::sys::spawn;
 #[derive(Debug)]
 pub(crate) struct World {
     pub checked: std::rc::Rc<Checked>,
+    pub twins: std::rc::Rc<Twins>,
     pub control: SharedControl,
     pub files: RestoreFiles,
     /// Shared anonymous segments by their number.
@@ -33,6 +35,11 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// How many tasks are forked before files are opened.
+    pub fn early_tasks(&self) -> usize {
+        self.checked.checkpoint.tasks.len() - self.twins.count()
+    }
+
     pub fn new(images: &ImageDir, checked: Checked, files: RestoreFiles, root_is_sibling: bool) -> Result<World> {
         let control = SharedControl::new(checked.checkpoint.tasks.len())
             .map_err(|e| Error::os(Phase::Plan, "control pages", "mmap", e))?;
@@ -41,8 +48,9 @@ impl World {
         let coordinator = std::process::id() as i32;
         let mappings = own_mappings().map_err(|e| Error::os(Phase::Plan, "/proc/self/maps", "read", e))?;
         let space = Space::of_this_process(&mappings);
+        let twins = std::rc::Rc::new(Twins::find(&checked, &files)?);
         let checked = std::rc::Rc::new(checked);
-        Ok(World { checked, control, files, segments, ipc, space, coordinator, root_is_sibling })
+        Ok(World { checked, twins, control, files, segments, ipc, space, coordinator, root_is_sibling })
     }
 }
 

@@ -15,7 +15,7 @@ macro_rules! plain {
     )* };
 }
 plain!(u8, u32, i32, u64, abi::Range, abi::Move, abi::Thread, abi::SignalAction, abi::IntervalTimer, abi::PosixTimer);
-plain!(abi::SigInfo, abi::Limit, abi::Filter, abi::Call);
+plain!(abi::SigInfo, abi::Limit, abi::Filter, abi::Call, abi::Load, abi::Twin);
 
 /// Collects values for one place in memory.
 #[derive(Debug)]

@@ -54,13 +54,7 @@ const SLOTS_AT: u64 = COUNTS_AT + 64;
 impl SharedControl {
     pub fn new(tasks: usize) -> io::Result<SharedControl> {
         let len = (SLOTS_AT + (tasks * size_of::<Slot>()) as u64).next_multiple_of(4096);
-        let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), len as usize, prot, flags, -1, 0) };
-        if at == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(SharedControl { mapped: Mapped::inherited(at as u64, len), tasks })
+        Ok(SharedControl { mapped: Mapped::shared(len)?, tasks })
     }
 
     /// The mapping, to be shown again inside the restorer's region.
@@ -83,6 +77,11 @@ impl SharedControl {
     pub fn slots(&self) -> &[Slot] {
         // SAFETY: `new` made the mapping long enough for `tasks` of them; zeroes are a valid value.
         unsafe { std::slice::from_raw_parts((self.mapped.start() + SLOTS_AT) as *const Slot, self.tasks) }
+    }
+
+    /// Where in the mapping the word is that tells of a task's birth.
+    pub fn born_at(&self, task: usize) -> u64 {
+        SLOTS_AT + (task * size_of::<Slot>() + std::mem::offset_of!(Slot, born)) as u64
     }
 
     /// Waits until `word` is no longer `value`, is woken, or the time is over.

@@ -70,6 +70,14 @@ impl Mapped {
         Ok(Mapped { start, len })
     }
 
+    /// Maps fresh memory that this process shares with those it forks, where the kernel likes.
+    pub fn shared(len: u64) -> io::Result<Mapped> {
+        let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), len as usize, prot, flags, -1, 0) };
+        Ok(Mapped { start: check(at as i64)?, len })
+    }
+
     /// `len` bytes of it from `offset` on; it ends where this does.
     pub fn part(&self, offset: u64, len: u64) -> Mapped {
         let offset = offset.min(self.len);

@@ -1,6 +1,7 @@
 //! The restorer: turns an ordinary process, whose memory the engine has prepared, into the restored task.
 //!
-//! Order: the leader unmaps what is old, moves the new into place, sets what belongs to the process, creates the threads.
+//! Order: the leader unmaps what is old, moves the new into place, sets what belongs to the process, forks children that are
+//! nearly the same, creates the threads.
 //! Every thread sets what only it can, then waits for the coordinator to trace it (`GO_FINISH`); only then filters,
 //! credentials and pending signals are put in place, because from there on the task could no longer defend itself. Threads
 //! that share filters with some others only are created then, by one of these, between two filters of its chain: the new
@@ -20,6 +21,7 @@ mod report;
 #[path = "../rt/mod.rs"]
 mod rt;
 mod thread;
+mod twin;
 
 use abi::{Args, Control, GO_FINISH, GO_WAIT, IS_FINISHED, Table, Thread};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -35,6 +37,7 @@ extern "C" fn _start(args: *const Args) -> ! {
     // SAFETY: the engine passes the address of its filled-in arguments, which stay mapped until the task is resumed.
     let args = unsafe { &*args };
     process::take_over(args);
+    let args = twin::fork_all(args);
     thread::set_name(args, 0);
     thread::create_all(args);
     run(args, 0)

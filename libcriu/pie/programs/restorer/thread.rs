@@ -78,17 +78,22 @@ fn create(args: &Args, i: usize, t: &Thread) {
         set_tid_size: 1,
         cgroup: 0,
     };
-    // The kernel lets a dead process be reaped before the numbers of its threads are free: then a number is taken that no task
-    // has. On a busy machine that takes as long as the dying thread has to wait for a CPU.
+    let ret = retry_while_taken(tid, || clone_thread(args, i, &clone));
+    check(args, Step::Clone, ret, tid as u64);
+}
+
+/// The kernel lets a dead process be reaped before the numbers of its threads are free: then a number is taken that no task
+/// has. On a busy machine that takes as long as the dying thread has to wait for a CPU.
+pub(crate) fn retry_while_taken(number: i32, create: impl Fn() -> i64) -> i64 {
     let mut tries = 0;
-    let mut ret = clone_thread(args, i, &clone);
-    while ret == EEXIST && tries < PATIENCE_MS && call(SYS_KILL, [tid as u64, 0, 0, 0, 0, 0]) == ESRCH {
+    let mut ret = create();
+    while ret == EEXIST && tries < PATIENCE_MS && call(SYS_KILL, [number as u64, 0, 0, 0, 0, 0]) == ESRCH {
         tries += 1;
         let millisecond = [0_u64, 1_000_000];
         call(SYS_NANOSLEEP, [millisecond.as_ptr() as u64, 0, 0, 0, 0, 0]);
-        ret = clone_thread(args, i, &clone);
+        ret = create();
     }
-    check(args, Step::Clone, ret, tid as u64);
+    ret
 }
 
 /// What clone3 gives to the calling thread.

@@ -201,6 +201,38 @@ pub struct Thread {
     pub creds: Creds,
 }
 
+/// Bytes of a file that go to memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Load {
+    pub address: u64,
+    pub len: u64,
+    /// Where they stand in the file.
+    pub offset: u64,
+}
+
+/// A child that is nearly what its parent is: it is forked by the parent's restorer, inherits all that it does not have of its
+/// own, and goes on with arguments of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Twin {
+    /// Address of its [`Args`], whose `unmap` is what it has not of its parent's memory, and `actions` those that differ.
+    pub args: u64,
+    pub pid: i32,
+    /// 1 when the layout of its address space is another than its parent's.
+    pub has_layout: u32,
+    /// Address of a word in the control pages: 1 once it exists.
+    pub born: u64,
+    /// [`Range`] each: anonymous memory, readable and writable, that its parent has not.
+    pub rooms: Table,
+    /// [`Range`] each: pages that its parent has and it has not.
+    pub discard: Table,
+    /// The name of its pages image, with a zero at its end.
+    pub pages: Table,
+    /// [`Load`] each: from the pages image.
+    pub loads: Table,
+}
+
 /// What the restorer is called with.
 #[derive(Debug)]
 #[repr(C)]
@@ -250,6 +282,10 @@ pub struct Args {
     pub dumpable: u32,
     /// As for mlockall, or 0.
     pub mlock_future: u32,
+    /// The images directory, for twins; -1 when there are none.
+    pub images: i32,
+    /// [`Twin`] each.
+    pub twins: Table,
 }
 
 /// Values of [`Control::go`].
@@ -347,5 +383,8 @@ steps! {
     Affinity = 30 "bind to its CPUs",
     Ioprio = 31 "set the I/O priority",
     LockFuture = 33 "let memory to come be locked (mlockall)",
+    Fork = 34 "be created",
+    Inherit = 35 "make of its parent's memory what it had",
+    Pages = 36 "read its pages",
     Setting = 32 "set what the processor allows the thread, or its policy for memory errors",
 }

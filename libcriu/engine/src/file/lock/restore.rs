@@ -55,6 +55,11 @@ impl RestoreLocks {
         Ok(())
     }
 
+    /// Are there locks that this table holds?
+    pub(crate) fn has(&self, table: u32) -> bool {
+        self.by_table.contains_key(&table)
+    }
+
     /// In a task whose table is in place: sets the locks held through it.
     pub(crate) fn set(&self, table: u32, has: impl Fn(RawFd) -> bool) -> Result<()> {
         for e in self.by_table.get(&table).into_iter().flatten() {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use criu_images::messages::{PagemapEntry, PagemapHead};
@@ -111,6 +112,12 @@ impl PageSet {
         &self.runs[from..to]
     }
 
+    /// The directory in which the pages image is.
+    pub(crate) fn directory(&self) -> Result<OwnedFd> {
+        let fd = rustix::io::fcntl_dupfd_cloexec(self.images.fd(), 0);
+        fd.map_err(|e| Error::os(Phase::Memory, "images directory", "dup", e))
+    }
+
     /// The bytes of `runs`, in order; for small sets.
     pub fn read(&self, runs: &[Run]) -> Result<Vec<u8>> {
         use std::os::unix::fs::FileExt;
@@ -190,12 +197,13 @@ impl PageSet {
         Ok(differing)
     }
 
-    fn file(&self) -> Result<File> {
+    /// The pages image.
+    pub(crate) fn file(&self) -> Result<File> {
         let file = self.images.open_raw(&self.name).map_err(|e| Error::image(Phase::Memory, e))?;
         file.ok_or_else(|| Error::new(Phase::Memory, &self.name, "missing"))
     }
 
-    fn failed(&self, e: io::Error) -> Error {
+    pub(crate) fn failed(&self, e: io::Error) -> Error {
         Error::os(Phase::Memory, &self.name, "preadv", e)
     }
 }
