@@ -150,10 +150,30 @@ impl ImageDir {
     ///
     /// As [`ImageReader::entry`]; when there is no entry, or more than one.
     pub fn read_one<M: Message + Default + Name>(&self, kind: Kind, id: u64) -> Result<M> {
+        self.read_one_unless(kind, id, |_| None::<M>, |entry, _| entry)
+    }
+
+    /// As [`Self::read_one`], of an image whose contents may be known: `known` has made something of the same bytes before, or
+    /// `make` does it now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_one`].
+    pub fn read_one_unless<M: Message + Default + Name, T>(
+        &self,
+        kind: Kind,
+        id: u64,
+        known: impl FnOnce(&[u8]) -> Option<T>,
+        make: impl FnOnce(M, Vec<u8>) -> T,
+    ) -> Result<T> {
         let mut image = self.require(kind, id)?;
-        let entry = image.entry()?.ok_or_else(|| image.corrupt("the image holds no entry"))?;
+        let bytes = image.encoded()?.ok_or_else(|| image.corrupt("the image holds no entry"))?;
+        if let Some(known) = known(&bytes) {
+            return image.end().map(|()| known);
+        }
+        let entry = image.decode(&bytes)?;
         image.end()?;
-        Ok(entry)
+        Ok(make(entry, bytes))
     }
 
     /// Creates an image and writes its magics.

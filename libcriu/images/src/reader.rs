@@ -57,6 +57,16 @@ impl ImageReader {
     /// [`ImageError::Corrupt`] with the offset: a length beyond the file's end, a message that breaks its schema;
     /// [`ImageError::Io`].
     pub fn entry<M: Message + Default + Name>(&mut self) -> Result<Option<M>> {
+        let Some(bytes) = self.encoded()? else { return Ok(None) };
+        self.decode(&bytes).map(Some)
+    }
+
+    /// The bytes of the next entry, which nobody has checked; `None` at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::entry`], without those of the schema.
+    pub fn encoded(&mut self) -> Result<Option<Vec<u8>>> {
         if self.at == self.size {
             return Ok(None);
         }
@@ -66,10 +76,18 @@ impl ImageReader {
             self.at -= 4;
             return Err(self.corrupt(format!("an entry of {len} bytes, {left} are left")));
         }
-        let start = self.at;
-        let bytes = self.payload(u64::from(len))?;
-        self.check(M::NAME, &bytes, start)?;
-        M::decode(bytes.as_slice()).map(Some).map_err(|e| self.corrupt_at(start, format!("no {}: {e}", M::NAME)))
+        self.payload(u64::from(len)).map(Some)
+    }
+
+    /// What [`Self::encoded`] has just given, checked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::entry`].
+    pub fn decode<M: Message + Default + Name>(&mut self, bytes: &[u8]) -> Result<M> {
+        let start = self.at.saturating_sub(bytes.len() as u64);
+        self.check(M::NAME, bytes, start)?;
+        M::decode(bytes).map_err(|e| self.corrupt_at(start, format!("no {}: {e}", M::NAME)))
     }
 
     fn check(&mut self, name: &'static str, bytes: &[u8], start: u64) -> Result<()> {

@@ -301,7 +301,7 @@ fn thread(t: &Thread, here: &Here) -> Result<PreparedThread, (&'static str, Stri
 const REAPED_WITHIN: Duration = Duration::from_secs(3);
 
 fn pids_are_free(tasks: &[Task], kin: &Kin) -> Result<()> {
-    let threads = tasks.iter().filter_map(|t| t.alive()).flat_map(|a| a.threads.iter().map(|t| t.tid));
+    let threads = tasks.iter().filter_map(|t| t.alive()).flat_map(|a| a.threads.iter().skip(1).map(|t| t.tid));
     let until = Instant::now() + REAPED_WITHIN;
     for pid in tasks.iter().map(|t| t.pid).chain(threads).chain(kin.lost_leaders()) {
         while has_task(pid) {

@@ -1,5 +1,7 @@
 //! A checkpoint in memory: what the images say, in one tree, believed only as far as `load` has checked it.
 
+use std::sync::Arc;
+
 use criu_images::messages::{
     FsEntry, InventoryEntry, MmEntry, SeccompFilter, TaskCoreEntry, TaskKobjIdsEntry, ThreadCoreEntry, ThreadInfoX86,
 };
@@ -50,8 +52,9 @@ pub(crate) struct Alive {
     pub threads: Vec<Thread>,
     /// The status with which the leader exits at the end of the restore, as it had while others went on.
     pub leader_exit: Option<i32>,
-    pub mm: MmEntry,
-    pub layout: Layout,
+    /// Tasks that are alike in it share what was read.
+    pub mm: Arc<MmEntry>,
+    pub layout: Arc<Layout>,
     pub pages: PageSet,
     pub fs: FsEntry,
 }

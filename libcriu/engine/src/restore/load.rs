@@ -1,7 +1,7 @@
 //! Load: reads the images of a checkpoint and checks that they are one: every number is an allegation until then.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use criu_images::messages::{
     CoreEntry, FsEntry, InventoryEntry, MmEntry, PstreeEntry, SeccompEntry, TaskCoreEntry, TaskKobjIdsEntry, core_entry,
@@ -111,7 +111,8 @@ fn load_tasks(images: &Arc<ImageDir>, entries: &[PstreeEntry]) -> Result<Vec<(Ta
         return bad(format!("thread {tid}: no such number exists"));
     }
     let mut threads = parallel::map(&tids.concat(), |tid| other_thread(images, *tid)).into_iter();
-    let mut memories = parallel::map(&living, |e| memory(images, e)).into_iter();
+    let known = Mutex::new(None);
+    let mut memories = parallel::map(&living, |e| memory(images, e, &known)).into_iter();
     let mut tids = tids.iter().map(Vec::len);
     let task = |(e, (core, leader)): (&PstreeEntry, (Option<TaskCoreEntry>, Option<Thread>))| {
         let of_leader = || Kind::Core.file_name(e.pid.into());
@@ -140,19 +141,42 @@ fn other_thread(images: &Arc<ImageDir>, tid: u32) -> Result<Thread> {
 /// What images other than the core images hold.
 struct Memory {
     ids: TaskKobjIdsEntry,
-    mm: MmEntry,
-    layout: Layout,
+    mm: Arc<MmEntry>,
+    layout: Arc<Layout>,
     pages: PageSet,
     fs: FsEntry,
 }
 
-fn memory(images: &Arc<ImageDir>, e: &PstreeEntry) -> Result<Memory> {
+/// An image of an address space, and what was made of it.
+type KnownLayout = (Vec<u8>, Arc<MmEntry>, Arc<Layout>);
+
+/// Longer images are not kept for comparison.
+const KEPT_BYTES: usize = 64 << 10;
+
+fn layout(images: &ImageDir, id: u64, known: &Mutex<Option<KnownLayout>>) -> Result<(Arc<MmEntry>, Arc<Layout>)> {
+    let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_known = |bytes: &[u8]| {
+        let known = lock();
+        let (_, mm, layout) = known.as_ref().filter(|k| k.0 == bytes)?;
+        Some(Ok((Arc::clone(mm), Arc::clone(layout))))
+    };
+    let make = |mut mm: MmEntry, bytes: Vec<u8>| {
+        let layout = Layout::new(&mm).map_err(|cause| corrupt(Kind::Mm.file_name(id), cause))?;
+        // The layout says it all; every task inherits what is kept here.
+        mm.vmas = Vec::new();
+        let (mm, layout) = (Arc::new(mm), Arc::new(layout));
+        if bytes.len() <= KEPT_BYTES {
+            *lock() = Some((bytes, Arc::clone(&mm), Arc::clone(&layout)));
+        }
+        Ok((mm, layout))
+    };
+    images.read_one_unless(Kind::Mm, id, is_known, make).map_err(image)?
+}
+
+fn memory(images: &Arc<ImageDir>, e: &PstreeEntry, known: &Mutex<Option<KnownLayout>>) -> Result<Memory> {
     let id = u64::from(e.pid);
     let ids: TaskKobjIdsEntry = images.read_one(Kind::Ids, id).map_err(image)?;
-    let mut mm: MmEntry = images.read_one(Kind::Mm, id).map_err(image)?;
-    let layout = Layout::new(&mm).map_err(|cause| corrupt(Kind::Mm.file_name(id), cause))?;
-    // The layout says it all; every task inherits what is kept here.
-    mm.vmas = Vec::new();
+    let (mm, layout) = layout(images, id, known)?;
     let pages = PageSet::load(images, Kind::Pagemap, id, &layout)?;
     let fs: FsEntry = images.read_one(Kind::Fs, id).map_err(image)?;
     Ok(Memory { ids, mm, layout, pages, fs })

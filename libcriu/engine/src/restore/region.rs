@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use criu_images::messages::{SeccompFilter, ThreadCoreEntry};
 use criu_pie::RESTORER;
 use criu_pie::abi::restorer::{
-    Args, Call, Filter, HAS_COMM, HAS_CREDS, HAS_RSEQ, HAS_SAS, HAS_SCHED, IS_FINISHED, MmMap, Move, Range,
-    SignalAction, THREAD_STACK_BYTES, Table, Thread, Twin,
+    Args, Call, Filter, HAS_COMM, HAS_CREDS, HAS_RSEQ, HAS_SAS, HAS_SCHED, IS_FINISHED, Load, MmMap, Move, Pages,
+    Range, SignalAction, THREAD_STACK_BYTES, Table, Thread, Twin,
 };
 
 use super::check::Prepared;
@@ -98,7 +98,7 @@ pub(crate) fn enter(
     let sizes = Sizes {
         data: draft.length().next_multiple_of(PAGE_BYTES),
         threads: alive.threads.len() as u64,
-        twins: twins(Arena::measuring(), &nowhere)?.0.length().next_multiple_of(PAGE_BYTES),
+        twins: twins(Arena::measuring(), &nowhere).0.length().next_multiple_of(PAGE_BYTES),
         control: control.len(),
     };
     let region = memory.reserve(Plan::at(0, sizes).end, 0)?.ok_or_else(no_room)?;
@@ -106,7 +106,7 @@ pub(crate) fn enter(
     keep.push((plan.start, plan.end - plan.start));
     moves.unmap = complement(keep);
 
-    let (twin_arguments, table) = twins(Arena::new(plan.twins, sizes.twins), &plan)?;
+    let (twin_arguments, table) = twins(Arena::new(plan.twins, sizes.twins), &plan);
     let (arena, args) = facts.arena(Arena::new(plan.data, sizes.data), &plan, &moves, table);
     let code = region.part(0, plan.data - plan.start);
     code.fill(&RESTORER.at(plan.start)).map_err(|e| failed("mmap", e))?;
@@ -221,7 +221,7 @@ fn complement(mut keep: Vec<(u64, u64)>) -> Vec<Range> {
 }
 
 /// The arguments of all twins of the task `index`, and the table that tells of them.
-fn twins(world: &World, index: usize, mut arena: Arena, plan: &Plan) -> Result<(Arena, Table)> {
+fn twins(world: &World, index: usize, mut arena: Arena, plan: &Plan) -> (Arena, Table) {
     let checked = &world.checked;
     let mut twins = Vec::new();
     for (child, twin) in world.twins.of(index) {
@@ -233,21 +233,23 @@ fn twins(world: &World, index: usize, mut arena: Arena, plan: &Plan) -> Result<(
         let moves = Moves { unmap: memory.unmap.clone(), moves: Vec::new() };
         let args;
         (arena, args) = facts.arena(arena, plan, &moves, Table::default());
-        let name = std::ffi::CString::new(&*alive.pages.name)
-            .map_err(|e| Error::new(Phase::Memory, &alive.pages.name, e.to_string()))?;
         twins.push(Twin {
             args,
             pid: task.pid,
             has_layout: twin.has_layout.into(),
             born: plan.control + world.control.born_at(child),
             rooms: arena.push(&memory.rooms),
-            discard: arena.push(&memory.discard),
-            pages: arena.push(name.as_bytes_with_nul()),
-            loads: arena.push(&memory.loads),
+            pages: pages(&mut arena, &memory.discard, alive, &memory.loads),
         });
     }
     let table = arena.push(&twins);
-    Ok((arena, table))
+    (arena, table)
+}
+
+/// Pages of a task's that take the place of what is there.
+fn pages(arena: &mut Arena, discard: &[Range], alive: &Alive, loads: &[Load]) -> Pages {
+    let name: Vec<u8> = alive.pages.name.bytes().chain([0]).collect();
+    Pages { discard: arena.push(discard), image: arena.push(&name), loads: arena.push(loads) }
 }
 
 struct Facts<'a> {
@@ -270,6 +272,7 @@ impl Facts<'_> {
         let threads: Vec<Thread> = (0..self.alive.threads.len()).map(|i| self.thread(&mut arena, plan, i)).collect();
         let filters = self.filters(&mut arena);
         let p = self.prepared;
+        let (common, own) = self.common(&mut arena).unwrap_or_default();
         let args = Args {
             control: plan.control,
             task: self.index as u32,
@@ -299,9 +302,19 @@ impl Facts<'_> {
             dumpable: self.alive.mm.dumpable.map_or(1, |d| d as u32),
             images: self.images.unwrap_or(-1),
             twins,
+            common,
+            own,
         };
         let at = arena.push_args(&args);
         (arena, at)
+    }
+
+    /// What the twins have in common, and how this task, their parent, gets its own again.
+    fn common(&self, arena: &mut Arena) -> Option<(Pages, Pages)> {
+        let common = self.world.twins.common(self.index)?;
+        let model = self.world.checked.checkpoint.tasks[common.model].alive()?;
+        let theirs = pages(arena, &[], model, &common.loads);
+        Some((theirs, pages(arena, &common.discard, self.alive, &common.own)))
     }
 
     fn mm_map(&self, arena: &mut Arena) -> MmMap {

@@ -109,6 +109,7 @@ impl Traced {
             }
         }
         remove_restorers(world, &self.tasks)?;
+        let mut xstate_len = None;
         for (index, threads, _) in &self.tasks {
             let task = &world.checked.checkpoint.tasks[*index];
             let Some(alive) = task.alive() else { continue };
@@ -116,7 +117,7 @@ impl Traced {
                 // The other threads join in when they are let go.
                 leader.enter_group_stop().map_err(failed(task.pid, leader.tid, "SIGSTOP"))?;
             }
-            give_state(task, alive, threads)?;
+            give_state(task, alive, threads, &mut xstate_len)?;
         }
         Ok(Ready { traced: self })
     }
@@ -235,10 +236,14 @@ fn end_leader(world: &World, index: usize, leader: Tracee, status: i32, mask: u6
     Ok(())
 }
 
-fn give_state(task: &Task, alive: &Alive, threads: &[Tracee]) -> Result<()> {
+fn give_state(task: &Task, alive: &Alive, threads: &[Tracee], xstate_len: &mut Option<usize>) -> Result<()> {
     let Some(leader) = threads.first() else { return Ok(()) };
-    // All threads of a task have the same components.
-    let len = leader.xstate().map_err(failed(task.pid, leader.tid, "ptrace PTRACE_GETREGSET"))?.len();
+    // All threads have the same components: no task has asked for more than the others yet.
+    let len = match *xstate_len {
+        Some(len) => len,
+        None => leader.xstate().map_err(failed(task.pid, leader.tid, "ptrace PTRACE_GETREGSET"))?.len(),
+    };
+    *xstate_len = Some(len);
     let dead = usize::from(alive.leader_exit.is_some());
     for (i, (t, image)) in threads.iter().zip(&alive.threads[dead..]).enumerate() {
         let state = regs::restore::xstate(&image.info.fpregs, len)

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::abi::{Args, Load, Range, Step, Twin};
+use crate::abi::{Args, Load, Pages, Range, Step, Twin};
 use crate::report::{check, fail};
 use crate::thread::retry_while_taken;
 use crate::{call, process, slice};
@@ -25,8 +25,13 @@ const READ_WRITE: u64 = 3;
 /// MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE.
 const NEW_ROOM: u64 = 0x2 | 0x20 | 0x10_0000;
 
-/// Forks all twins. In each it returns with the twin's arguments, in the parent with its own.
+/// Forks all twins, from a memory that has what they have in common. In each it returns with the twin's arguments, in the parent
+/// with its own.
 pub(crate) fn fork_all(args: &Args) -> &Args {
+    if args.twins.count == 0 {
+        return args;
+    }
+    replace(args, args, &args.common);
     for twin in slice::<Twin>(args, args.twins) {
         let ret = retry_while_taken(twin.pid, || fork(twin.pid));
         if ret == 0 {
@@ -36,6 +41,7 @@ pub(crate) fn fork_all(args: &Args) -> &Args {
         // In case it dies before it has said so itself.
         mark_born(twin);
     }
+    replace(args, args, &args.own);
     close_images(args);
     args
 }
@@ -75,10 +81,7 @@ fn grow_apart<'a>(parent: &Args, twin: &Twin) -> &'a Args {
             fail(args, Step::Inherit, if ret < 0 { ret } else { -17 }, r.start);
         }
     }
-    for r in slice::<Range>(args, twin.discard) {
-        check(args, Step::Inherit, call(SYS_MADVISE, [r.start, r.len, MADV_DONTNEED, 0, 0, 0]), r.start);
-    }
-    load(parent, args, twin);
+    replace(parent, args, &twin.pages);
     close_images(parent);
     if twin.has_layout != 0 {
         process::set_layout(args);
@@ -87,13 +90,17 @@ fn grow_apart<'a>(parent: &Args, twin: &Twin) -> &'a Args {
     args
 }
 
-fn load(parent: &Args, args: &Args, twin: &Twin) {
-    if twin.loads.count == 0 {
+/// The images directory is `parent`'s; a failure is told of by `args`.
+fn replace(parent: &Args, args: &Args, pages: &Pages) {
+    for r in slice::<Range>(args, pages.discard) {
+        check(args, Step::Inherit, call(SYS_MADVISE, [r.start, r.len, MADV_DONTNEED, 0, 0, 0]), r.start);
+    }
+    if pages.loads.count == 0 {
         return;
     }
-    let fd = call(SYS_OPENAT, [parent.images as u64, twin.pages.address, O_CLOEXEC, 0, 0, 0]);
+    let fd = call(SYS_OPENAT, [parent.images as u64, pages.image.address, O_CLOEXEC, 0, 0, 0]);
     check(args, Step::Pages, fd, 0);
-    for l in slice::<Load>(args, twin.loads) {
+    for l in slice::<Load>(args, pages.loads) {
         let mut done = 0;
         while done < l.len {
             let n = call(SYS_PREAD64, [fd as u64, l.address + done, l.len - done, l.offset + done, 0, 0]);

@@ -211,6 +211,18 @@ pub struct Load {
     pub offset: u64,
 }
 
+/// Pages that take the place of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Pages {
+    /// [`Range`] each: those that go, at first.
+    pub discard: Table,
+    /// The name of a pages image, with a zero at its end.
+    pub image: Table,
+    /// [`Load`] each: from the image.
+    pub loads: Table,
+}
+
 /// A child that is nearly what its parent is: it is forked by the parent's restorer, inherits all that it does not have of its
 /// own, and goes on with arguments of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -225,12 +237,7 @@ pub struct Twin {
     pub born: u64,
     /// [`Range`] each: anonymous memory, readable and writable, that its parent has not.
     pub rooms: Table,
-    /// [`Range`] each: pages that its parent has and it has not.
-    pub discard: Table,
-    /// The name of its pages image, with a zero at its end.
-    pub pages: Table,
-    /// [`Load`] each: from the pages image.
-    pub loads: Table,
+    pub pages: Pages,
 }
 
 /// What the restorer is called with.
@@ -286,6 +293,9 @@ pub struct Args {
     pub images: i32,
     /// [`Twin`] each.
     pub twins: Table,
+    /// What the twins have in common and their parent has not, and how the parent gets its own again.
+    pub common: Pages,
+    pub own: Pages,
 }
 
 /// Values of [`Control::go`].

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 
 use criu_pie::abi::restorer::{Load, Range};
 
-use super::Difference;
+use super::{Common, Difference};
 use crate::error::Result;
 use crate::mem::pages::restore::{PageSet, Run};
 use crate::mem::vma::PAGE_BYTES;
@@ -15,18 +15,51 @@ const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 /// Read at a time.
 const CHUNK_BYTES: u64 = 64 << 10;
 
-/// A parent's memory, with its contents.
+/// A parent's memory, as its children find it.
 pub(super) struct Parent<'a> {
     areas: &'a [Area],
-    runs: &'a [Run],
-    /// Of all runs, one behind the other.
+    /// Its pages, and where each stands among the contents.
+    pages: Vec<(u64, usize)>,
     contents: Vec<u8>,
 }
 
 impl<'a> Parent<'a> {
     pub fn read(alive: &'a Alive) -> Result<Parent<'a>> {
         let runs = &alive.pages.runs;
-        Ok(Parent { areas: &alive.layout.areas, runs, contents: alive.pages.read(runs)? })
+        let pages = runs.iter().flat_map(|r| (r.address..r.address + r.len).step_by(PAGE_BYTES as usize));
+        let pages = pages.enumerate().map(|(i, address)| (address, i * PAGE_BYTES as usize)).collect();
+        Ok(Parent { areas: &alive.layout.areas, pages, contents: alive.pages.read(runs)? })
+    }
+
+    /// Puts pages of the child `model` in the places of its own, where it has memory.
+    pub fn take_over(&mut self, model: usize, loads: Vec<Load>, child: &Alive, own: &Alive) -> Result<Option<Common>> {
+        let is_there = |l: &Load| {
+            let area = self.areas[..self.areas.partition_point(|a| a.start <= l.address)].last();
+            area.is_some_and(|a| l.address + l.len <= a.end)
+        };
+        let loads: Vec<Load> = loads.into_iter().filter(is_there).collect();
+        let mut common = Common { model, loads: Vec::new(), own: Vec::new(), discard: Vec::new() };
+        for load in loads {
+            let bytes = child.pages.read(&[Run { address: load.address, len: load.len, offset: load.offset }])?;
+            for (i, page) in bytes.chunks(PAGE_BYTES as usize).enumerate() {
+                let address = load.address + i as u64 * PAGE_BYTES;
+                let (at, old) = (self.contents.len(), self.pages.partition_point(|p| p.0 < address));
+                self.contents.extend_from_slice(page);
+                match self.pages.get_mut(old).filter(|p| p.0 == address) {
+                    Some(there) => {
+                        there.1 = at;
+                        let run = &own.pages.runs[own.pages.runs.partition_point(|r| r.address + r.len <= address)];
+                        add(&mut common.own, address, run.offset + address - run.address);
+                    }
+                    None => {
+                        self.pages.insert(old, (address, at));
+                        common.discard.push(Range { start: address, len: PAGE_BYTES });
+                    }
+                }
+            }
+            common.loads.push(load);
+        }
+        Ok((!common.loads.is_empty()).then_some(common))
     }
 
     /// `None` when the child has something that is not made of its parent's memory.
@@ -41,18 +74,19 @@ impl<'a> Parent<'a> {
         if !loads.iter().all(is_writable) {
             return Ok(None);
         }
-        let ranges = |runs: &[Run]| runs.iter().map(|r| (r.address, r.address + r.len)).collect::<Vec<_>>();
-        let kept = intersection(&ranges(self.runs), &areas.iter().map(|a| (a.start, a.end)).collect::<Vec<_>>());
-        let discard = without(&kept, &ranges(&child.pages.runs)).into_iter().map(range).collect();
+        let own: Vec<(u64, u64)> = child.pages.runs.iter().map(|r| (r.address, r.address + r.len)).collect();
+        let pages: Vec<(u64, u64)> = self.pages.iter().map(|p| (p.0, p.0 + PAGE_BYTES)).collect();
+        let kept = intersection(&pages, &areas.iter().map(|a| (a.start, a.end)).collect::<Vec<_>>());
+        let discard = without(&kept, &own).into_iter().map(range).collect();
         Ok(Some(Difference { unmap, rooms, discard, loads, same }))
     }
 
     /// The child's pages that are not the parent's, and how many are.
     fn loads(&self, pages: &PageSet) -> Result<(Vec<Load>, u64)> {
-        let (mut loads, mut same): (Vec<Load>, u64) = (Vec::new(), 0);
+        let (mut loads, mut same) = (Vec::new(), 0);
         let mut buffer = Vec::new();
         let file = if pages.runs.is_empty() { None } else { Some(pages.file()?) };
-        let mut theirs = Cursor { runs: self.runs, run: 0, before: 0 };
+        let mut theirs = self.pages.iter().copied().peekable();
         let mut rest = pages.runs.as_slice();
         while let (Some(first), Some(file)) = (rest.first(), &file) {
             // As many as stand one behind the other in the image.
@@ -71,14 +105,12 @@ impl<'a> Parent<'a> {
                 let own = &buffer[(run.offset - first.offset) as usize..][..run.len as usize];
                 for (i, page) in own.chunks(PAGE_BYTES as usize).enumerate() {
                     let at = i as u64 * PAGE_BYTES;
-                    let (address, offset) = (run.address + at, run.offset + at);
-                    if theirs.page(address).is_some_and(|p| self.contents[p as usize..][..page.len()] == *page) {
+                    while theirs.next_if(|p| p.0 < run.address + at).is_some() {}
+                    let there = theirs.next_if(|p| p.0 == run.address + at);
+                    if there.is_some_and(|(_, p)| self.contents[p..][..page.len()] == *page) {
                         same += 1;
-                        continue;
-                    }
-                    match loads.last_mut().filter(|l| (l.address + l.len, l.offset + l.len) == (address, offset)) {
-                        Some(last) => last.len += PAGE_BYTES,
-                        None => loads.push(Load { address, len: PAGE_BYTES, offset }),
+                    } else {
+                        add(&mut loads, run.address + at, run.offset + at);
                     }
                 }
             }
@@ -87,23 +119,11 @@ impl<'a> Parent<'a> {
     }
 }
 
-/// Goes through runs as addresses ascend.
-struct Cursor<'a> {
-    runs: &'a [Run],
-    run: usize,
-    /// Bytes of the runs before.
-    before: u64,
-}
-
-impl Cursor<'_> {
-    /// Where the page stands among the contents of all runs.
-    fn page(&mut self, address: u64) -> Option<u64> {
-        while let Some(run) = self.runs.get(self.run).filter(|r| r.address + r.len <= address) {
-            self.before += run.len;
-            self.run += 1;
-        }
-        let run = self.runs.get(self.run).filter(|r| r.address <= address)?;
-        Some(self.before + address - run.address)
+/// Adds a page, to the last load if it follows that.
+fn add(loads: &mut Vec<Load>, address: u64, offset: u64) {
+    match loads.last_mut().filter(|l| (l.address + l.len, l.offset + l.len) == (address, offset)) {
+        Some(last) => last.len += PAGE_BYTES,
+        None => loads.push(Load { address, len: PAGE_BYTES, offset }),
     }
 }
 
@@ -190,4 +210,74 @@ fn intersection(all: &[(u64, u64)], other: &[(u64, u64)]) -> Vec<(u64, u64)> {
         there.map(move |o| (o.0.max(start), o.1.min(end)))
     };
     all.iter().flat_map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn area(start: u64, end: u64) -> Area {
+        Area {
+            start: start * PAGE_BYTES,
+            end: end * PAGE_BYTES,
+            offset: 0,
+            prot: READ_WRITE,
+            flags: 0,
+            backing: Backing::Anonymous,
+            advice: 0,
+            locked: false,
+            lock_on_fault: false,
+            protection_key: 0,
+        }
+    }
+
+    fn pages(ranges: &[(u64, u64)]) -> Vec<Range> {
+        ranges.iter().map(|&(a, b)| range((a * PAGE_BYTES, b * PAGE_BYTES))).collect()
+    }
+
+    #[test]
+    fn a_smaller_a_larger_and_another_area() {
+        let parent = [area(1, 3), area(5, 9), area(20, 22)];
+        assert_eq!(layout(&parent, &parent), Some((vec![], vec![])));
+        let child = [area(1, 2), area(5, 12), area(30, 31)];
+        assert_eq!(layout(&parent, &child), Some((pages(&[(2, 3), (20, 22)]), pages(&[(9, 12), (30, 31)]))));
+        assert_eq!(layout(&[], &[]), Some((vec![], vec![])));
+    }
+
+    #[test]
+    fn what_a_fork_does_not_give() {
+        let parent = [area(1, 3)];
+        let is_made = |child: Area| layout(&parent, &[child]).is_some();
+        assert!(is_made(area(1, 3)));
+        assert!(!is_made(Area { prot: libc::PROT_READ, ..area(1, 3) }));
+        assert!(!is_made(Area { prot: libc::PROT_READ, ..area(7, 8) }));
+        assert!(!is_made(Area { locked: true, ..area(1, 3) }));
+        assert!(!is_made(Area { protection_key: 1, ..area(1, 3) }));
+        assert!(!is_made(Area { flags: libc::MAP_GROWSDOWN, ..area(0, 3) }));
+        let wiped = Area { advice: 1 << libc::MADV_WIPEONFORK, ..area(1, 3) };
+        assert!(layout(std::slice::from_ref(&wiped), std::slice::from_ref(&wiped)).is_none());
+        let file = |offset| Area { offset, backing: Backing::File { id: 1, flags: 0, shared: true }, ..area(1, 3) };
+        assert!(layout(&[file(0)], &[file(0)]).is_some());
+        assert!(layout(&[file(0)], &[file(PAGE_BYTES)]).is_none());
+        let segment = Area { backing: Backing::SysV { id: 1, writable: true }, ..area(1, 3) };
+        assert!(layout(std::slice::from_ref(&segment), std::slice::from_ref(&segment)).is_none());
+    }
+
+    #[test]
+    fn ranges_without_and_in_others() {
+        assert_eq!(without(&[(0, 10)], &[]), [(0, 10)]);
+        assert_eq!(without(&[(0, 4), (4, 10)], &[(2, 3), (6, 12)]), [(0, 2), (3, 6)]);
+        assert_eq!(without(&[(2, 3)], &[(0, 10)]), []);
+        assert_eq!(intersection(&[(0, 4), (6, 9)], &[(2, 7), (8, 20)]), [(2, 4), (6, 7), (8, 9)]);
+    }
+
+    #[test]
+    fn loads_that_follow_each_other_are_one() {
+        let mut loads = Vec::new();
+        for (address, offset) in [(0, 0), (PAGE_BYTES, PAGE_BYTES), (3 * PAGE_BYTES, 2 * PAGE_BYTES)] {
+            add(&mut loads, address, offset);
+        }
+        let expected = [(0, 2 * PAGE_BYTES, 0), (3 * PAGE_BYTES, PAGE_BYTES, 2 * PAGE_BYTES)];
+        assert_eq!(loads, expected.map(|(address, len, offset)| Load { address, len, offset }));
+    }
 }

@@ -26,6 +26,9 @@ use difference::Parent;
 /// Contents of a parent's or a child's memory that are compared ahead; with more, a fork of the engine costs little beside.
 const MOST_BYTES: u64 = 4 << 20;
 
+/// From so many on, twins are likely to have more in common with each other than with their parent.
+const MANY: usize = 3;
+
 /// What a twin has of its own.
 #[derive(Debug)]
 pub(crate) struct Twin {
@@ -35,7 +38,7 @@ pub(crate) struct Twin {
     pub has_layout: bool,
 }
 
-/// From the parent's memory to the child's.
+/// From a parent's memory to a child's.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Difference {
     pub unmap: Vec<Range>,
@@ -47,12 +50,32 @@ pub(crate) struct Difference {
     pub same: u64,
 }
 
+/// What several twins have in common and their parent has not any more: the parent has it while it forks them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Common {
+    /// The twin from whose pages image it comes.
+    pub model: usize,
+    pub loads: Vec<Load>,
+    /// What the parent itself has in their places.
+    pub own: Vec<Load>,
+    /// Nothing.
+    pub discard: Vec<Range>,
+}
+
+/// The twins of one parent.
+#[derive(Debug)]
+struct Siblings {
+    /// In their order.
+    children: Vec<usize>,
+    common: Option<Common>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Twins {
     /// By their places among the tasks.
     twins: HashMap<usize, Twin>,
-    /// Of each parent, in their order.
-    children: HashMap<usize, Vec<usize>>,
+    /// By their parents' places.
+    siblings: HashMap<usize, Siblings>,
 }
 
 impl Twins {
@@ -71,20 +94,35 @@ impl Twins {
                 break;
             }
             candidates.reverse();
-            let parent = Parent::read(family.alive)?;
-            let tasks: Vec<&Task> = candidates.iter().map(|c| &checked.checkpoint.tasks[*c]).collect();
-            let memories = parallel::map(&tasks, |t| t.alive().map_or(Ok(None), |a| parent.difference(a)));
-            let memories = memories.into_iter().collect::<Result<Vec<_>>>()?;
-            let twins: Vec<_> = tasks.iter().zip(memories).map(|(task, m)| family.twin(task, m?)).collect();
-            let before = twins.iter().rposition(Option::is_none).map_or(0, |no| no + 1);
-            let twins: Vec<(usize, Twin)> =
-                candidates.into_iter().zip(twins).skip(before).filter_map(|(c, twin)| Some((c, twin?))).collect();
-            if !twins.is_empty() {
-                found.children.insert(at, twins.iter().map(|(c, _)| *c).collect());
-                found.twins.extend(twins);
-            }
+            found.add(&family, at, &candidates)?;
+        }
+        if found.count() > 0 {
+            log::debug!("{} tasks are forked by what their parents have become", found.count());
         }
         Ok(found)
+    }
+
+    /// Those of the parent `at`, the last of its children.
+    fn add(&mut self, family: &Family<'_>, at: usize, candidates: &[usize]) -> Result<()> {
+        let tasks: Vec<&Task> = candidates.iter().map(|c| &family.checked.checkpoint.tasks[*c]).collect();
+        let mut parent = Parent::read(family.alive)?;
+        let mut common = None;
+        if let (true, Some(model), Some(&place)) = (tasks.len() >= MANY, tasks.last(), candidates.last())
+            && let Some(alive) = model.alive()
+            && let Some(Difference { loads, .. }) = parent.difference(alive)?
+        {
+            common = parent.take_over(place, loads, alive, family.alive)?;
+        }
+        let memories = parallel::map(&tasks, |t| t.alive().map_or(Ok(None), |a| parent.difference(a)));
+        let memories = memories.into_iter().collect::<Result<Vec<_>>>()?;
+        let twins: Vec<_> = tasks.iter().zip(memories).map(|(task, m)| family.twin(task, m?)).collect();
+        let before = twins.iter().rposition(Option::is_none).map_or(0, |no| no + 1);
+        let children: Vec<usize> = candidates[before..].to_vec();
+        if !children.is_empty() {
+            self.twins.extend(children.iter().copied().zip(twins.into_iter().skip(before).flatten()));
+            self.siblings.insert(at, Siblings { children, common });
+        }
+        Ok(())
     }
 
     /// How many there are.
@@ -98,12 +136,17 @@ impl Twins {
 
     /// Those whose parent is the task `index`.
     pub fn of(&self, index: usize) -> impl Iterator<Item = (usize, &Twin)> {
-        let children = self.children.get(&index).map_or(&[][..], |c| c);
+        let children = self.siblings.get(&index).map_or(&[][..], |s| &s.children);
         children.iter().filter_map(|c| Some((*c, self.twins.get(c)?)))
     }
 
     pub fn has(&self, parent: usize) -> bool {
-        self.children.contains_key(&parent)
+        self.siblings.contains_key(&parent)
+    }
+
+    /// What the children of `parent` have in common.
+    pub fn common(&self, parent: usize) -> Option<&Common> {
+        self.siblings.get(&parent)?.common.as_ref()
     }
 
     /// Pages that are not made anew, because the parent has the same, and those that are.
@@ -128,8 +171,6 @@ struct Family<'a> {
     task: &'a Task,
     alive: &'a Alive,
     prepared: &'a Prepared,
-    core: TaskCoreEntry,
-    mm: MmEntry,
     /// The actions of all signals, where the child finds them.
     actions: Vec<SignalAction>,
 }
@@ -144,11 +185,7 @@ impl<'a> Family<'a> {
         for a in &prepared.actions {
             *actions.get_mut(a.signo as usize - 1)? = *a;
         }
-        let family = || {
-            let (core, mm) = (common_core(&task.core), common_mm(&alive.mm));
-            Family { checked, files, task, alive, prepared, core, mm, actions }
-        };
-        is_plain.then(family)
+        is_plain.then_some(Family { checked, files, task, alive, prepared, actions })
     }
 
     /// All but the memory's contents.
@@ -179,8 +216,8 @@ impl<'a> Family<'a> {
             && is_inheritable(self.checked, child, task, alive, prepared)
             && ids(alive) == ids(self.alive)
             && alive.fs == self.alive.fs
-            && common_core(&task.core) == self.core
-            && common_mm(&alive.mm) == self.mm
+            && common_core(&task.core) == common_core(&self.task.core)
+            && common_mm(&alive.mm) == common_mm(&self.alive.mm)
             && prepared.vdso == self.prepared.vdso
             && self.files.are_alike(alive.ids.files_id, self.alive.ids.files_id)
     }
@@ -211,43 +248,39 @@ fn is_inheritable(checked: &Checked, at: usize, task: &Task, alive: &Alive, prep
         && alive.pages.runs.iter().map(|r| r.len).sum::<u64>() <= MOST_BYTES
 }
 
-/// What has to be the same in both: the rest is set by each for itself, or asked for apart.
-fn common_core(core: &TaskCoreEntry) -> TaskCoreEntry {
-    TaskCoreEntry {
-        task_state: 0,
-        exit_code: 0,
-        flags: 0,
-        blk_sigset: 0,
-        blk_sigset_extended: None,
-        comm: Default::default(),
-        timers: None,
-        rlimits: None,
-        signals_s: None,
-        sigactions: Vec::new(),
-        child_subreaper: None,
-        stop_signo: None,
-        ..core.clone()
-    }
+/// What has to be the same in both. The rest is set by each for itself, or asked for apart.
+fn common_core(core: &TaskCoreEntry) -> impl PartialEq + use<'_> {
+    let TaskCoreEntry {
+        task_state: _,
+        exit_code: _,
+        personality,
+        flags: _,
+        blk_sigset: _,
+        comm: _,
+        timers: _,
+        rlimits: _,
+        cg_set,
+        signals_s: _,
+        old_seccomp_mode,
+        old_seccomp_filter,
+        loginuid,
+        oom_score_adj,
+        sigactions: _,
+        child_subreaper: _,
+        blk_sigset_extended: _,
+        stop_signo: _,
+        membarrier_registration_mask,
+        coredump_filter,
+        mdwe,
+        leader_exit_code,
+    } = core;
+    let of_process = (personality, cg_set, loginuid, oom_score_adj, coredump_filter);
+    (of_process, old_seccomp_mode, old_seccomp_filter, membarrier_registration_mask, mdwe, leader_exit_code)
 }
 
-fn common_mm(mm: &MmEntry) -> MmEntry {
-    MmEntry {
-        mm_start_code: 0,
-        mm_end_code: 0,
-        mm_start_data: 0,
-        mm_end_data: 0,
-        mm_start_stack: 0,
-        mm_start_brk: 0,
-        mm_brk: 0,
-        mm_arg_start: 0,
-        mm_arg_end: 0,
-        mm_env_start: 0,
-        mm_env_end: 0,
-        mm_saved_auxv: Vec::new(),
-        vmas: Vec::new(),
-        dumpable: None,
-        ..mm.clone()
-    }
+/// As `common_core`.
+fn common_mm(mm: &MmEntry) -> impl PartialEq + use<'_> {
+    (mm.exe_file_id, mm.thp_disabled(), &mm.aios, mm.protection_keys, mm.mlock_future)
 }
 
 /// As `MmMap` tells the kernel.
