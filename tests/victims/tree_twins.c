@@ -64,8 +64,10 @@ static void child(int i) {
   _exit(i);
 }
 static void victim(void) {
-  area = map_anon(N, MAP_PRIVATE);
   common = map_anon(PAGE, MAP_SHARED);
+  // With a fence below, so that what is mapped next is no part of it.
+  area = (char *)map_anon(PAGE + N, MAP_PRIVATE) + PAGE;
+  CHECK(mprotect(area - PAGE, PAGE, PROT_NONE) == 0);
   fill(area, N, 5);
   // No `x` where one is written.
   for (int i = 0; i < MANY; i++) area[2 * PAGE + i] = 'o', common[i] = (char)~i;

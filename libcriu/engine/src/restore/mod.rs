@@ -80,7 +80,7 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
     let orphans = Orphans::adopt();
     let outcome = run(&mut world, operator, start);
     drop(orphans);
-    world.files.leave();
+    world.leave();
     outcome
 }
 

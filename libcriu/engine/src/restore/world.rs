@@ -40,6 +40,12 @@ impl World {
         self.checked.checkpoint.tasks.len() - self.twins.count()
     }
 
+    /// There is nothing more to do, and the process ends soon: what was read is not given back piece by piece.
+    pub fn leave(self) {
+        std::mem::forget(self.checked);
+        self.files.leave();
+    }
+
     pub fn new(images: &ImageDir, checked: Checked, files: RestoreFiles, root_is_sibling: bool) -> Result<World> {
         let control = SharedControl::new(checked.checkpoint.tasks.len())
             .map_err(|e| Error::os(Phase::Plan, "control pages", "mmap", e))?;

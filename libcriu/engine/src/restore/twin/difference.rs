@@ -127,35 +127,29 @@ fn add(loads: &mut Vec<Load>, address: u64, offset: u64) {
     }
 }
 
-/// What of the parent's goes, and what is new; `None` when a fork does not lead there.
+/// What of the parent's goes, and what is new; `None` when a fork does not lead there. An area is a part of one of the parent's or
+/// of none: where new memory follows inherited, the kernel keeps them apart or does not.
 fn layout(parents: &[Area], areas: &[Area]) -> Option<(Vec<Range>, Vec<Range>)> {
-    let (mut inherited, mut rooms): (Vec<(u64, u64)>, _) = (Vec::new(), Vec::new());
+    let (mut inherited, mut rooms) = (Vec::new(), Vec::new());
     for area in areas {
         let first = parents.partition_point(|p| p.end <= area.start);
-        let there = parents[first..].iter().take_while(|p| p.start < area.end);
-        let mut at = area.start;
-        let mut gap = |from: u64, to: u64| {
-            let is_room = area.backing == Backing::Anonymous
-                && (area.flags, area.advice, area.locked, area.protection_key) == (0, 0, false, 0)
-                && area.prot == READ_WRITE;
-            if from < to && is_room {
-                rooms.push(Range { start: from, len: to - from });
+        match parents.get(first).filter(|p| p.start < area.end) {
+            Some(p) if p.start <= area.start && area.end <= p.end && is_inherited(p, area) => {
+                inherited.push((area.start, area.end));
             }
-            from >= to || is_room
-        };
-        for p in there {
-            if !is_inherited(p, area) || !gap(at, p.start) {
-                return None;
-            }
-            inherited.push((p.start.max(area.start), p.end.min(area.end)));
-            at = p.end.min(area.end);
-        }
-        if !gap(at, area.end) {
-            return None;
+            None if is_plain(area) => rooms.push(range((area.start, area.end))),
+            _ => return None,
         }
     }
     let all: Vec<(u64, u64)> = parents.iter().map(|p| (p.start, p.end)).collect();
     Some((without(&all, &inherited).into_iter().map(range).collect(), rooms))
+}
+
+/// Does mapping anonymous memory make this area?
+fn is_plain(area: &Area) -> bool {
+    area.backing == Backing::Anonymous
+        && (area.flags, area.advice, area.locked, area.protection_key) == (0, 0, false, 0)
+        && area.prot == READ_WRITE
 }
 
 /// Is what a fork leaves of `parent` this area, where both are?
@@ -236,11 +230,13 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_a_larger_and_another_area() {
+    fn a_smaller_and_another_area() {
         let parent = [area(1, 3), area(5, 9), area(20, 22)];
         assert_eq!(layout(&parent, &parent), Some((vec![], vec![])));
-        let child = [area(1, 2), area(5, 12), area(30, 31)];
+        let child = [area(1, 2), area(5, 9), area(9, 12), area(30, 31)];
         assert_eq!(layout(&parent, &child), Some((pages(&[(2, 3), (20, 22)]), pages(&[(9, 12), (30, 31)]))));
+        assert_eq!(layout(&parent, &[area(5, 12)]), None);
+        assert_eq!(layout(&parent, &[area(4, 9)]), None);
         assert_eq!(layout(&[], &[]), Some((vec![], vec![])));
     }
 
