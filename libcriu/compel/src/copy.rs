@@ -48,7 +48,7 @@ impl Infected {
         let made = match born {
             Some(copy) => {
                 let copy = Copy { pid: copy, inner_pid: inner_pid as i32, of: pid };
-                copy.close_descriptors(options).map(|()| copy)
+                copy.close_descriptors(options).and_then(|()| self.hold.show_room_as_it_was(copy.pid)).map(|()| copy)
             }
             None => Err(Error::remote(tid, "clone in the task", inner_pid)),
         };
