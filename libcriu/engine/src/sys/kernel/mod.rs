@@ -144,7 +144,7 @@ impl Kernel {
 
     /// # Errors
     /// ENOENT: there is none, or the kernel does not tell of data.
-    fn symbol(&self, name: &str) -> io::Result<Address> {
+    pub(crate) fn symbol(&self, name: &str) -> io::Result<Address> {
         let text = [name.as_bytes(), &[0]].concat();
         self.bytes.copy_from(0, &text);
         Ok(self.run(Context { what: SYMBOL, address: 0, len: text.len() as u64 })?.address)
