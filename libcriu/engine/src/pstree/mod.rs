@@ -1,10 +1,14 @@
 //! The tree of processes: who is whose child, sessions and groups, threads, and which kernel objects tasks share.
 
 mod kobj;
+pub(crate) mod session;
 mod walk;
+
+use std::collections::HashMap;
 
 use criu_images::messages::PstreeEntry;
 
+use self::session::{Place, ways};
 use crate::error::Blocker;
 
 pub use kobj::{FirstOf, SharedIds, TaskIds};
@@ -79,7 +83,19 @@ pub fn session_blockers(items: &[Item], shell_job: bool, exists: impl Fn(i32) ->
             break;
         }
     }
+    let index: HashMap<i32, usize> = items.iter().enumerate().map(|(at, item)| (item.pid, at)).collect();
+    let parent = |i: &Item| index.get(&i.ppid).copied().filter(|_| i.pid != root.pid);
+    let place = |i: &Item| Place { pid: i.pid, parent: parent(i), sid: i.sid };
+    let places: Vec<Place> = items.iter().map(place).collect();
+    for (item, way) in items.iter().zip(ways(&places)) {
+        if way.is_none() && index.contains_key(&item.sid) {
+            let cause = "its leader is another's child, so that nobody could have it made there";
+            blockers.push(Blocker::new(item.pid, format!("session {}", item.sid), cause).hint(END_OR_LEAVE));
+        }
+    }
 }
+
+const END_OR_LEAVE: &str = "end it, or have it make a session of its own (setsid)";
 
 #[cfg(test)]
 mod tests {

@@ -4,19 +4,8 @@
 use crate::error::Blocker;
 
 use super::checkpoint::Task;
-
-/// How a task comes into its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Session {
-    /// It is forked when its parent is already in it.
-    FromParent,
-    /// It is forked before its parent founds its own.
-    BeforeParentLeads,
-    /// It founds it.
-    Lead,
-    /// The leader is gone: a short-lived process with that pid founds it, forks the task, and ends.
-    Lost { leader: i32 },
-}
+pub(crate) use crate::pstree::session::Session;
+use crate::pstree::session::{Place, ways};
 
 /// How a task comes into its process group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,31 +37,16 @@ pub(crate) struct Kin {
 impl Kin {
     pub fn plan(tasks: &[Task], shell_job: bool, blockers: &mut Vec<Blocker>) -> Kin {
         let mut kin = Kin { sessions: Vec::new(), groups: Vec::new() };
-        // The session each task is in when it starts.
-        let mut born: Vec<i32> = Vec::new();
-        for (i, t) in tasks.iter().enumerate() {
-            let session = match t.parent {
-                _ if t.sid == t.pid => Session::Lead,
-                None if shell_job => Session::FromParent,
-                None => {
-                    let b = Blocker::new(t.pid, "session", format!("its session {} is not the tree's own", t.sid));
-                    blockers.push(b.hint("restore it as --shell-job"));
-                    Session::FromParent
-                }
-                Some(p) if tasks[p].sid == t.sid => Session::FromParent,
-                Some(p) if born[p] == t.sid && kin.sessions[p] == Session::Lead => Session::BeforeParentLeads,
-                Some(_) if tasks.iter().all(|o| o.pid != t.sid) && t.sid > 0 => Session::Lost { leader: t.sid },
-                Some(_) => {
-                    blockers.push(Blocker::new(t.pid, "session", format!("no way leads into session {}", t.sid)));
-                    Session::FromParent
-                }
-            };
-            born.push(
-                t.parent.map_or(tasks[0].sid, |p| {
-                    if session == Session::BeforeParentLeads { born[p] } else { tasks[p].sid }
-                }),
-            );
-            kin.sessions.push(session);
+        let places: Vec<Place> = tasks.iter().map(|t| Place { pid: t.pid, parent: t.parent, sid: t.sid }).collect();
+        for ((i, t), way) in tasks.iter().enumerate().zip(ways(&places)) {
+            if t.parent.is_none() && t.sid != t.pid && !shell_job {
+                let b = Blocker::new(t.pid, "session", format!("its session {} is not the tree's own", t.sid));
+                blockers.push(b.hint("restore it as --shell-job"));
+            }
+            if way.is_none() {
+                blockers.push(Blocker::new(t.pid, "session", format!("no way leads into session {}", t.sid)));
+            }
+            kin.sessions.push(way.unwrap_or(Session::FromParent));
             let group = group(tasks, i, shell_job, &kin.groups);
             if let Group::Join { leader } = group
                 && tasks[leader].sid != t.sid

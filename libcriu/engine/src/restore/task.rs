@@ -23,12 +23,16 @@ pub(crate) fn fork(world: &mut World, index: usize, inheritance: Option<&Inherit
     let checked = world.checked.clone();
     let task = &checked.checkpoint.tasks[index];
     let shared = &checked.shared;
+    let is_sibling = matches!(checked.kin.sessions[index], Session::Sibling { .. });
     let kinship = Kinship {
-        as_sibling: index == 0 && world.root_is_sibling,
+        as_sibling: index == 0 && world.root_is_sibling || is_sibling,
         shares_files: shared.files[index] != index,
         shares_fs: shared.fs[index] != index,
     };
-    let parent = std::process::id() as i32;
+    let parent = match task.parent.filter(|_| is_sibling) {
+        Some(parent) => checked.checkpoint.tasks[parent].pid,
+        None => std::process::id() as i32,
+    };
     match spawn::fork_as(task.pid, kinship) {
         Ok(0) => {
             task_heap::begin();
@@ -117,6 +121,7 @@ fn live_to_die(world: &mut World, index: usize, parent: i32, status: i32) -> Res
     let task = &checked.checkpoint.tasks[index];
     live_with_parent(world, index, parent)?;
     enter_session(world, index)?;
+    fork_siblings(world, index)?;
     set_comm(&task.core.comm);
     born(world, index);
     enter_group(world, index)?;
@@ -140,11 +145,13 @@ fn become_task(
         fork(world, child, None)?;
     }
     enter_session(world, index)?;
+    fork_siblings(world, index)?;
     born(world, index);
     let mut memory = Memory::build(world, alive, inheritance)?;
     let for_children = Inheritance { areas: &alive.layout.areas, pages: &alive.pages, placed: &memory.placed };
+    let is_siblings = |c: usize| matches!(kin.sessions[c], Session::Sibling { .. });
     let twins = world.twins.clone();
-    for &child in task.children.iter().filter(|&c| !is_early(&c) && !twins.contains(*c)) {
+    for &child in task.children.iter().filter(|&c| !is_early(&c) && !is_siblings(*c) && !twins.contains(*c)) {
         fork_child(world, child, &for_children)?;
     }
     memory.settle(alive)?;
@@ -188,6 +195,19 @@ fn fork_child(world: &mut World, child: usize, inheritance: &Inheritance<'_>) ->
         }
         Err(e) => Err(fork_failed(leader, e)),
     }
+}
+
+/// As the leader of a session: makes its members that have become children of this process's parent.
+fn fork_siblings(world: &mut World, index: usize) -> Result<()> {
+    let checked = world.checked.clone();
+    if checked.kin.sessions[index] != Session::Lead {
+        return Ok(());
+    }
+    let of_this = |way: &Session| *way == Session::Sibling { leader: index };
+    for (sibling, _) in checked.kin.sessions.iter().enumerate().filter(|(_, way)| of_this(way)) {
+        fork(world, sibling, None)?;
+    }
+    Ok(())
 }
 
 fn enter_session(world: &World, index: usize) -> Result<()> {
