@@ -2,8 +2,7 @@
 //! without a descriptor. One inode (`memfd.img`) may have many descriptions and mappings; contents are stored as shared
 //! memory, `shmid` being the inode's number.
 //!
-//! Limits: F_SEAL_FUTURE_WRITE is set before mappings are made, so that a writable
-//! mapping from before the seal fails to come back.
+//! F_SEAL_FUTURE_WRITE forbids writable mappings that are not there yet: such a file is sealed when all has been mapped.
 
 mod dump;
 mod restore;

@@ -24,6 +24,8 @@ const OPEN_FLAGS: u32 =
 pub(crate) struct Memfds {
     inodes: HashMap<u64, MemfdInodeEntry>,
     made: HashMap<u64, OwnedFd>,
+    /// Inodes that are sealed when all has been mapped, with their seals.
+    unsealed: Vec<(String, OwnedFd, SealFlags)>,
 }
 
 impl RestoreKind for Memfds {
@@ -55,7 +57,15 @@ impl RestoreKind for Memfds {
         let used = plan.entries.values().filter_map(|e| e.memfd.as_ref()).map(|m| u64::from(m.inode_id));
         for id in used.collect::<HashSet<_>>() {
             if let Some(inode) = self.inodes.get(&id) {
-                self.made.insert(id, make(&plan.images, inode)?);
+                let fd = make(&plan.images, inode)?;
+                let seals = SealFlags::from_bits_retain(inode.seals);
+                if seals.contains(SealFlags::FUTURE_WRITE) {
+                    let again = fd.try_clone().map_err(|e| Error::os(Phase::Files, shown(inode), "dup", e))?;
+                    self.unsealed.push((shown(inode), again, seals));
+                } else {
+                    seal(&shown(inode), &fd, seals)?;
+                }
+                self.made.insert(id, fd);
             }
         }
         Ok(())
@@ -78,8 +88,17 @@ impl RestoreKind for Memfds {
         self.reopen(body(entry, entry.memfd.as_ref())?, flags)
     }
 
+    fn hand_over(&mut self) {
+        self.made.clear();
+    }
+
+    fn resume(&self, _plan: &Plan) -> Result<()> {
+        self.unsealed.iter().try_for_each(|(name, fd, seals)| seal(name, fd, *seals))
+    }
+
     fn close(&mut self) {
         self.made.clear();
+        self.unsealed.clear();
     }
 }
 
@@ -126,8 +145,12 @@ fn make(images: &ImageDir, inode: &MemfdInodeEntry) -> Result<OwnedFd> {
     if let Some(mode) = inode.mode {
         fchmod(&fd, Mode::from_raw_mode(mode & 0o7777)).map_err(|e| failed("fchmod", e))?;
     }
-    if inode.seals != 0 {
-        fcntl_add_seals(&fd, SealFlags::from_bits_retain(inode.seals)).map_err(|e| failed("fcntl F_ADD_SEALS", e))?;
-    }
     Ok(fd)
+}
+
+fn seal(name: &str, fd: &OwnedFd, seals: SealFlags) -> Result<()> {
+    if seals.is_empty() {
+        return Ok(());
+    }
+    fcntl_add_seals(fd, seals).map_err(|e| Error::os(Phase::Files, name, "fcntl F_ADD_SEALS", e))
 }
