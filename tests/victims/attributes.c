@@ -1,5 +1,5 @@
 // What: one attribute of a task each: name, umask, personality, oom score, nice value, timer slack, dumpable, core filter ...
-// Variants: comm umask personality oom nice slack dumpable corefilter pdeathsig thp mdwe affinity ioprio loginuid tsc cpuid mce
+// Variants: comm umask personality oom nice slack dumpable corefilter pdeathsig thp thp_advised mdwe affinity ioprio loginuid tsc cpuid mce mempolicy
 #include "victim.h"
 #include <asm/prctl.h>
 #include <setjmp.h>
@@ -10,6 +10,10 @@
 #define PR_GET_MDWE 66
 #define PR_MDWE_REFUSE_EXEC_GAIN 1
 #endif
+#ifndef PR_THP_DISABLE_EXCEPT_ADVISED
+#define PR_THP_DISABLE_EXCEPT_ADVISED 2
+#endif
+#define MPOL_INTERLEAVE 3
 static void put(const char *path, const char *text) {
   int fd = open(path, O_WRONLY);
   CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
@@ -79,8 +83,16 @@ static void victim(void) {
   else if (is("cpuid") && syscall(SYS_arch_prctl, ARCH_SET_CPUID, 0)) SKIP("ARCH_SET_CPUID: %s", strerror(errno));
   else if (is("mce")) CHECK(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0) == 0);
   else if (is("mdwe") && prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)) SKIP("the kernel has no PR_SET_MDWE");
+  else if (is("thp_advised") && prctl(PR_SET_THP_DISABLE, 1, PR_THP_DISABLE_EXCEPT_ADVISED, 0, 0)) SKIP("PR_SET_THP_DISABLE has no flags");
+  unsigned long nodes[16] = {1};
+  if (is("mempolicy") && syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, nodes, 64)) SKIP("set_mempolicy: %s", strerror(errno));
   ready_and_wait();
-  if (is("comm")) CHECK(prctl(PR_GET_NAME, name) == 0 && !strcmp(name, "odd ) \xe2\x82 ("));
+  if (is("mempolicy")) {
+    int mode = -1;
+    nodes[0] = 0;
+    CHECK(syscall(SYS_get_mempolicy, &mode, nodes, 1024, 0, 0) == 0 && mode == MPOL_INTERLEAVE && nodes[0] == 1);
+  } else if (is("thp_advised")) CHECK(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == (1 | PR_THP_DISABLE_EXCEPT_ADVISED));
+  else if (is("comm")) CHECK(prctl(PR_GET_NAME, name) == 0 && !strcmp(name, "odd ) \xe2\x82 ("));
   else if (is("umask")) CHECK(umask(0) == 0137);
   else if (is("personality")) CHECK(personality(0xffffffff) == (ADDR_NO_RANDOMIZE | SHORT_INODE));
   else if (is("oom")) CHECK(holds("/proc/self/oom_score_adj", "321\n"));

@@ -36,6 +36,6 @@ pub use error::{Error, Kind, Result};
 pub use infect::{Infected, Known};
 pub use memory::Memory;
 pub use ptrace::Regs;
-pub use query::{AltStack, PosixTimer, ProcessFacts, SigAction, ThreadFacts, TimerValue};
+pub use query::{AltStack, MemPolicy, PosixTimer, ProcessFacts, SigAction, ThreadFacts, TimerValue};
 pub use seize::{Resume, SeizedTask, SeizedThread, Seizing, TracerRights};
 pub use vdso::syscall_instruction;

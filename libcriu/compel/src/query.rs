@@ -51,6 +51,8 @@ pub struct ProcessFacts {
     pub memory_merge: Option<bool>,
     /// MEMBARRIER_CMD_GET_REGISTRATIONS.
     pub membarrier: Option<u32>,
+    /// Has it a keyring of its own (KEY_SPEC_PROCESS_KEYRING)?
+    pub has_keyring: bool,
     /// Memory protection keys that are allocated: bit n for the key n. Key 0, which always is, is left out, as is the one that the
     /// kernel keeps for areas that can only be executed.
     pub protection_keys: u16,
@@ -83,6 +85,18 @@ pub struct ThreadFacts {
     pub cpuid: Option<bool>,
     /// PR_GET_IO_FLUSHER; `None` also without CAP_SYS_RESOURCE.
     pub io_flusher: Option<bool>,
+    /// get_mempolicy(2); `None` also for the default.
+    pub mempolicy: Option<MemPolicy>,
+    /// Has it a keyring of its own (KEY_SPEC_THREAD_KEYRING)?
+    pub has_keyring: bool,
+}
+
+/// Where a thread gets memory from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemPolicy {
+    pub mode: u32,
+    /// Bit n of word n / 64 is the node n.
+    pub nodes: [u64; 8],
 }
 
 const PR_GET_PDEATHSIG: u64 = 2;
@@ -101,6 +115,9 @@ const PR_GET_MEMORY_MERGE: u64 = 68;
 const ARCH_GET_CPUID: u64 = 0x1011;
 const MEMBARRIER_CMD_GET_REGISTRATIONS: u64 = 1 << 9;
 const SS_ONSTACK: u32 = 1;
+const MPOL_DEFAULT: u32 = 0;
+const KEY_SPEC_THREAD_KEYRING: i64 = -1;
+const KEY_SPEC_PROCESS_KEYRING: i64 = -2;
 const PROTECTION_KEYS: u64 = 16;
 /// In the kernel's half, so nothing of the task can be there. pkey_mprotect looks at the key first.
 const NOWHERE: u64 = 0xffff_8000_0000_0000;
@@ -130,6 +147,12 @@ fn half(bytes: &[u8], at: usize) -> u32 {
 fn timer_value(bytes: &[u8], at: usize) -> TimerValue {
     let field = |i: usize| word(bytes, at + 8 * i) as i64;
     TimerValue { interval: (field(0), field(1)), left: (field(2), field(3)) }
+}
+
+/// Asks for the id of a keyring; nothing is made when there is none. (Asking for that of the session would make one.)
+fn keyring(special: i64) -> Call {
+    const KEYCTL_GET_KEYRING_ID: u64 = 0;
+    call(libc::SYS_keyctl, &[KEYCTL_GET_KEYRING_ID, special as u64, 0])
 }
 
 /// A value that the kernel may not know of.
@@ -200,6 +223,7 @@ impl Infected {
         calls.push(prctl(PR_GET_MDWE, 0));
         calls.push(prctl(PR_GET_MEMORY_MERGE, 0));
         calls.push(call(libc::SYS_membarrier, &[MEMBARRIER_CMD_GET_REGISTRATIONS, 0, 0]));
+        calls.push(keyring(KEY_SPEC_PROCESS_KEYRING));
         let keys = calls.len();
         calls.extend((1..PROTECTION_KEYS).map(|key| call(libc::SYS_pkey_mprotect, &[NOWHERE, 4096, 0, key])));
         self.memory().write(scratch, &[0; PROCESS_BYTES])?;
@@ -226,6 +250,7 @@ impl Infected {
             mdwe: known(calls[must].ret),
             memory_merge: known(calls[must + 1].ret).map(|v| v != 0),
             membarrier: known(calls[must + 2].ret),
+            has_keyring: calls[must + 3].ret > 0,
             // An allocated key finds no memory, any other is invalid.
             protection_keys: (1..)
                 .zip(&calls[keys..])
@@ -254,7 +279,9 @@ impl Infected {
     }
 
     fn thread_facts(&self, answer: &ThreadAnswer) -> Result<ThreadFacts> {
-        let [altstack, pdeath, secure, slack, privs, tid_address, mce, tsc, cpuid, flusher] = answer.calls[..] else {
+        let [altstack, pdeath, secure, slack, privs, tid_address, mce, tsc, cpuid, flusher, policy, keyring] =
+            answer.calls[..]
+        else {
             return Err(Error::new(answer.tid, Kind::Unexpected, "asking all threads"));
         };
         for done in [altstack, pdeath, secure, slack, privs] {
@@ -273,6 +300,8 @@ impl Infected {
             tsc: (tsc.ret == 0).then(|| half(got, TSC_AT)),
             cpuid: known(cpuid.ret).map(|v| v != 0),
             io_flusher: known(flusher.ret).map(|v| v != 0),
+            mempolicy: (policy.ret == 0).then(|| mempolicy(got)).filter(|p| p.mode != MPOL_DEFAULT),
+            has_keyring: keyring.ret > 0,
         })
     }
 }
@@ -281,6 +310,13 @@ impl Infected {
 const PDEATH_AT: usize = 24;
 const TID_ADDRESS_AT: usize = 32;
 const TSC_AT: usize = 40;
+const POLICY_AT: usize = 48;
+const NODES_AT: usize = 56;
+const NODES: usize = 512;
+
+fn mempolicy(got: &[u8]) -> MemPolicy {
+    MemPolicy { mode: half(got, POLICY_AT), nodes: std::array::from_fn(|n| word(got, NODES_AT + 8 * n)) }
+}
 
 fn thread_calls(scratch: u64) -> Vec<Call> {
     let at = |offset: usize| scratch + offset as u64;
@@ -295,5 +331,7 @@ fn thread_calls(scratch: u64) -> Vec<Call> {
         prctl(PR_GET_TSC, at(TSC_AT)),
         call(libc::SYS_arch_prctl, &[ARCH_GET_CPUID, 0]),
         prctl(PR_GET_IO_FLUSHER, 0),
+        call(libc::SYS_get_mempolicy, &[at(POLICY_AT), at(NODES_AT), NODES as u64 + 1, 0, 0]),
+        keyring(KEY_SPEC_THREAD_KEYRING),
     ]
 }

@@ -32,7 +32,7 @@ const SHARED: [Word; 8] = [
 ];
 
 /// What is the same in threads that are alike, those of different processes among them.
-pub(super) const SAME: [Word; 32] = [
+pub(super) const SAME: [Word; 33] = [
     Word::At("nsproxy"),
     Word::At("cgroups"),
     Word::At("flags"),
@@ -47,6 +47,7 @@ pub(super) const SAME: [Word; 32] = [
     Word::Part("thread.tls_array", 16),
     Word::At("policy"),
     Word::At("static_prio"),
+    Word::Perhaps("se.slice"),
     Word::At("rt_priority"),
     Word::Bit("sched_reset_on_fork"),
     Word::Behind("io_context", "io_context", "ioprio"),

@@ -24,6 +24,7 @@ use crate::proc::{PosixTimer, ProcDir, Status, stat_of};
 use crate::progress::Operator;
 use crate::pstree::{FirstOf, Item, SharedIds, TaskIds, session_blockers};
 use crate::sys::ptrace::has_tls_segment;
+use crate::task::creds::landlock;
 use crate::task::identity::Identity;
 use crate::task::sched::Sched;
 use crate::task::seccomp::ThreadSeccomp;
@@ -135,6 +136,7 @@ impl Frozen {
         ipc.resolve(&tasks.iter().map(|t| t.item.pid).collect(), &living, &mut blockers)?;
         let items: Vec<Item> = tasks.iter().map(|t: &CollectedTask| t.item.clone()).collect();
         sharing_blockers(&tasks, &mut blockers);
+        confined_blockers(&tasks, &mut blockers);
         let exists = |pid: i32| std::fs::metadata(format!("/proc/{pid}")).is_ok();
         session_blockers(&items, options.msg.shell_job(), exists, &mut blockers);
         operator.progress(Phase::Collect, total, total);
@@ -202,6 +204,28 @@ impl CollectedTask {
         let Some(living) = &self.living else { return false };
         let has_pending = living.pending != SignalQueueEntry::default();
         matches!(&living.threads[..], [thread] if is_as_told(thread, &own.thread)) && has_pending == own.has_pending
+    }
+}
+
+/// Who is confined by Landlock.
+fn confined_blockers(tasks: &[CollectedTask], blockers: &mut Vec<Blocker>) {
+    let living = tasks.iter().filter_map(|t| Some((t.item.pid, t.living.as_ref()?)));
+    let all = living.flat_map(|(pid, l)| {
+        // Threads that are alike have the same credentials.
+        let is_model = |at: usize| l.alike.as_ref().is_none_or(|a| a.models.get(at).is_none_or(|model| *model == at));
+        let asked = l.threads.iter().enumerate().filter(move |(at, t)| t.status.no_new_privs && is_model(*at));
+        asked.map(move |(_, t)| (pid, t.tid))
+    });
+    let all: Vec<(i32, i32)> = all.collect();
+    let tids: Vec<i32> = all.iter().map(|(_, tid)| *tid).collect();
+    match landlock::confined(&tids) {
+        Ok(confined) => {
+            for (pid, tid) in all.iter().filter(|(_, tid)| confined.contains(tid)) {
+                let cause = "it is confined by Landlock (landlock_restrict_self); this cannot be saved";
+                blockers.push(Blocker::new(*pid, format!("thread {tid}"), cause));
+            }
+        }
+        Err(e) => log::debug!("whether tasks are confined by Landlock cannot be found out: {e}"),
     }
 }
 

@@ -268,7 +268,15 @@ fn unsupported(pid: i32, told: &Told, blockers: &mut Vec<Blocker>) {
             "it is to be merged (PR_SET_MEMORY_MERGE); this cannot be saved yet",
         ));
     }
+    if told.process.has_keyring {
+        let cause = "it has a keyring of its own (KEY_SPEC_PROCESS_KEYRING); its keys cannot be saved";
+        blockers.push(Blocker::new(pid, "credentials", cause));
+    }
     for t in &told.threads {
+        if t.has_keyring {
+            let cause = "it has a keyring of its own (KEY_SPEC_THREAD_KEYRING); its keys cannot be saved";
+            blockers.push(Blocker::new(pid, format!("thread {}", t.tid), cause));
+        }
         if t.io_flusher == Some(true) {
             let cause = "it is an I/O flusher (PR_SET_IO_FLUSHER); this cannot be saved";
             blockers.push(Blocker::new(pid, format!("thread {}", t.tid), cause));

@@ -152,7 +152,7 @@ impl Saver {
         let facts = Facts {
             brk: p.brk,
             dumpable: p.dumpable,
-            thp_disabled: p.thp_disable != 0,
+            thp_disable: p.thp_disable as u32,
             protection_keys: p.protection_keys,
             mlock_future: told.mlock_future,
         };

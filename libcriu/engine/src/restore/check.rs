@@ -53,6 +53,8 @@ pub(crate) struct PreparedThread {
     pub pending: Vec<SigInfo>,
     /// Words of its CPU mask; none to leave it.
     pub affinity: Vec<u64>,
+    /// The mode and nodes of its memory policy; none to leave it.
+    pub mempolicy: Option<(u32, Vec<u64>)>,
 }
 
 /// What this process and kernel can do.
@@ -292,8 +294,9 @@ fn thread(t: &Thread, here: &Here) -> Result<PreparedThread, (&'static str, Stri
     let creds = creds::restore::creds(entry, here.last_cap, here.permitted).map_err(|e| ("credentials", e))?;
     let pending = signals::restore::pending(t.core.signals_p.as_ref()).map_err(|e| ("pending signals", e))?;
     let affinity = sched::restore::affinity(t.tid, &t.core.cpu_affinity, &here.own.affinity);
+    let mempolicy = t.core.mempolicy.and_then(|mode| sched::restore::mempolicy(t.tid, mode, &t.core.mempolicy_nodes));
     let has_creds = here.own.has_creds(&creds, entry);
-    Ok(PreparedThread { creds, has_creds, pending, affinity })
+    Ok(PreparedThread { creds, has_creds, pending, affinity, mempolicy })
 }
 
 /// How long the pid of a dead task may stay taken until its parent has fetched its status: a restore often follows right

@@ -55,8 +55,10 @@ impl Own {
     pub fn has_sched(&self, core: &ThreadCoreEntry) -> bool {
         let Some(own) = &self.sched else { return false };
         let reset = if own.flags & sched::FLAG_RESET_ON_FORK != 0 { sched::RESET_ON_FORK } else { 0 };
+        let has_slice = core.sched_slice_ns.is_none();
         // A child of a process that resets on fork has another policy than that.
         reset == 0
+            && has_slice
             && (own.policy, own.nice, own.priority) == (core.sched_policy(), core.sched_nice(), core.sched_prio())
     }
 

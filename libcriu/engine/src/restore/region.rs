@@ -153,7 +153,9 @@ fn set_process_flags(task: &Task, alive: &Alive) -> Result<()> {
         spawn::prctl(option, value).map(drop).map_err(|e| Error::os(Phase::Threads, what, "prctl", e))
     };
     set("subreaper flag", libc::PR_SET_CHILD_SUBREAPER, task.core.child_subreaper().into())?;
-    set("huge page setting", libc::PR_SET_THP_DISABLE, alive.mm.thp_disabled().into())?;
+    let flags = u64::from(alive.mm.thp_disable()) & !1;
+    spawn::prctl_with(libc::PR_SET_THP_DISABLE, [alive.mm.thp_disabled().into(), flags])
+        .map_err(|e| Error::os(Phase::Threads, "huge page setting", "prctl", e))?;
     for bit in (0..32).filter(|b| task.core.membarrier_registration_mask() >> b & 1 == 1) {
         spawn::membarrier(1 << bit).map_err(|e| Error::os(Phase::Threads, "membarrier", "membarrier", e))?;
     }
@@ -375,6 +377,14 @@ impl Facts<'_> {
         present |= if is_without_sas { 0 } else { HAS_SAS };
         present |= if prepared.has_creds { 0 } else { HAS_CREDS };
         present |= if has_leaders_name { 0 } else { HAS_COMM };
+        let mut settings = settings(core);
+        if let Some((mode, nodes)) = &prepared.mempolicy {
+            let mask = arena.push(nodes);
+            // The kernel takes one node less than it is told.
+            let args = [(*mode).into(), mask.address, mask.count * 64 + 1];
+            settings.push(Call { nr: libc::SYS_set_mempolicy, args });
+        }
+        let settings = arena.push(&settings);
         let mut thread = Thread {
             tid: *tid,
             present,
@@ -399,10 +409,11 @@ impl Facts<'_> {
             sched_policy: core.sched_policy() & !sched::RESET_ON_FORK,
             sched_nice: core.sched_nice(),
             sched_priority: core.sched_prio(),
+            sched_slice_ns: core.sched_slice_ns(),
             pdeath_signal: core.pdeath_sig(),
             timer_slack_ns: slack,
             no_new_privs: core.creds.as_ref().map_or(0, |c| c.no_new_privs()),
-            settings: arena.push(&settings(core)),
+            settings,
             seccomp_mode: seccomp.mode,
             chain: arena.push(&seccomp.chain),
             is_late: is_late.into(),

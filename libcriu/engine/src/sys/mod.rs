@@ -16,6 +16,7 @@ pub(crate) mod inheritance;
 pub mod ipc;
 pub mod kcmp;
 pub(crate) mod kernel;
+pub(crate) mod landlock;
 pub(crate) mod lock;
 pub mod mapping;
 pub mod memory;

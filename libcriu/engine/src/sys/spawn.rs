@@ -190,8 +190,13 @@ pub fn forget_sigchld() {
 /// # References
 /// prctl(2).
 pub fn prctl(option: i32, argument: u64) -> io::Result<i32> {
+    prctl_with(option, [argument, 0])
+}
+
+/// The same with two arguments.
+pub fn prctl_with(option: i32, [first, second]: [u64; 2]) -> io::Result<i32> {
     // SAFETY: options that take addresses are not called through this.
-    match unsafe { libc::prctl(option, argument, 0_u64, 0_u64, 0_u64) } {
+    match unsafe { libc::prctl(option, first, second, 0_u64, 0_u64) } {
         -1 => Err(io::Error::last_os_error()),
         n => Ok(n),
     }

@@ -31,6 +31,16 @@ pub fn sched_getattr(tid: i32) -> io::Result<SchedAttr> {
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(attr) }
 }
 
+/// The nice value of a thread, also where its policy makes no use of it.
+///
+/// # References
+/// getpriority(2).
+pub fn nice(tid: i32) -> io::Result<i32> {
+    // SAFETY: integers only. The call itself gives what no error looks like: 1 for 19, 40 for -20.
+    let n = unsafe { libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, tid) };
+    if n < 0 { Err(io::Error::last_os_error()) } else { Ok(20 - n as i32) }
+}
+
 /// Words of the CPU mask of a thread: bit n of word n / 64.
 ///
 /// # References

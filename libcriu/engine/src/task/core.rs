@@ -56,6 +56,9 @@ pub struct Process<'a> {
 /// The thread stands in a critical section (rseq) that cannot be read.
 pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
     let mut gpregs = regs::gpregs(t.regs);
+    if let Some(call) = regs::call_behind(t.tid, t.regs) {
+        (gpregs.ax, gpregs.orig_ax) = (call, call);
+    }
     if let Some(area) = &t.rseq {
         gpregs.ip = rseq::resume_at(t.tid, area, gpregs.ip)?;
     }
@@ -75,6 +78,9 @@ pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
             sched_nice: Some(t.sched.nice),
             sched_policy: Some(t.sched.policy),
             sched_prio: t.sched.priority,
+            sched_slice_ns: t.sched.slice_ns,
+            mempolicy: t.facts.mempolicy.map(|p| p.mode),
+            mempolicy_nodes: t.facts.mempolicy.map_or_else(Vec::new, |p| trimmed(p.nodes)),
             blk_sigset: (!t.is_leader).then_some(t.sigmask),
             sas: Some(ThreadSasEntry { ss_sp: stack.sp, ss_size: stack.size_bytes, ss_flags: stack.flags }),
             pdeath_sig: (t.facts.pdeath_signal != 0).then_some(t.facts.pdeath_signal as u32),
@@ -99,6 +105,11 @@ pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
         }),
         ..CoreEntry::default()
     })
+}
+
+fn trimmed(mask: [u64; 8]) -> Vec<u64> {
+    let len = mask.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
+    mask[..len].to_vec()
 }
 
 /// The part of a living process, which stands in its leader's image; `sigmask` is the leader's.

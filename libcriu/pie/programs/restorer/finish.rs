@@ -17,6 +17,10 @@ const SYS_IOPRIO_SET: i64 = 251;
 const SYS_RT_TGSIGQUEUEINFO: i64 = 297;
 const SYS_PRLIMIT64: i64 = 302;
 const SYS_SCHED_SETATTR: i64 = 314;
+const SYS_SETPRIORITY: i64 = 141;
+const PRIO_PROCESS: u64 = 0;
+const SCHED_OTHER: u32 = 0;
+const SCHED_BATCH: u32 = 3;
 const SYS_SECCOMP: i64 = 317;
 const PR_SET_PDEATHSIG: u64 = 1;
 const PR_SET_DUMPABLE: u64 = 4;
@@ -126,12 +130,17 @@ fn install(args: &Args, index: u32, flags: u64) {
 }
 
 fn schedule(args: &Args, me: &Thread) {
+    // Only the fair policies have a nice value in sched_setattr; under the others it waits.
+    if me.sched_policy != SCHED_OTHER && me.sched_policy != SCHED_BATCH {
+        let ret = call(SYS_SETPRIORITY, [PRIO_PROCESS, 0, me.sched_nice as u64, 0, 0, 0]);
+        check(args, Step::Sched, ret, me.sched_nice as u64);
+    }
     // struct sched_attr, version 0: size and policy, flags, nice and priority, three times of deadline scheduling.
     let attr: [u64; 6] = [
         48 | u64::from(me.sched_policy) << 32,
         me.sched_flags.into(),
         u64::from(me.sched_nice as u32) | u64::from(me.sched_priority) << 32,
-        0,
+        me.sched_slice_ns,
         0,
         0,
     ];

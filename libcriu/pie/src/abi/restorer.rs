@@ -175,6 +175,8 @@ pub struct Thread {
     pub sched_policy: u32,
     pub sched_nice: i32,
     pub sched_priority: u32,
+    /// The slice of time under a fair policy; 0 for that of everyone.
+    pub sched_slice_ns: u64,
     pub pdeath_signal: u32,
     pub timer_slack_ns: u64,
     /// u64 each: words of the CPU mask; none to leave it.

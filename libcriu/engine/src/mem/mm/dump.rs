@@ -64,7 +64,8 @@ pub struct SharedObject {
 pub struct Facts {
     pub brk: u64,
     pub dumpable: i32,
-    pub thp_disabled: bool,
+    /// PR_GET_THP_DISABLE: 0, or 1 and flags.
+    pub thp_disable: u32,
     /// Bit n: the key n is allocated.
     pub protection_keys: u16,
     /// MCL_* for memory to come; 0 when it is not locked.
@@ -173,6 +174,9 @@ impl Collector {
                     };
                     let access = area.access.map_or_else(|| area.access_by(dir), Ok);
                     let access = access.map_err(|e| failed("lstat of map_files", e))?;
+                    // A seal (F_SEAL_FUTURE_WRITE) keeps what was mapped since from ever being written to.
+                    let is_sealed = area.shared && !area.has(b"mw");
+                    let access = if is_sealed { libc::O_RDONLY as u32 } else { access };
                     // A file that was refused has its own blocker.
                     id.map(|id| (id, access))
                 }
@@ -289,7 +293,8 @@ impl Collected {
             vmas: self.vmas.iter().map(|v| without_kernels_key(v, facts.protection_keys)).collect(),
             dumpable: Some(facts.dumpable),
             aios: self.aios.clone(),
-            thp_disabled: Some(facts.thp_disabled),
+            thp_disabled: Some(facts.thp_disable != 0),
+            thp_disable: (facts.thp_disable > 1).then_some(facts.thp_disable),
             protection_keys: (facts.protection_keys != 0).then_some(facts.protection_keys.into()),
             mlock_future: (facts.mlock_future != 0).then_some(facts.mlock_future),
         }

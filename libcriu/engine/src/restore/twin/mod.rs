@@ -280,7 +280,7 @@ fn common_core(core: &TaskCoreEntry) -> impl PartialEq + use<'_> {
 
 /// As `common_core`.
 fn common_mm(mm: &MmEntry) -> impl PartialEq + use<'_> {
-    (mm.exe_file_id, mm.thp_disabled(), &mm.aios, mm.protection_keys, mm.mlock_future)
+    (mm.exe_file_id, mm.thp_disabled(), mm.thp_disable, &mm.aios, mm.protection_keys, mm.mlock_future)
 }
 
 /// As `MmMap` tells the kernel.

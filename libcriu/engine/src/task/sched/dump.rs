@@ -3,9 +3,11 @@
 use std::io;
 use std::sync::OnceLock;
 
-use super::{FLAG_RESET_ON_FORK, RESET_ON_FORK};
-use crate::sys::task::{cpu_affinity, ioprio, sched_getattr};
+use super::{FLAG_RESET_ON_FORK, RESET_ON_FORK, listed};
+use crate::sys::task::{cpu_affinity, ioprio, nice, sched_getattr};
 
+const SCHED_OTHER: u32 = 0;
+const SCHED_BATCH: u32 = 3;
 const SCHED_DEADLINE: u32 = 6;
 const SCHED_EXT: u32 = 7;
 
@@ -16,6 +18,8 @@ pub struct Sched {
     pub nice: i32,
     /// For the real-time policies.
     pub priority: Option<u32>,
+    /// The slice of time it was given, under a fair policy.
+    pub slice_ns: Option<u64>,
     /// The CPUs it is bound to, as words of a mask; empty when it may use all.
     pub affinity: Vec<u64>,
     /// As ioprio_set takes it; 0 when none was set.
@@ -35,9 +39,18 @@ pub fn read(tid: i32) -> io::Result<Result<Sched, &'static str>> {
     }
     let reset = if a.flags & FLAG_RESET_ON_FORK != 0 { RESET_ON_FORK } else { 0 };
     let priority = (a.priority != 0).then_some(a.priority);
+    let is_fair = matches!(a.policy, SCHED_OTHER | SCHED_BATCH);
+    let nice = if is_fair { a.nice } else { nice(tid)? };
+    let slice_ns = (is_fair && a.runtime != own_slice()).then_some(a.runtime);
     let affinity = cpu_affinity(tid)?;
     let affinity = if is_everywhere(&affinity) { Vec::new() } else { trimmed(affinity) };
-    Ok(Ok(Sched { policy: a.policy | reset, nice: a.nice, priority, affinity, ioprio: ioprio(tid)? }))
+    Ok(Ok(Sched { policy: a.policy | reset, nice, priority, slice_ns, affinity, ioprio: ioprio(tid)? }))
+}
+
+/// The kernel tells a slice also of threads that were given none: that of all of these, this one among them (Linux 6.12; 0 before).
+fn own_slice() -> u64 {
+    static SLICE: OnceLock<u64> = OnceLock::new();
+    *SLICE.get_or_init(|| sched_getattr(0).map_or(0, |a| a.runtime))
 }
 
 /// Has the mask every CPU that is online? Then it says nothing, and binds to nothing on another machine.
@@ -46,11 +59,7 @@ fn is_everywhere(mask: &[u64]) -> bool {
     static ONLINE: OnceLock<String> = OnceLock::new();
     let online = ONLINE.get_or_init(|| std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default());
     let has = |cpu: usize| mask.get(cpu / 64).is_some_and(|w| w >> (cpu % 64) & 1 == 1);
-    let ranges = online.trim().split(',').filter_map(|r| {
-        let (first, last) = r.split_once('-').unwrap_or((r, r));
-        Some(first.parse::<usize>().ok()?..=last.parse().ok()?)
-    });
-    !online.is_empty() && ranges.flatten().all(has)
+    !online.is_empty() && listed(online).all(has)
 }
 
 fn trimmed(mut mask: Vec<u64>) -> Vec<u64> {

@@ -3,6 +3,15 @@
 mod dump;
 pub mod restore;
 
+/// The numbers in a list of the kernel's, as `0-3,8`.
+fn listed(text: &str) -> impl Iterator<Item = usize> {
+    let ranges = text.trim().split(',').filter_map(|r| {
+        let (first, last) = r.split_once('-').unwrap_or((r, r));
+        Some(first.parse::<usize>().ok()?..=last.parse().ok()?)
+    });
+    ranges.flatten()
+}
+
 pub use dump::{Sched, read};
 
 /// Stands in the policy of sched_setscheduler(2), as in the image.
