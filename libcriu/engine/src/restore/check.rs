@@ -8,7 +8,7 @@ use criu_images::messages::{InventoryEntry, TaskKobjIdsEntry};
 use criu_pie::abi::restorer::{Creds, IntervalTimer, Limit, PosixTimer, SigInfo, SignalAction};
 
 use super::checkpoint::{Alive, Checkpoint, Task, Thread};
-use super::kin::Kin;
+use super::kin::{Kin, Session};
 use super::own::{Own, Setting};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::vdso::restore::{self as vdso_choice, Choice, choose};
@@ -88,6 +88,13 @@ impl Checkpoint {
         }
         let shared = Shared::find(&self.tasks, &mut blockers);
         let kin = Kin::plan(&self.tasks, options.msg.shell_job(), &mut blockers);
+        for (i, t) in self.tasks.iter().enumerate().filter(|(i, _)| matches!(kin.sessions[*i], Session::Sibling { .. }))
+        {
+            if shared.files[i] != i || shared.fs[i] != i {
+                let cause = "it shares descriptors or directories, and can be made by the leader of its session only";
+                blockers.push(Blocker::new(t.pid, "session", cause));
+            }
+        }
         if !blockers.is_empty() {
             return Err(Error::refused(Phase::Check, blockers));
         }
