@@ -1,6 +1,6 @@
 // What: packet sockets: bound to a device and a protocol, with memberships, options and a filter; in a fanout group; not
-// bound; of the old type, bound to a device by its name.
-// Variants: raw datagram fresh fanout old
+// bound; of the old type, bound to a device by its name, or not bound.
+// Variants: raw datagram fresh fanout old old_any
 #include "victim.h"
 #include <arpa/inet.h>
 #include <linux/filter.h>
@@ -29,13 +29,13 @@ static void hears(int fd, const char *text) {
   close(s);
   struct pollfd p = {fd, POLLIN, 0};
   CHECK(poll(&p, 1, 2000) == 1);
-  int n = recv(fd, got, sizeof got, MSG_DONTWAIT), head = is("raw") || is("old") ? 14 : 0;
+  int n = recv(fd, got, sizeof got, MSG_DONTWAIT), head = is("raw") || is("old") || is("old_any") ? 14 : 0;
   CHECK(n >= 60 && !strcmp(got + head, text));
 }
 static const int zero;
 static void victim(void) {
-  int type = is("raw") ? SOCK_RAW : is("old") ? SOCK_PACKET : SOCK_DGRAM, fds[2] = {-1, -1};
-  int fd = socket(AF_PACKET, type, is("old") ? htons(OURS) : 0);
+  int type = is("raw") ? SOCK_RAW : is("old") || is("old_any") ? SOCK_PACKET : SOCK_DGRAM, fds[2] = {-1, -1};
+  int fd = socket(AF_PACKET, type, type == SOCK_PACKET ? htons(OURS) : 0);
   if (fd < 0) SKIP("socket(AF_PACKET): %s", strerror(errno));
   struct sockaddr_ll to = at(OURS), name;
   socklen_t len = sizeof name;
@@ -66,6 +66,10 @@ static void victim(void) {
     socklen_t n = sizeof by_name;
     CHECK(getsockname(fd, &by_name, &n) == 0 && !strcmp(by_name.sa_data, "lo"));
     hears(fd, "old");
+    return;
+  }
+  if (is("old_any")) {
+    hears(fd, "any");
     return;
   }
   CHECK(getsockname(fd, (void *)&name, &len) == 0);

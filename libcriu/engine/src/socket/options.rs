@@ -4,12 +4,32 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use criu_images::messages::SkOptsEntry;
+use criu_images::messages::{SkMoreOptEntry, SkOptsEntry};
 
 use super::Told;
-use crate::sys::socket::{attach_filter, filter, linger, option, set_linger, set_option, set_timeout, timeout};
+use crate::sys::socket::{
+    attach_filter, filter, linger, option, option_bytes, set_linger, set_option, set_option_bytes, set_timeout, timeout,
+};
 
-const SO_PASSPIDFD: i32 = 76;
+/// Options that are kept as they are told, with the room they take; a fresh socket has them all at zero. By number, as in
+/// asm-generic/socket.h: SO_TIMESTAMP and SO_TIMESTAMPNS in both forms, SO_RXQ_OVFL, SO_SELECT_ERR_QUEUE, SO_RCVMARK,
+/// SO_PASSPIDFD, SO_RCVPRIORITY; SO_TIMESTAMPING in both forms, SO_TXTIME.
+const MORE: [(i32, usize); 12] = [
+    (29, 4),
+    (35, 4),
+    (63, 4),
+    (64, 4),
+    (40, 4),
+    (45, 4),
+    (75, 4),
+    (SO_PASSPIDFD, 4),
+    (82, 4),
+    (37, 8),
+    (65, 8),
+    (61, 8),
+];
+
+pub(super) const SO_PASSPIDFD: i32 = 76;
 const SO_PASSRIGHTS: i32 = 83;
 const SO_BUF_LOCK: i32 = 72;
 const SO_LOCK_FILTER: i32 = 44;
@@ -40,9 +60,6 @@ const FLAGS: &[Flag] = &[
 
 /// Reads the options; the text names one that images have no place for.
 pub(super) fn read(fd: BorrowedFd<'_>) -> io::Result<Result<SkOptsEntry, &'static str>> {
-    if optional(fd, SO_PASSPIDFD, 0)? != 0 {
-        return Ok(Err("SO_PASSPIDFD"));
-    }
     if optional(fd, SO_PASSRIGHTS, 1)? != 1 {
         return Ok(Err("SO_PASSRIGHTS switched off"));
     }
@@ -77,16 +94,39 @@ pub(super) fn read(fd: BorrowedFd<'_>) -> io::Result<Result<SkOptsEntry, &'stati
     Ok(Ok(opts))
 }
 
+/// As [`read`], of a socket that is none of the internet's: those have a table of their own for the rest.
+pub(super) fn read_all(fd: BorrowedFd<'_>) -> io::Result<Result<SkOptsEntry, &'static str>> {
+    Ok(match read(fd)? {
+        Ok(opts) => Ok(SkOptsEntry { more_opts: read_more(fd)?, ..opts }),
+        refused => refused,
+    })
+}
+
+fn read_more(fd: BorrowedFd<'_>) -> io::Result<Vec<SkMoreOptEntry>> {
+    let mut found = Vec::new();
+    for (name, room) in MORE {
+        match option_bytes(fd, libc::SOL_SOCKET, name, room) {
+            Ok(value) if value.iter().any(|&b| b != 0) => {
+                found.push(SkMoreOptEntry { level: libc::SOL_SOCKET as u32, name: name as u32, value });
+            }
+            Err(e) if !is_unknown(&e) => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
 /// Options by likeness.
 #[derive(Debug, Default)]
 pub(super) struct Known(HashMap<u32, SkOptsEntry>);
 
 impl Known {
-    /// As [`read`], but of sockets that are alike only the first is asked.
+    /// As `read` does, but of sockets that are alike only the first is asked.
     pub(super) fn read(
         &mut self,
         fd: BorrowedFd<'_>,
         told: Option<&Told>,
+        read: fn(BorrowedFd<'_>) -> io::Result<Result<SkOptsEntry, &'static str>>,
     ) -> io::Result<Result<SkOptsEntry, &'static str>> {
         if let Some(known) = told.and_then(|told| self.of(told)) {
             return Ok(Ok(known));
@@ -168,6 +208,9 @@ pub(super) fn write(fd: BorrowedFd<'_>, opts: &SkOptsEntry, sizes: Option<Sizes>
     if !opts.so_filter.is_empty() {
         attach_filter(fd, &mut opts.so_filter.iter().map(instruction).collect::<Vec<_>>())?;
     }
+    for option in opts.more_opts.iter().filter(|o| MORE.iter().any(|m| m.0 as u32 == o.name)) {
+        set_option_bytes(fd, libc::SOL_SOCKET, option.name as i32, &option.value)?;
+    }
     if opts.so_lock_filter() { set_option(fd, SO_LOCK_FILTER, 1) } else { Ok(()) }
 }
 
@@ -205,7 +248,11 @@ pub(super) fn buffer(fd: BorrowedFd<'_>, plain: i32, force: i32, size: u32) -> i
 /// An option that this kernel or this family may lack.
 fn optional(fd: BorrowedFd<'_>, name: i32, usual: i32) -> io::Result<i32> {
     match option(fd, name) {
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP)) => Ok(usual),
+        Err(e) if is_unknown(&e) => Ok(usual),
         other => other,
     }
+}
+
+fn is_unknown(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP))
 }

@@ -101,6 +101,12 @@ impl DumpKind for InetSockets {
             ..InetSkEntry::default()
         };
         self.options(seen, kind, &mut isk)?;
+        if facts::is_tcp(kind)
+            && stream::is_connected(state)
+            && let Some(why) = queue::refusal_of_stream(fd, &isk).map_err(os(seen, "poll"))?
+        {
+            return Err(Unsaved::because(why).hint("have it read before the dump"));
+        }
         if kind.kind != STREAM {
             isk.groups = self.groups.of(fd, kind.family).map_err(os(seen, "getsockopt MCAST_MSFILTER"))?;
             if let Some(why) = queue::refusal(fd, &isk).map_err(os(seen, "poll"))? {
@@ -149,7 +155,7 @@ impl InetSockets {
     fn options(&mut self, seen: &Seen<'_>, kind: SocketKind, isk: &mut InetSkEntry) -> Result<(), Unsaved> {
         let fd = seen.dup.as_fd();
         let getting = os(seen, "getsockopt");
-        isk.opts = match self.alike.options.read(fd, seen.told.as_ref()).map_err(&getting)? {
+        isk.opts = match self.alike.options.read(fd, seen.told.as_ref(), options::read).map_err(&getting)? {
             Ok(opts) => opts,
             Err(what) => return Err(Unsaved::because(format!("{what} cannot be saved"))),
         };

@@ -1,5 +1,6 @@
 //! What no call tells of an internet socket, read in the kernel's memory: the device (not address) given to
-//! IP_MULTICAST_IF, the program that shares out what comes to a group of SO_REUSEPORT, and whether a raw socket may send.
+//! IP_MULTICAST_IF, the program that shares out what comes to a group of SO_REUSEPORT, whether a raw socket may send, and
+//! whether what was sent has been counted (MSG_ZEROCOPY).
 //!
 //! Where the engine may not look, the device is lost, and the log says so of sockets that have to do with multicast; of a
 //! program the log says that it would be.
@@ -8,10 +9,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-use criu_images::messages::{InetSkEntry, SkShutdown};
+use criu_images::messages::{InetSkEntry, SkMoreOptEntry, SkShutdown};
 use rustix::net::netdevice::{index_to_name, name_to_index};
 
-use super::{ICMP, ICMPV6, RAW, STREAM};
+use super::{ICMP, ICMPV6, RAW, STREAM, queue, state};
 use crate::file::{Seen, Unsaved};
 use crate::socket::options::{instruction, packed};
 use crate::sys::kernel::{Address, Kernel};
@@ -31,7 +32,10 @@ const MOST_SOCKETS: u64 = 1 << 16;
 impl Hidden {
     /// Completes an entry.
     pub(super) fn find(&mut self, seen: &Seen<'_>, fd: BorrowedFd<'_>, isk: &mut InetSkEntry) -> Result<(), Unsaved> {
-        if isk.r#type == STREAM && !isk.opts.so_reuseport() {
+        let failed = isk.r#type == STREAM
+            && isk.state == state::CLOSE
+            && queue::has_error(fd).map_err(|e| Unsaved::os(seen, "poll", e))?;
+        if isk.r#type == STREAM && !isk.opts.so_reuseport() && !counts_sent(isk) && !failed {
             return Ok(());
         }
         let kernel = self.kernel.get_or_insert_with(|| Kernel::open().map_err(|e| e.to_string()));
@@ -44,6 +48,15 @@ impl Hidden {
                 return Ok(());
             }
         };
+        if failed && found.error != libc::ECONNRESET {
+            let error = io::Error::from_raw_os_error(found.error);
+            return Err(Unsaved::because(format!("an error that was not read yet ({error}) cannot be saved"))
+                .hint("have it read (SO_ERROR) before the dump"));
+        }
+        if found.counted {
+            let cause = "the numbers of its notifications (MSG_ZEROCOPY, SOF_TIMESTAMPING_OPT_ID) would begin anew";
+            return Err(Unsaved::because(cause).hint("switch these off, or close it before the dump"));
+        }
         if isk.r#type == RAW || matches!(isk.proto, ICMP | ICMPV6) {
             let shutdown = SkShutdown::try_from(found.shutdown).ok().filter(|&s| s != SkShutdown::None);
             isk.shutdown = shutdown.map(i32::from);
@@ -75,6 +88,28 @@ struct Found {
     shutdown: i32,
     /// Place in a group of SO_REUSEPORT, and the group's program (`None`: of eBPF).
     group: Option<(Option<u32>, Option<Vec<u64>>)>,
+    /// It has counted what was sent, and tells the numbers in its queue of errors.
+    counted: bool,
+    /// What SO_ERROR would tell, and take.
+    error: i32,
+}
+
+/// Whether notifications of what is sent are on, which the kernel numbers.
+fn counts_sent(isk: &InetSkEntry) -> bool {
+    has(isk, libc::SO_ZEROCOPY, 1) || numbers_times(isk)
+}
+
+fn numbers_times(isk: &InetSkEntry) -> bool {
+    const SO_TIMESTAMPING_NEW: i32 = 65;
+    let number = libc::SOF_TIMESTAMPING_OPT_ID;
+    has(isk, libc::SO_TIMESTAMPING, number) || has(isk, SO_TIMESTAMPING_NEW, number)
+}
+
+/// Whether an option of `SOL_SOCKET` has one of the bits.
+fn has(isk: &InetSkEntry, name: i32, bits: u32) -> bool {
+    let value = |o: &SkMoreOptEntry| o.value.first_chunk::<4>().map_or(0, |v| u32::from_ne_bytes(*v));
+    let is_it = |o: &&SkMoreOptEntry| (o.level, o.name) == (libc::SOL_SOCKET as u32, name as u32);
+    isk.more_opts.iter().find(is_it).is_some_and(|o| value(o) & bits != 0)
 }
 
 fn look(kernel: &Kernel, fd: BorrowedFd<'_>, isk: &InetSkEntry) -> io::Result<Found> {
@@ -89,7 +124,16 @@ fn look(kernel: &Kernel, fd: BorrowedFd<'_>, isk: &InetSkEntry) -> io::Result<Fo
         at => Some((place_in(kernel, at, sock)?, program(kernel, at)?)),
     };
     let shutdown = if isk.r#type == STREAM { 0 } else { kernel.number(sock, "sock", "sk_shutdown")? as i32 & 3 };
-    Ok(Found { device, shutdown, group })
+    // A connection counts the bytes of its life, before this was switched on as well.
+    let copied = has(isk, libc::SO_ZEROCOPY, 1) && kernel.number(sock, "sock", "sk_zckey.counter")? != 0;
+    let timed = numbers_times(isk) && (isk.r#type == STREAM || kernel.number(sock, "sock", "sk_tskey.counter")? != 0);
+    Ok(Found {
+        device,
+        shutdown,
+        group,
+        counted: copied || timed,
+        error: kernel.number(sock, "sock", "sk_err")? as i32,
+    })
 }
 
 fn warn(seen: &Seen<'_>, isk: &InetSkEntry, why: &str) {
@@ -102,6 +146,9 @@ fn warn(seen: &Seen<'_>, isk: &InetSkEntry, why: &str) {
         log::warn!(
             "pid {pid} {object}: that it has given up sending (shutdown) would be lost: it cannot be seen ({why})"
         );
+    }
+    if counts_sent(isk) {
+        log::warn!("pid {pid} {object}: the numbers of its notifications may begin anew: they cannot be seen ({why})");
     }
     if isk.opts.so_reuseport() {
         log::warn!("pid {pid} {object}: a program attached for SO_REUSEPORT would be lost: it cannot be seen ({why})");

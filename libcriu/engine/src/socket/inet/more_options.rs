@@ -37,6 +37,15 @@ struct Row {
     when: When,
 }
 
+impl Row {
+    /// TCP_MAXSEG as nobody can have set it: options of IP (IP_OPTIONS) take their room from it before there is a route.
+    fn is_the_kernels(&self, value: &[u8]) -> bool {
+        const TCP_MIN_MSS: u32 = 88;
+        let number = value.try_into().map(u32::from_ne_bytes);
+        (self.level, self.name) == (SOL_TCP, libc::TCP_MAXSEG) && number.is_ok_and(|n| n < TCP_MIN_MSS)
+    }
+}
+
 const fn rows<const N: usize>(level: i32, when: When, names: [i32; N]) -> [Row; N] {
     let mut all = [Row { level, name: 0, room: 4, when }; N];
     let mut i = 0;
@@ -196,7 +205,7 @@ impl Usual {
         let mut found = Vec::new();
         for (row, fresh) in usual.iter().filter(|(row, _)| !(connected && row.when == When::Unconnected)) {
             let value = option_bytes(fd, row.level, row.name, row.room)?;
-            if value != *fresh {
+            if value != *fresh && !row.is_the_kernels(&value) {
                 found.push(SkMoreOptEntry { level: row.level as u32, name: row.name as u32, value });
             }
         }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use criu_images::messages::{InetDatagramEntry, InetSkEntry};
+use criu_images::messages::{InetDatagramEntry, InetSkEntry, SkMoreOptEntry};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, SocketFlags, SocketType, ipproto, recvmsg,
@@ -52,6 +52,27 @@ pub(super) fn refusal(fd: BorrowedFd<'_>, isk: &InetSkEntry) -> io::Result<Optio
         }
         _ => None,
     })
+}
+
+/// Why a connection's queue of errors cannot be saved. Notifications and times of what it has sent wait there.
+pub(super) fn refusal_of_stream(fd: BorrowedFd<'_>, isk: &InetSkEntry) -> io::Result<Option<&'static str>> {
+    const FILLED_BY: [(i32, i32); 5] = [
+        (libc::SOL_SOCKET, libc::SO_ZEROCOPY),
+        (libc::SOL_SOCKET, libc::SO_TIMESTAMPING),
+        (libc::SOL_SOCKET, 65), // SO_TIMESTAMPING_NEW
+        (libc::IPPROTO_IP, libc::IP_RECVERR),
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    ];
+    let fills = |o: &SkMoreOptEntry| FILLED_BY.contains(&(o.level as i32, o.name as i32));
+    if !isk.more_opts.iter().any(fills) || !has_error(fd)? {
+        return Ok(None);
+    }
+    Ok(Some("its queue of errors (MSG_ERRQUEUE), which was not read yet, cannot be saved"))
+}
+
+/// Whether an error waits to be told.
+pub(super) fn has_error(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(events(fd)?.contains(PollFlags::ERR))
 }
 
 fn events(fd: BorrowedFd<'_>) -> io::Result<PollFlags> {

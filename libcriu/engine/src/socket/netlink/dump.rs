@@ -45,7 +45,7 @@ impl DumpKind for NetlinkSockets {
             }
         }
         nothing_waits(seen)?;
-        let opts = match options::read(fd).map_err(asked)? {
+        let opts = match options::read_all(fd).map_err(asked)? {
             Ok(opts) => opts,
             Err(what) => return Err(Unsaved::because(format!("a netlink socket with {what} cannot be saved"))),
         };

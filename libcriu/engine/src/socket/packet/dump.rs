@@ -73,7 +73,7 @@ fn refusal(seen: &Seen<'_>, told: &PacketSocket) -> Result<Option<(String, &'sta
 fn entry(seen: &Seen<'_>, id: FileId, told: &PacketSocket) -> Result<PacketSockEntry, Unsaved> {
     let fd = seen.dup.as_fd();
     let asked = |e: std::io::Error| Unsaved::os(seen, "getsockopt", e);
-    let opts = match options::read(fd).map_err(asked)? {
+    let opts = match options::read_all(fd).map_err(asked)? {
         Ok(opts) => opts,
         Err(what) => return Err(Unsaved::because(format!("a packet socket with {what} cannot be saved"))),
     };

@@ -98,11 +98,12 @@ fn make(psk: &PacketSockEntry) -> Result<OwnedFd> {
         join(psk, fd.as_fd(), member)?;
     }
     let index = index(psk, fd.as_fd(), psk.device.as_deref(), psk.ifindex)?;
-    if psk.protocol != 0 || index != 0 {
-        let device = psk.device.as_deref().filter(|_| psk.r#type == OLDEST);
+    // The oldest kind has its protocol from the start, and is bound to a device by name or not at all.
+    let device = psk.device.as_deref().filter(|_| psk.r#type == OLDEST);
+    if device.is_some() || psk.r#type != OLDEST && (psk.protocol != 0 || index != 0) {
         bind_packet(fd.as_fd(), psk.protocol as u16, index, device).map_err(|e| failed("bind", e))?;
     }
-    if psk.r#type == OLDEST {
+    if device.is_some() {
         // What it has heard on other devices before it was bound.
         while recv(&fd, &mut [0u8; 1], RecvFlags::DONTWAIT).is_ok() {}
     }

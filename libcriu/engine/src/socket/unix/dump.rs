@@ -12,7 +12,7 @@ use criu_images::{ImageDir, Kind};
 
 use super::makers::peer_of;
 use super::name::{Name, SocketFile, directory, shown};
-use super::queue::{Message, Queue, Usual, look};
+use super::queue::{Message, Queue, Usual, has_error, look};
 use super::unaccepted::{Unaccepted, look as look_at_unaccepted};
 use super::{DGRAM, EXTERNAL, PEER_EXTERNAL, SCM_RIGHTS, SEQPACKET, SERVICE, STREAM, state};
 use crate::error::{Blocker, Error, Phase, Result};
@@ -65,6 +65,8 @@ pub(crate) struct UnixSockets {
     /// Where each descriptor that was found in a message belongs: socket and packet.
     tickets: Vec<(usize, usize)>,
     buf: Vec<u8>,
+    /// Inodes of those that cannot be saved, which their own blockers say.
+    refused: HashSet<u32>,
 }
 
 impl DumpKind for UnixSockets {
@@ -73,44 +75,11 @@ impl DumpKind for UnixSockets {
     }
 
     fn collect(&mut self, seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Result<FileEntry, Unsaved> {
-        let diag = match &mut self.diag {
-            Some(diag) => diag,
-            none => none.insert(unix_sockets().map_err(|e| Unsaved::os(seen, "sock_diag", e))?),
-        };
-        let ino = seen.stat.st_ino as u32;
-        let Some(told) = diag.get(&ino) else {
-            return Err(Unsaved::because("a unix socket of another network namespace"));
-        };
-        let service = common.service_sk_ino == Some(seen.stat.st_ino);
-        let mut usk = entry(id, ino, seen.info.flags, told);
-        usk.fown = seen.fown;
-        usk.opts = match self.options.read(seen.dup.as_fd(), seen.told.as_ref()) {
-            Ok(Ok(opts)) => opts,
-            Ok(Err(what)) => return Err(Unsaved::because(format!("{what} cannot be saved"))),
-            Err(e) => return Err(Unsaved::os(seen, "getsockopt", e)),
-        };
-        usk.peer_cred = peer(&mut self.peers, seen)?;
-        if service {
-            usk.uflags = SERVICE;
-        } else {
-            if !matches!(usk.r#type, STREAM | DGRAM | SEQPACKET) {
-                return Err(Unsaved::because(format!("a unix socket of type {}", usk.r#type)));
-            }
-            name_and_file(seen, told, &mut usk)?;
-            self.sockets.push(Socket {
-                id,
-                pid: seen.task.pid,
-                object: object(&seen.holder, ino),
-                ino,
-                told: told.clone(),
-                dup: Some(Rc::clone(&seen.dup)),
-                queued: seen.told.map(|t| t.queued),
-                usual: Usual::of(&usk.opts, seen.told.as_ref()),
-                looked: false,
-                packets: Vec::new(),
-            });
+        let collected = self.take_in(seen, id, common);
+        if collected.is_err() {
+            self.refused.insert(seen.stat.st_ino as u32);
         }
-        Ok(file_entry(usk))
+        collected
     }
 
     fn collect_unseen(&mut self, unseen: &Unseen<'_>, id: FileId, common: &Collected) -> Option<FileEntry> {
@@ -152,6 +121,20 @@ impl DumpKind for UnixSockets {
             socket.looked = true;
             let failed = |e| Error::os(Phase::Collect, &*socket.object, "recvmsg", e).pid(socket.pid);
             let kind = u32::from(socket.told.kind);
+            // A look at datagrams would take an error that waits to be told, and see nothing else.
+            if kind != STREAM
+                && let Some(dup) = &socket.dup
+                && has_error(dup.as_fd()).map_err(failed)?
+            {
+                let can_be_made = kind == SEQPACKET && socket.told.peer == Some(0);
+                let queued = socket.told.rqueue;
+                if !can_be_made || queued != 0 {
+                    let cause = "an error that was not read yet (ECONNRESET) cannot be saved";
+                    blockers
+                        .push(Blocker::new(socket.pid, &*socket.object, cause).hint("have it read before the dump"));
+                }
+                continue;
+            }
             let nothing = socket.queued == Some(0) || (kind == STREAM && socket.told.rqueue == 0);
             if nothing {
                 continue;
@@ -211,11 +194,17 @@ impl DumpKind for UnixSockets {
             };
             let known = match kernel.as_ref().filter(|_| !socket.told.waiting.is_empty()) {
                 Some(kernel) => self.unaccepted(kernel, socket, &mut refuse)?,
-                None => Vec::new(),
+                None => Some(Vec::new()),
             };
+            // What stands in the way of it is said.
+            let is_refused = known.is_none();
+            if is_refused {
+                looked_at.extend(socket.told.waiting.iter().copied());
+            }
+            let known = known.unwrap_or_default();
             for client in &socket.told.waiting {
                 match client {
-                    0 if known.is_empty() => refuse(
+                    0 if known.is_empty() && !is_refused => refuse(
                         "a connection whose client is gone waits to be accepted".into(),
                         "have it accepted before the dump",
                     ),
@@ -251,7 +240,7 @@ impl DumpKind for UnixSockets {
                 continue;
             }
             match by_ino.get(&peer).and_then(|&at| self.sockets.get(at)) {
-                _ if peer == 0 => {}
+                _ if peer == 0 || self.refused.contains(&peer) => {}
                 Some(there) if there.told.peer == Some(socket.ino) => {}
                 Some(_) if u32::from(socket.told.kind) == DGRAM => {}
                 Some(_) => refuse(format!("its peer (ino {peer}) is connected elsewhere"), "close it before the dump"),
@@ -314,6 +303,53 @@ impl DumpKind for UnixSockets {
 }
 
 impl UnixSockets {
+    /// Makes the entry of a socket.
+    fn take_in(&mut self, seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Result<FileEntry, Unsaved> {
+        let diag = match &mut self.diag {
+            Some(diag) => diag,
+            none => none.insert(unix_sockets().map_err(|e| Unsaved::os(seen, "sock_diag", e))?),
+        };
+        let ino = seen.stat.st_ino as u32;
+        let Some(told) = diag.get(&ino) else {
+            return Err(Unsaved::because("a unix socket of another network namespace"));
+        };
+        let service = common.service_sk_ino == Some(seen.stat.st_ino);
+        let mut usk = entry(id, ino, seen.info.flags, told);
+        usk.fown = seen.fown;
+        usk.opts = match self.options.read(seen.dup.as_fd(), seen.told.as_ref(), options::read_all) {
+            Ok(Ok(opts)) => opts,
+            Ok(Err(what)) => return Err(Unsaved::because(format!("{what} cannot be saved"))),
+            Err(e) => return Err(Unsaved::os(seen, "getsockopt", e)),
+        };
+        usk.peer_cred = peer(&mut self.peers, seen)?;
+        if service {
+            usk.uflags = SERVICE;
+        } else {
+            if !matches!(usk.r#type, STREAM | DGRAM | SEQPACKET) {
+                return Err(Unsaved::because(format!("a unix socket of type {}", usk.r#type)));
+            }
+            name_and_file(seen, told, &mut usk)?;
+            usk.peer_reset = peer_reset(seen, told)?;
+            if usk.opts.more_opts.iter().any(|o| o.name == options::SO_PASSPIDFD as u32) && told.rqueue != 0 {
+                let cause = "messages that were not read yet cannot be saved where SO_PASSPIDFD is on";
+                return Err(Unsaved::because(cause).hint("have its messages read before the dump"));
+            }
+            self.sockets.push(Socket {
+                id,
+                pid: seen.task.pid,
+                object: object(&seen.holder, ino),
+                ino,
+                told: told.clone(),
+                dup: Some(Rc::clone(&seen.dup)),
+                queued: seen.told.map(|t| t.queued),
+                usual: Usual::of(&usk.opts, seen.told.as_ref()),
+                looked: false,
+                packets: Vec::new(),
+            });
+        }
+        Ok(file_entry(usk))
+    }
+
     /// The kernel's memory, when there is something to look for.
     fn kernel(&self) -> Option<Rc<Kernel>> {
         if self.sockets.iter().all(|s| s.told.waiting.is_empty()) {
@@ -322,24 +358,27 @@ impl UnixSockets {
         Kernel::open().inspect_err(|e| log::debug!("the kernel's memory cannot be read: {e}")).ok()
     }
 
-    /// What waits at a listening socket; nothing when it cannot be found out, or is refused.
+    /// What waits at a listening socket; nothing when it cannot be found out, `None` when it is refused.
     fn unaccepted(
         &self,
         kernel: &Kernel,
         socket: &Socket,
         refuse: &mut impl FnMut(String, &str),
-    ) -> Result<Vec<UnixWaitingEntry>> {
+    ) -> Result<Option<Vec<UnixWaitingEntry>>> {
         match look_at_unaccepted(kernel, socket.dup()?.as_fd()) {
             Ok(Unaccepted::Connections(found)) => {
                 if found.iter().map(|c| c.ino).eq(socket.told.waiting.iter().copied()) {
-                    return Ok(found);
+                    return Ok(Some(found));
                 }
                 log::debug!("{}: netlink tells of other connections than the kernel has", socket.object);
             }
-            Ok(Unaccepted::Refused(why)) => refuse(why.into(), "have it accepted before the dump"),
+            Ok(Unaccepted::Refused(why)) => {
+                refuse(why.into(), "have it accepted before the dump");
+                return Ok(None);
+            }
             Err(e) => log::debug!("{}: what waits at it cannot be read: {e}", socket.object),
         }
-        Ok(Vec::new())
+        Ok(Some(Vec::new()))
     }
 
     /// What becomes of a peer outside the tree: an entry to connect to, or nothing; the error is what would help.
@@ -397,6 +436,14 @@ fn peer(known: &mut HashMap<(u64, u64), Option<SkPeerEntry>>, seen: &Seen<'_>) -
         known.insert(place, found.clone());
     }
     Ok(found)
+}
+
+/// Whether ECONNRESET waits to be told: the peer was closed before it had read all.
+fn peer_reset(seen: &Seen<'_>, told: &UnixSocket) -> Result<Option<bool>, Unsaved> {
+    if told.peer != Some(0) || told.shutdown != 3 || u32::from(told.kind) == DGRAM {
+        return Ok(None);
+    }
+    Ok(Some(has_error(seen.dup.as_fd()).map_err(|e| Unsaved::os(seen, "poll", e))?).filter(|&reset| reset))
 }
 
 fn object(holder: &str, ino: u32) -> String {
@@ -462,6 +509,9 @@ fn name_and_file(seen: &Seen<'_>, told: &UnixSocket, usk: &mut UnixSkEntry) -> R
             return Err(Unsaved::because(cause).hint("remove them, or close it before the dump"));
         }
         usk.deleted = Some(true);
+    } else if file.stat.st_nlink > 1 {
+        let (pid, names) = (seen.task.pid, file.stat.st_nlink - 1);
+        log::warn!("pid {pid} {}: other names of its file ({names}) will not lead to it any more", seen.object());
     } else if !file.is_reachable() {
         let cause = format!("the file it is bound to is not reachable as {}", shown(&file.path));
         return Err(Unsaved::because(cause).hint("dump inside its mount namespace"));

@@ -114,6 +114,13 @@ fn events(fd: BorrowedFd<'_>, asked: PollFlags) -> io::Result<PollFlags> {
     Ok(fds[0].revents() & asked)
 }
 
+/// Whether an error waits to be told. To look for a message of a socket that is no stream would take it.
+pub(super) fn has_error(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    Ok(fds[0].revents().contains(PollFlags::ERR))
+}
+
 const CHANGED: &str = "its queue cannot be read to the end";
 
 /// All of a stream in one look, which most are: bytes sent alike, with no descriptors and nothing out-of-band.

@@ -97,6 +97,11 @@ impl RestoreKind for UnixSockets {
         let widened = filling.widened.get();
         for usk in own {
             let fd = opened.get(&usk.id).ok_or_else(|| Error::new(Phase::Files, named(usk), "was not opened"))?;
+            if usk.peer_reset() && self.others.contains_key(&usk.id) {
+                // What the other end has not read when it is closed.
+                let sent = send(fd, &[0], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+                sent.map_err(|e| Error::os(Phase::Files, named(usk), "send", e))?;
+            }
             self.others.remove(&usk.id);
             self.finish(usk, fd, widened)?;
         }

@@ -1,0 +1,56 @@
+// What: unix sockets that tell when a message came, that tell its sender by a pidfd, and whose peer was closed before it had
+// read all.
+// Variants: times pidfd reset_stream reset_packets
+#include "victim.h"
+#include <sys/ioctl.h>
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
+#endif
+static int on(int fd, int name, int len) {
+  int v[2] = {0};
+  socklen_t room = len;
+  CHECK(getsockopt(fd, SOL_SOCKET, name, v, &room) == 0);
+  return v[0];
+}
+// The type of the control message that comes along with the next message.
+static int along(int fd) {
+  char text[16], room[128] __attribute__((aligned(8)));
+  struct iovec iov = {text, sizeof text};
+  struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+  CHECK(recvmsg(fd, &h, MSG_DONTWAIT) == 2);
+  struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+  return c ? c->cmsg_type : 0;
+}
+static void victim(void) {
+  const int one = 1, rx[2] = {1 << 3 | 1 << 4, 0};
+  int fds[2], more[2], kind = is("reset_stream") ? SOCK_STREAM : is("reset_packets") ? SOCK_SEQPACKET : SOCK_DGRAM;
+  CHECK(socketpair(AF_UNIX, kind, 0, fds) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, more) == 0);
+  if (is("times")) {
+    CHECK(setsockopt(fds[0], SOL_SOCKET, SO_TIMESTAMP, &one, sizeof one) == 0);
+    CHECK(setsockopt(fds[1], SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one) == 0);
+    CHECK(setsockopt(more[0], SOL_SOCKET, SO_TIMESTAMPING, rx, sizeof rx) == 0);
+    ready_and_wait();
+    CHECK(on(fds[0], SO_TIMESTAMP, 4) == 1 && on(fds[1], SO_TIMESTAMPNS, 4) == 1 && on(more[0], SO_TIMESTAMPING, 8) == rx[0]);
+    CHECK(!on(more[1], SO_TIMESTAMPING, 8) && write(fds[1], "hi", 2) == 2 && along(fds[0]) == SO_TIMESTAMP);
+    CHECK(write(fds[0], "hi", 2) == 2 && along(fds[1]) == SO_TIMESTAMPNS);
+    return;
+  }
+  if (is("pidfd")) {
+    if (setsockopt(fds[0], SOL_SOCKET, SO_PASSPIDFD, &one, sizeof one)) SKIP("SO_PASSPIDFD: %s", strerror(errno));
+    CHECK(write(fds[0], "to", 2) == 2);
+    ready_and_wait();
+    CHECK(on(fds[0], SO_PASSPIDFD, 4) == 1 && on(fds[1], SO_PASSPIDFD, 4) == 0);
+    CHECK(along(fds[1]) == 0 && write(fds[1], "hi", 2) == 2 && along(fds[0]) == 4 /* SCM_PIDFD */);
+    CHECK(write(fds[0], "to", 2) == 2);
+    return;
+  }
+  char b[8];
+  CHECK(write(fds[0], "unread", 6) == 6);
+  if (is("reset_stream")) CHECK(write(fds[1], "left", 4) == 4);
+  close(fds[1]);
+  ready_and_wait();
+  // Who reads it takes it.
+  if (is("reset_stream")) CHECK(read(fds[0], b, 8) == 4 && !memcmp(b, "left", 4));
+  CHECK(read(fds[0], b, 8) == -1 && errno == ECONNRESET);
+  CHECK(read(fds[0], b, 8) == 0 && send(fds[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE);
+}
