@@ -58,6 +58,8 @@ pub(crate) struct Collected {
     pub external_sockets: HashSet<u32>,
     /// Every task whose files were collected, as (engine's pid, pid in its own namespace).
     pub tasks: HashMap<i32, i32>,
+    /// Descriptions that are in messages.
+    pub in_messages: HashSet<FileId>,
     /// Which sockets of large tables are alike.
     pub likenesses: Likenesses,
     /// The identity of this dump; empty when the kernel had no random bytes.
@@ -122,6 +124,7 @@ impl DumpFiles {
                 ghosts: Ghosts::default(),
                 external_sockets: external_sockets(&options.msg),
                 tasks: HashMap::new(),
+                in_messages: HashSet::new(),
                 likenesses: Likenesses::default(),
                 run_id: crate::run_id::new().unwrap_or_default(),
                 last_id: 0,
@@ -271,6 +274,33 @@ impl DumpFiles {
         for kind in &mut self.kinds {
             kind.resolve(&mut self.common, blockers)?;
         }
+        self.resolve_mapped_locks()
+    }
+
+    /// Notes down locks that mappings keep.
+    fn resolve_mapped_locks(&mut self) -> Result<()> {
+        let all = match std::fs::read_to_string("/proc/locks") {
+            Ok(all) => all,
+            // A kernel without locks.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Error::os(Phase::Collect, "/proc/locks", "read", e)),
+        };
+        for held in self.locks.without_descriptor(&all, |pid| self.common.tasks.contains_key(&pid)) {
+            let mapped = self.links.iter().find(|((dev, inode, _), _)| held.is_of(*dev, *inode));
+            let Some((_, &Some(id))) = mapped else { continue };
+            if !self.common.opts.file_locks() {
+                log::warn!(
+                    "pid {}: a lock (FLOCK) that a mapping keeps would be lost; keep it with --file-locks",
+                    held.pid
+                );
+                continue;
+            }
+            let entry = self.common.entries.iter_mut().find(|e| e.id == id).and_then(|e| e.reg.as_mut());
+            if let Some(reg) = entry {
+                reg.mapped_lock = Some(held.r#type);
+                reg.mapped_lock_pid = self.common.tasks.get(&held.pid).map(|&vpid| vpid as u32);
+            }
+        }
         Ok(())
     }
 
@@ -360,6 +390,7 @@ impl DumpFiles {
                     }
                     if let (Some(id), Some(kind)) = (id, self.kinds.get_mut(kind)) {
                         kind.taken_in(descriptor.ticket, id);
+                        self.common.in_messages.insert(id);
                     }
                     self.in_flight.push(descriptor.fd);
                 }
@@ -395,6 +426,11 @@ impl DumpFiles {
             Some("a descriptor with a signal owner (F_SETOWN) is in a message and nowhere else")
         } else if seen.is_anon("[eventpoll]") && seen.info.text.contains("tfd:") {
             Some("an epoll descriptor that watches something is in a message and nowhere else")
+        } else if ["inotify wd:", "fanotify ino:", "fanotify mnt_id:", "fanotify sdev:"]
+            .iter()
+            .any(|w| seen.info.text.contains(w))
+        {
+            Some("a descriptor that watches files is in a message and nowhere else")
         } else {
             None
         };

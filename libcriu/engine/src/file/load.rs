@@ -71,6 +71,8 @@ pub struct RestoreFiles {
     members: HashMap<Object, Vec<FileId>>,
     /// Where each table stands in the plan.
     table_at: HashMap<u32, usize>,
+    /// Files whose lock is held by a mapping of this task by now.
+    mapped_locks: BTreeSet<FileId>,
 }
 
 impl RestoreFiles {
@@ -119,7 +121,8 @@ impl RestoreFiles {
         let locks = RestoreLocks::load(images, options.msg.file_locks())?;
         let table_at = plan.tables.iter().enumerate().map(|(at, (files_id, _))| (*files_id, at)).collect();
         let (opened, held, members) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let mut files = RestoreFiles { plan, kinds, locks, opened, held, members, table_at };
+        let mut files =
+            RestoreFiles { plan, kinds, locks, opened, held, members, table_at, mapped_locks: BTreeSet::new() };
         for entry in files.plan.entries.values() {
             kind_of(entry)?;
         }
@@ -198,6 +201,23 @@ impl RestoreFiles {
         let own = entry.reg.as_ref().map(|r| r.flags).or(entry.memfd.as_ref().map(|m| m.flags)).unwrap_or(0);
         let kind = kind_of(entry)?;
         self.kinds[kind].open_again(&mut self.plan, entry, flags.unwrap_or(own))
+    }
+
+    /// Opens a file for a mapping, with the lock that only the mapping keeps if this task has taken it.
+    pub fn open_mapped(&mut self, id: FileId, flags: u32) -> Result<OwnedFd> {
+        let fd = self.open(id, Some(flags))?;
+        let Some(reg) = self.plan.entries.get(&id).and_then(|e| e.reg.as_ref()) else { return Ok(fd) };
+        if let Some(kind) = reg.mapped_lock
+            && reg.mapped_lock_pid == Some(std::process::id())
+            && self.mapped_locks.insert(id)
+        {
+            let how = if kind == libc::F_RDLCK as u32 { libc::F_RDLCK } else { libc::F_WRLCK };
+            crate::sys::lock::flock(fd.as_fd(), how).map_err(|e| {
+                let error = Error::os(Phase::Files, format!("lock of the mapped file {}", reg.name), "flock", e);
+                error.hint("nobody else may have locked the file meanwhile")
+            })?;
+        }
+        Ok(fd)
     }
 
     /// In the coordinator, before it forks: opens those of `ids`, of files that tasks hold without descriptors, that are held

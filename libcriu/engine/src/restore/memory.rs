@@ -403,7 +403,7 @@ fn map(world: &mut World, open: &mut Open, area: &Area, at: u64, fills: bool) ->
             let fd = match open.entry((id, flags)) {
                 std::collections::hash_map::Entry::Occupied(e) => e.into_mut(),
                 std::collections::hash_map::Entry::Vacant(e) => {
-                    let fd = world.files.open(id, Some(flags as u32)).map_err(|mut e| {
+                    let fd = world.files.open_mapped(id, flags as u32).map_err(|mut e| {
                         e.object = format!("{} ({})", area.name(), e.object);
                         e
                     })?;

@@ -138,6 +138,27 @@ pub(crate) fn kcmp_epoll_target(
     Ok(order(ret))
 }
 
+/// What EPIOCGPARAMS tells of an epoll: a `struct epoll_params`. `None`: the kernel knows none.
+///
+/// # References
+/// ioctl_eventpoll(2), Linux 6.9
+pub(crate) fn epoll_params(epoll: BorrowedFd<'_>) -> Option<[u8; 8]> {
+    const EPIOCGPARAMS: libc::Ioctl = 0x8008_8a02;
+    let mut params = [0; 8];
+    // SAFETY: the request writes the eight bytes of a structure.
+    let ret = unsafe { libc::ioctl(epoll.as_raw_fd(), EPIOCGPARAMS, params.as_mut_ptr()) };
+    (ret == 0).then_some(params)
+}
+
+/// # References
+/// ioctl_eventpoll(2), Linux 6.9
+pub(crate) fn set_epoll_params(epoll: BorrowedFd<'_>, params: [u8; 8]) -> io::Result<()> {
+    const EPIOCSPARAMS: libc::Ioctl = 0x4008_8a01;
+    // SAFETY: the request reads the eight bytes of a structure.
+    check(i64::from(unsafe { libc::ioctl(epoll.as_raw_fd(), EPIOCSPARAMS, params.as_ptr()) }))?;
+    Ok(())
+}
+
 /// Makes `to` refer to what `from` refers to, closing what was there.
 pub(crate) fn dup_to(from: RawFd, to: RawFd, cloexec: bool) -> io::Result<()> {
     if from == to {

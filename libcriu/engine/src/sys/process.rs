@@ -1,7 +1,7 @@
 //! Processes of the service, and what a program inherited.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// The two sides of a fork.
 #[derive(Debug)]
@@ -25,6 +25,22 @@ pub fn fork() -> io::Result<Forked> {
         0 => Ok(Forked::Child),
         child => Ok(Forked::Parent { child }),
     }
+}
+
+/// How the process of a pidfd has ended, as wait(2) tells. `None`: the kernel does not tell.
+///
+/// # References
+/// PIDFD_GET_INFO with PIDFD_INFO_EXIT of `linux/pidfd.h`, Linux 6.15
+pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> Option<u32> {
+    /// `_IOWR(0xFF, 11, struct pidfd_info)`, of its first 64 bytes.
+    const PIDFD_GET_INFO: libc::Ioctl = 0xc040_ff0b;
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    let mut info = [0u64; 8];
+    info[0] = PIDFD_INFO_EXIT;
+    // SAFETY: the request reads and writes as many bytes as its number says, which `info` has.
+    let ret = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, info.as_mut_ptr()) };
+    // The status is the last of sixteen words of 32 bits.
+    (ret == 0 && info[0] & PIDFD_INFO_EXIT != 0).then_some((info[7] >> 32) as u32)
 }
 
 /// Takes a descriptor that this program inherited by number and nothing else in it owns: not 0-2, which belong to the

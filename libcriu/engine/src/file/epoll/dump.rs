@@ -1,6 +1,7 @@
 //! epoll: registrations from fdinfo, and which description each one means.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 
 use criu_images::messages::{EventpollFileEntry, EventpollTfdEntry, FdTypes, FileEntry};
 
@@ -9,7 +10,7 @@ use crate::file::FileId;
 use crate::file::collect::{Collected, Table};
 use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::seen::Seen;
-use crate::sys::descriptor::{KernelOrder, kcmp_epoll_target};
+use crate::sys::descriptor::{KernelOrder, epoll_params, kcmp_epoll_target};
 
 #[derive(Debug)]
 struct Epoll {
@@ -34,7 +35,8 @@ impl DumpKind for Epolls {
         let lines = seen.info.text.lines().filter(|l| l.starts_with("tfd:"));
         let watched = lines.map(|l| parse(l).ok_or_else(|| seen.no_line("tfd"))).collect::<Result<_, _>>()?;
         self.epolls.push(Epoll { id, pid: seen.task.pid, fd: seen.fd, object: seen.object(), watched });
-        let epfd = EventpollFileEntry { id, flags: seen.info.flags, fown: seen.fown, tfd: Vec::new() };
+        let params = epoll_params(seen.dup.as_fd()).filter(|p| p.iter().any(|&b| b != 0)).map(Vec::from);
+        let epfd = EventpollFileEntry { id, flags: seen.info.flags, fown: seen.fown, tfd: Vec::new(), params };
         Ok(FileEntry { r#type: FdTypes::Eventpoll as i32, id, epfd: Some(epfd), ..FileEntry::default() })
     }
 

@@ -13,7 +13,7 @@ use crate::file::FileId;
 use crate::file::kind::{RestoreKind, body};
 use crate::file::load::Plan;
 use crate::file::object::Object;
-use crate::sys::descriptor::{borrow, close_range, dup_to};
+use crate::sys::descriptor::{borrow, close_range, dup_to, set_epoll_params};
 
 /// One registration and the table in which it is made.
 #[derive(Debug)]
@@ -56,7 +56,14 @@ impl RestoreKind for Epolls {
 
     fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |m: &FileEntry| {
-            epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| Error::os(Phase::Files, name(m), "epoll_create1", e))
+            let made = epoll::create(epoll::CreateFlags::CLOEXEC);
+            let made = made.map_err(|e| Error::os(Phase::Files, name(m), "epoll_create1", e))?;
+            if let Some(params) = body(m, m.epfd.as_ref())?.params.as_deref() {
+                let params = params.try_into().map_err(|_| Error::new(Phase::Check, name(m), "has odd parameters"))?;
+                set_epoll_params(made.as_fd(), params)
+                    .map_err(|e| Error::os(Phase::Files, name(m), "ioctl EPIOCSPARAMS", e))?;
+            }
+            Ok(made)
         };
         members.iter().map(|m| open(m)).collect()
     }

@@ -6,10 +6,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use criu_images::messages::{
-    CriuOpts, FdTypes, FileEntry, GhostChunkEntry, GhostFileEntry, RegFileEntry, RemapFilePathEntry, RemapType, Timeval,
+    CriuOpts, FdTypes, FileEntry, GhostChunkEntry, GhostFileEntry, GhostXattrEntry, RegFileEntry, RemapFilePathEntry,
+    RemapType, Timeval,
 };
 use criu_images::{ImageDir, ImageWriter, Kind};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, fstatfs, linkat, openat, readlinkat, seek, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, SeekFrom, fstatfs, getxattr, ioctl_getflags, linkat, listxattr, openat, readlinkat,
+    seek, unlinkat,
+};
 
 use super::COPY_BYTES;
 use crate::error::{Error, Phase, Result};
@@ -127,6 +131,10 @@ fn free_name(dir: &[u8], id: FileId) -> Vec<u8> {
     name
 }
 
+/// As in linux/limits.h.
+const XATTR_LIST_MAX: usize = 64 << 10;
+const XATTR_SIZE_MAX: usize = 64 << 10;
+
 /// Files of hugetlbfs cannot be written to.
 const HUGETLBFS_MAGIC: rustix::fs::FsWord = 0x9584_58f6;
 
@@ -163,6 +171,7 @@ impl Ghosts {
         } else {
             None
         };
+        let has_attributes = regular || seen.file_type() == libc::S_IFDIR;
         let contents = regular.then(|| reopen(seen)).transpose().map_err(|e| Unsaved::os(seen, "open", e))?;
         let entry = GhostFileEntry {
             uid: stat.st_uid,
@@ -176,6 +185,8 @@ impl Ghosts {
             chunks: None,
             size: None,
             symlnk_target,
+            xattrs: if has_attributes { attributes(seen)? } else { Vec::new() },
+            inode_flags: inode_flags(contents.as_ref()),
         };
         self.ghosts.push(Ghost { id, entry, contents: contents.map(File::from), size_bytes, name: shown(name) });
         Ok(id)
@@ -237,6 +248,42 @@ impl Ghost {
         }
         image.finish().map_err(saving)
     }
+}
+
+/// Extended attributes, access lists among them, of an open file.
+fn attributes(seen: &Seen<'_>) -> Result<Vec<GhostXattrEntry>, Unsaved> {
+    let path = format!("/proc/self/fd/{}", seen.dup.as_raw_fd());
+    let mut names = vec![0; XATTR_LIST_MAX];
+    let len = match listxattr(&path, &mut names[..]) {
+        Err(rustix::io::Errno::NOTSUP) => return Ok(Vec::new()),
+        other => other.map_err(|e| Unsaved::os(seen, "listxattr", e))?,
+    };
+    let mut found = Vec::new();
+    for name in names[..len].split(|&b| b == 0).filter(|n| is_kept(n)) {
+        let mut value = vec![0; XATTR_SIZE_MAX];
+        let len = match getxattr(&path, name, &mut value[..]) {
+            // Of a security module, say, that has none for it.
+            Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => continue,
+            other => other.map_err(|e| Unsaved::os(seen, "getxattr", e))?,
+        };
+        value.truncate(len);
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Err(Unsaved::because("an unlinked file with an attribute whose name is not UTF-8"));
+        };
+        found.push(GhostXattrEntry { name: name.into(), value });
+    }
+    Ok(found)
+}
+
+/// Labels of security modules are theirs to give.
+fn is_kept(name: &[u8]) -> bool {
+    !name.is_empty() && (!name.starts_with(b"security.") || name == b"security.capability")
+}
+
+/// What chattr(1) sets, of those flags that do not keep the owner from writing; none where there are none.
+fn inode_flags(contents: Option<&OwnedFd>) -> Option<u32> {
+    let flags = ioctl_getflags(contents?).ok()? & super::KEPT_FLAGS;
+    Some(flags.bits()).filter(|&f| f != 0)
 }
 
 /// Parts that hold data, as (offset, length) in bytes.

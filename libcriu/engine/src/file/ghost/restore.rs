@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use criu_images::messages::{GhostChunkEntry, GhostFileEntry, RemapFilePathEntry, RemapType, Timeval};
 use criu_images::{ImageDir, ImageReader, Kind};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown, ftruncate, futimens,
-    linkat, mkdirat, mknodat, openat, symlinkat, unlinkat,
+    AtFlags, CWD, FileType, Gid, IFlags, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
+    fsetxattr, ftruncate, futimens, ioctl_getflags, ioctl_setflags, linkat, mkdirat, mknodat, openat, symlinkat,
+    unlinkat,
 };
 
 use super::COPY_BYTES;
@@ -197,6 +198,11 @@ fn open_and_unlink(entry: &GhostFileEntry, path: &Path) -> rustix::io::Result<Ow
         }
     }
     let fd = openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())?;
+    if kind == libc::S_IFDIR {
+        for attribute in &entry.xattrs {
+            fsetxattr(&fd, &*attribute.name, &attribute.value, XattrFlags::empty())?;
+        }
+    }
     unlinkat(CWD, path, unlink_flags(entry))?;
     Ok(fd)
 }
@@ -209,6 +215,14 @@ fn own(entry: &GhostFileEntry, file: &File) -> rustix::io::Result<()> {
     fchown(file, uid(entry), gid(entry))?;
     // After the owner: chown clears set-id bits.
     fchmod(file, Mode::from_raw_mode(entry.mode & 0o7777))?;
+    // After the mode: an access list is more of it.
+    for attribute in &entry.xattrs {
+        fsetxattr(file, &*attribute.name, &attribute.value, XattrFlags::empty())?;
+    }
+    if let Some(flags) = entry.inode_flags {
+        let now = ioctl_getflags(file)?;
+        ioctl_setflags(file, now | (IFlags::from_bits_retain(flags) & super::KEPT_FLAGS))?;
+    }
     if let (Some(atim), Some(mtim)) = (entry.atim, entry.mtim) {
         futimens(file, &Timestamps { last_access: timespec(atim), last_modification: timespec(mtim) })?;
     }

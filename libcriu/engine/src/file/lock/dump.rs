@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use criu_images::messages::FileLockEntry;
 use criu_images::{ImageDir, Kind};
+use rustix::fs::{major, minor};
 
 use super::{BREAKING, FLOCK, LEASE, OFD, POSIX};
 use crate::error::{Blocker, Result};
@@ -18,6 +19,8 @@ pub(super) struct Line<'a> {
     name: &'a str,
     is_broken: bool,
     r#type: i32,
+    /// Who has taken it; -1 for a lock of a description.
+    pid: i32,
     /// Device and inode.
     file: &'a str,
     start: i64,
@@ -45,14 +48,14 @@ impl<'a> Line<'a> {
             "UNLCK" => libc::F_UNLCK,
             _ => return None,
         };
-        let _pid = words.next()?;
+        let pid = words.next()?.parse().ok()?;
         let file = words.next()?;
         let start: i64 = words.next()?.parse().ok()?;
         let len = match words.next()? {
             "EOF" => 0,
             end => end.parse::<i64>().ok()?.checked_sub(start)?.checked_add(1)?,
         };
-        Some(Line { kind, name, is_broken, r#type, file, start, len })
+        Some(Line { kind, name, is_broken, r#type, pid, file, start, len })
     }
 }
 
@@ -64,6 +67,24 @@ pub(crate) struct Locks {
     described: HashSet<FileId>,
     /// POSIX locks, which every duplicate of a descriptor tells: the table's task, the file, type and range.
     posix: HashSet<(i32, String, u32, i64, i64)>,
+    /// Locks of flock(2) that are told through a descriptor: who took each, type and file.
+    through_descriptors: Vec<(i32, i32, String)>,
+}
+
+/// A lock of flock(2) that is held without a descriptor, by a mapping of its file perhaps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Who has taken it.
+    pub pid: i32,
+    pub r#type: u32,
+    /// Device and inode, as /proc/locks has them.
+    file: String,
+}
+
+impl Held {
+    pub(crate) fn is_of(&self, dev: u64, inode: u64) -> bool {
+        self.file == format!("{:02x}:{:02x}:{inode}", major(dev), minor(dev))
+    }
 }
 
 impl Locks {
@@ -92,6 +113,9 @@ impl Locks {
                 continue;
             }
             let r#type = line.r#type as u32;
+            if line.kind == FLOCK {
+                self.through_descriptors.push((line.pid, line.r#type, line.file.to_owned()));
+            }
             if line.kind == POSIX && !self.posix.insert((task.pid, line.file.to_owned(), r#type, line.start, line.len))
             {
                 continue;
@@ -104,6 +128,24 @@ impl Locks {
             let (pid, start, len) = (task.vpid, line.start, line.len);
             self.entries.push(FileLockEntry { flag: line.kind, r#type, pid, fd, start, len });
         }
+    }
+
+    /// Locks of flock(2) that one of the tasks has taken and that no descriptor tells. `all`: what /proc/locks says.
+    pub(crate) fn without_descriptor(&self, all: &str, is_task: impl Fn(i32) -> bool) -> Vec<Held> {
+        let mut known = self.through_descriptors.clone();
+        let mut held = Vec::new();
+        // Who waits for a lock stands behind an arrow.
+        for line in all.lines().filter(|l| !l.contains("->")).filter_map(Line::parse).filter(|l| l.kind == FLOCK) {
+            let is_known = |k: &(i32, i32, String)| (k.0, k.1, &*k.2) == (line.pid, line.r#type, line.file);
+            match known.iter().position(is_known) {
+                Some(at) => drop(known.swap_remove(at)),
+                None if is_task(line.pid) => {
+                    held.push(Held { pid: line.pid, r#type: line.r#type as u32, file: line.file.to_owned() });
+                }
+                None => {}
+            }
+        }
+        held
     }
 
     /// Writes `filelocks.img`.
@@ -122,6 +164,19 @@ impl Locks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn locks_without_a_descriptor() {
+        let all = "1: FLOCK  ADVISORY  WRITE 10 fe:00:77 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 10 fe:00:77 0 EOF\n\
+                   2: FLOCK  ADVISORY  READ 10 fe:00:78 0 EOF\n3: FLOCK  ADVISORY  READ 11 fe:00:79 0 EOF\n\
+                   4: POSIX  ADVISORY  READ 10 fe:00:80 0 EOF\n";
+        let mut locks = Locks::default();
+        locks.through_descriptors.push((10, libc::F_RDLCK, "fe:00:78".into()));
+        let held = locks.without_descriptor(all, |pid| pid == 10);
+        let only = Held { pid: 10, r#type: libc::F_WRLCK as u32, file: "fe:00:77".into() };
+        assert_eq!(held, std::slice::from_ref(&only));
+        assert!(only.is_of(rustix::fs::makedev(254, 0), 77) && !only.is_of(rustix::fs::makedev(254, 0), 78));
+    }
 
     #[test]
     fn lines_of_fdinfo() {

@@ -6,6 +6,9 @@
 //!
 //! A lease that is being broken is taken and broken again, without a word to its owner; its time (lease-break-time) starts anew.
 //!
+//! A lock of flock(2) outlives its descriptor when the file is mapped (the JVM has one so): /proc/locks tells of it, and the
+//! task that took it sets it again through the description that it maps. Without `file_locks` it is lost, and the log says so.
+//!
 //! Limits: without `file_locks` refused; what somebody else has locked meanwhile fails the restore.
 
 mod dump;

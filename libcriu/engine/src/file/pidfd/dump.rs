@@ -1,5 +1,7 @@
 //! pidfd: whose, from fdinfo.
 
+use std::os::fd::AsFd;
+
 use criu_images::messages::{FdTypes, FileEntry, PidfdEntry};
 
 use super::{FLAGS, GONE};
@@ -8,10 +10,12 @@ use crate::file::FileId;
 use crate::file::collect::Collected;
 use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::seen::Seen;
+use crate::sys::process::exit_status;
 
 /// Of a process that was there when it was looked at.
 #[derive(Debug)]
 struct Living {
+    id: FileId,
     pid: i32,
     object: String,
     /// In the engine's pid namespace.
@@ -38,12 +42,13 @@ impl DumpKind for Pidfds {
         let nspid = if target < 0 {
             GONE
         } else {
-            self.living.push(Living { pid: seen.task.pid, object: seen.object(), target });
+            self.living.push(Living { id, pid: seen.task.pid, object: seen.object(), target });
             let inner = seen.info.value("NSpid").and_then(|v| v.split_whitespace().last()?.parse().ok());
             inner.ok_or_else(|| seen.no_line("NSpid"))?
         };
-        let pidfd =
-            PidfdEntry { id, ino: seen.stat.st_ino as u32, flags: seen.info.flags & FLAGS, nspid, fown: seen.fown };
+        let exit_status = if nspid == GONE { exit_status(seen.dup.as_fd()) } else { None };
+        let flags = seen.info.flags & FLAGS;
+        let pidfd = PidfdEntry { id, ino: seen.stat.st_ino as u32, flags, nspid, fown: seen.fown, exit_status };
         Ok(FileEntry { r#type: FdTypes::Pidfd as i32, id, pidfd: Some(pidfd), ..FileEntry::default() })
     }
 
@@ -54,6 +59,12 @@ impl DumpKind for Pidfds {
             let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)?.trim().parse::<i32>().ok());
             let is_zombie = status.lines().any(|l| l.starts_with("State:") && l.contains('Z'));
             let in_tree = |pid: Option<i32>| pid.is_some_and(|pid| common.tasks.contains_key(&pid));
+            if common.in_messages.contains(&p.id) {
+                // Messages are filled before the tasks exist.
+                let cause = "a pidfd of a living task is in a message that was not read yet; this cannot be saved";
+                blockers.push(Blocker::new(p.pid, &*p.object, cause).hint("have the message read before the dump"));
+                continue;
+            }
             let cause = if !(in_tree(field("Tgid:")) || is_zombie && in_tree(field("PPid:"))) {
                 format!("it is of process {}, which is outside the tree", p.target)
             } else if field("Tgid:") != Some(p.target) {

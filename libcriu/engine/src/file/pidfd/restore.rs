@@ -77,18 +77,30 @@ impl Pidfds {
     /// Opens descriptions of one process and ends it.
     fn bury(&mut self, pidfds: &[&PidfdEntry]) -> Result<()> {
         let first = pidfds.first().map_or(0, |p| p.id);
+        let status = pidfds.iter().find_map(|p| p.exit_status);
         let pid = spawn::fork_plain(|| {
+            if let Some(status) = status {
+                end_with(status);
+            }
             spawn::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).ok();
             std::thread::sleep(Duration::from_secs(60));
         });
         let pid = pid.map_err(|e| failed(first, "fork", e))?;
         let opened: Result<Vec<_>> = pidfds.iter().map(|p| Ok((p.id, open(p, pid)?))).collect();
-        if let Some(pid) = Pid::from_raw(pid) {
+        if let Some(pid) = Pid::from_raw(pid).filter(|_| status.is_none()) {
             kill_process(pid, Signal::KILL).ok();
         }
         spawn::reap(pid);
         self.dead.extend(opened?);
         Ok(())
+    }
+}
+
+/// Ends this process as wait(2) told of another one.
+fn end_with(status: u32) -> ! {
+    match status & 0x7f {
+        0 => spawn::exit_now((status >> 8 & 0xff) as i32),
+        signal => spawn::die_by(signal as i32),
     }
 }
 

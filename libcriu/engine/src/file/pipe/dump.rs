@@ -48,7 +48,16 @@ impl DumpKind for Pipes {
         let fifo = !seen.link.starts_with(b"pipe:[");
         let pipe_id = self.know(seen, fifo)?;
         if !fifo {
-            let pipe = PipeEntry { id, pipe_id, flags: seen.info.flags, fown: seen.fown };
+            let stat = &seen.stat;
+            let pipe = PipeEntry {
+                id,
+                pipe_id,
+                flags: seen.info.flags,
+                fown: seen.fown,
+                owner_uid: Some(stat.st_uid).filter(|&uid| uid != 0),
+                owner_gid: Some(stat.st_gid).filter(|&gid| gid != 0),
+                mode: Some(stat.st_mode & 0o7777).filter(|&mode| mode != 0o600),
+            };
             return Ok(FileEntry { r#type: FdTypes::Pipe as i32, id, pipe: Some(pipe), ..FileEntry::default() });
         }
         let regf_id = common.new_id();
@@ -59,7 +68,8 @@ impl DumpKind for Pipes {
             reg: Some(reg),
             ..FileEntry::default()
         }));
-        let fifo = FifoEntry { id, pipe_id, regf_id: Some(regf_id) };
+        let no_hangup = Some(has_no_hangup(seen)?).filter(|&none| none);
+        let fifo = FifoEntry { id, pipe_id, regf_id: Some(regf_id), no_hangup };
         Ok(FileEntry { r#type: FdTypes::Fifo as i32, id, fifo: Some(fifo), ..FileEntry::default() })
     }
 
@@ -146,6 +156,16 @@ impl Pipes {
         pipe.packets |= seen.info.flags & DIRECT != 0 && seen.info.flags & libc::O_ACCMODE as u32 != 0;
         Ok(pipe.id)
     }
+}
+
+/// Whether a description that only reads is told of no end (POLLHUP): it has a writer, or waits for the first.
+fn has_no_hangup(seen: &Seen<'_>) -> Result<bool, Unsaved> {
+    if seen.info.flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32 {
+        return Ok(false);
+    }
+    let mut fds = [PollFd::new(&*seen.dup, PollFlags::empty())];
+    poll(&mut fds, Some(&Timespec::default())).map_err(|e| Unsaved::os(seen, "poll", e))?;
+    Ok(!fds[0].revents().contains(PollFlags::HUP))
 }
 
 /// A pipe of our own that contents are copied through.

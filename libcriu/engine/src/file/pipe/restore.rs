@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use criu_images::messages::{FdTypes, FileEntry, PipeDataEntry, RegFileEntry};
+use criu_images::messages::{FdTypes, FileEntry, PipeDataEntry, PipeEntry, RegFileEntry};
 use criu_images::{ImageDir, Kind};
-use rustix::fs::{CWD, Mode, OFlags, fcntl_setfl, openat};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, fcntl_setfl, fstat, openat};
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 use super::MAX_PIPE_BYTES;
 use crate::error::{Error, Phase, Result};
+use crate::file::FileId;
 use crate::file::kind::RestoreKind;
 use crate::file::load::{Plan, loading};
 use crate::file::object::Object;
@@ -83,6 +84,9 @@ impl Pipes {
         let (reader, writer) =
             pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::os(Phase::Files, &*name, "pipe2", e))?;
         self.fill(Object::Pipe(id), writer.as_fd(), &name)?;
+        if let Some(pipe) = members.first().and_then(|m| m.pipe.as_ref()) {
+            own(pipe, writer.as_fd()).map_err(|e| Error::os(Phase::Files, &*name, "fchown or fchmod", e))?;
+        }
         let (mut reader, mut writer) = (Some(reader), Some(writer));
         let (r, w) = (reader.as_ref().map(AsRawFd::as_raw_fd), writer.as_ref().map(AsRawFd::as_raw_fd));
         let mut fds = Vec::new();
@@ -110,21 +114,27 @@ impl Pipes {
     }
 
     fn open_fifo(&mut self, plan: &Plan, object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
-        let mut fds = Vec::new();
-        let mut holder = None;
-        for member in members {
-            let reg = path_of(plan, member)?;
-            if holder.is_none() {
-                // Reads and writes: nobody has to wait for a partner, and data has somewhere to stay.
-                let both = regular::open_path(plan, reg, (libc::O_RDWR | libc::O_NONBLOCK) as u32)?;
-                self.fill(object, both.as_fd(), &reg.name)?;
-                holder = Some(both);
-            }
+        let writes = |m: &&FileEntry| path_of(plan, m).is_ok_and(|r| r.flags & libc::O_ACCMODE as u32 != 0);
+        let has_writer = members.iter().any(|m| writes(&*m));
+        let waits = |m: &FileEntry| !has_writer && m.fifo.as_ref().is_some_and(|f| f.no_hangup());
+        let open = |m: &FileEntry| {
+            let reg = path_of(plan, m)?;
             let fd = regular::open_path(plan, reg, reg.flags | libc::O_NONBLOCK as u32)?;
-            set_flags(&fd, reg.flags, &reg.name)?;
-            fds.push(fd);
+            set_flags(&fd, reg.flags, &reg.name).map(|()| fd)
+        };
+        let Some(first) = members.first() else { return Ok(Vec::new()) };
+        let reg = path_of(plan, first)?;
+        // Reads and writes: nobody has to wait for a partner, and data has somewhere to stay.
+        let both = regular::open_path(plan, reg, (libc::O_RDWR | libc::O_NONBLOCK) as u32)?;
+        self.fill(object, both.as_fd(), &reg.name)?;
+        let mut opened: HashMap<FileId, OwnedFd> = HashMap::new();
+        for member in members.iter().filter(|m| !waits(m)) {
+            opened.insert(member.id, open(member)?);
         }
-        Ok(fds)
+        // Who is opened while there is a writer is told of its end.
+        let _reader = regular::open_path(plan, reg, (libc::O_RDONLY | libc::O_NONBLOCK) as u32)?;
+        drop(both);
+        members.iter().map(|m| opened.remove(&m.id).map_or_else(|| open(m), Ok)).collect()
     }
 
     fn fill(&self, object: Object, writer: BorrowedFd<'_>, name: &str) -> Result<()> {
@@ -155,6 +165,18 @@ impl Pipes {
             rest = after;
         }
         fcntl_setfl(writer, OFlags::empty()).map_err(|e| failed("fcntl F_SETFL", e))
+    }
+}
+
+/// Makes the pipe's owner and permissions what they were: whoever opens it again (/dev/stdout) is measured by them.
+fn own(pipe: &PipeEntry, end: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let stat = fstat(end)?;
+    if (stat.st_uid, stat.st_gid) != (pipe.owner_uid(), pipe.owner_gid()) {
+        fchown(end, Some(Uid::from_raw(pipe.owner_uid())), Some(Gid::from_raw(pipe.owner_gid())))?;
+    }
+    match pipe.mode {
+        Some(mode) => fchmod(end, Mode::from_raw_mode(mode & 0o7777)),
+        None => Ok(()),
     }
 }
 

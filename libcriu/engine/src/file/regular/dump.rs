@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use criu_images::messages::{FdTypes, FileEntry, RegFileEntry};
-use rustix::fs::{Stat, major, minor};
+use rustix::fs::{Stat, fstatfs, major, minor};
 
 use super::build_id::build_id;
 use super::kmsg;
@@ -15,6 +15,7 @@ use crate::file::ghost::{remap, reopen};
 use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::path::{Place, lstat, place, shown};
 use crate::file::seen::Seen;
+use crate::sys::kernel::Kernel;
 
 /// A file below /proc/PID.
 #[derive(Debug)]
@@ -39,8 +40,10 @@ impl DumpKind for Regular {
     }
 
     fn collect(&mut self, seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Result<FileEntry, Unsaved> {
+        check_secret(seen)?;
         if !seen.is_o_path() {
             check_device(seen)?;
+            check_notification(seen)?;
         }
         let mut reg = entry(seen, id, common)?;
         if kmsg::is_reader(seen.stat.st_mode, seen.stat.st_rdev, seen.info.flags) && !reg.ext() {
@@ -73,6 +76,34 @@ impl DumpKind for Regular {
         }
         Ok(())
     }
+}
+
+/// Refuses memory that nobody but its owner can read: it has a name like a file's.
+fn check_secret(seen: &Seen<'_>) -> Result<(), Unsaved> {
+    const SECRETMEM_MAGIC: rustix::fs::FsWord = 0x5345_434d;
+    let is_secret =
+        seen.link.starts_with(b"/secretmem") && fstatfs(&seen.dup).is_ok_and(|f| f.f_type == SECRETMEM_MAGIC);
+    if is_secret {
+        return Err(Unsaved::because("secret memory (memfd_secret) cannot be saved").hint("close it before the dump"));
+    }
+    Ok(())
+}
+
+/// Refuses a directory that tells of its changes by signals: of those that F_NOTIFY asks for nothing but the owner of the
+/// signals can be seen.
+fn check_notification(seen: &Seen<'_>) -> Result<(), Unsaved> {
+    if seen.file_type() != libc::S_IFDIR || seen.fown.pid == 0 {
+        return Ok(());
+    }
+    let is_watched = Kernel::open().and_then(|kernel| {
+        let inode = kernel.number(kernel.file(seen.dup.as_fd())?, "file", "f_inode")?;
+        kernel.number(inode, "inode", "i_fsnotify_mask")
+    });
+    if is_watched.is_ok_and(|mask| mask == 0) {
+        return Ok(());
+    }
+    Err(Unsaved::because("a directory that signals its changes (F_NOTIFY) cannot be saved")
+        .hint("close it before the dump; inotify(7) is kept"))
 }
 
 /// The process that a path below /proc names, and what follows.

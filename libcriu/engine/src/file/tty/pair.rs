@@ -57,7 +57,9 @@ fn failed(index: u32, call: &str, e: impl Into<std::io::Error>) -> Error {
 
 /// Status flags that come back.
 fn status_flags(flags: u32) -> i32 {
-    flags as i32 & (libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND)
+    // O_LARGEFILE, which means nothing, is seen by who asks for the flags.
+    const LARGE: i32 = 0o100_000;
+    flags as i32 & (libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | LARGE)
 }
 
 impl Pair {
