@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod cpuinfo;
 mod dump;
+mod foreground;
 mod help;
 mod operator;
 mod prepare;

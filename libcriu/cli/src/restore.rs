@@ -4,10 +4,12 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 
 use criu_engine::{Error, Phase};
+use criu_images::ImageDir;
 use criu_images::options::Settings;
 use rustix::process::{Pid, WaitOptions};
 
 use crate::dump::note_signals;
+use crate::foreground::Foreground;
 use crate::operator::CommandOperator;
 use crate::{Failure, prepare, print};
 
@@ -23,8 +25,16 @@ pub fn restore(settings: Settings, command: &[String]) -> Result<u8, Failure> {
     let display_stats = settings.msg.display_stats();
     let prepared = prepare::operation(settings, 0)?;
     let mut operator = CommandOperator::new(prepared.scripts);
+    if prepared.options.msg.shell_job() && !prepared.command.restore_detached && !prepared.command.exec_cmd {
+        let images = prepared.options.images_dir.try_clone().map(ImageDir::new);
+        operator.foreground = images.map(|images| Foreground::told_by(&images)).unwrap_or_default();
+    }
     note_signals();
-    let outcome = criu_engine::restore(&prepared.options, &mut operator)?;
+    let restored = criu_engine::restore(&prepared.options, &mut operator);
+    if restored.is_err() {
+        operator.foreground.take_back();
+    }
+    let outcome = restored?;
     outcome.stats.write(&prepared.options.work_dir).unwrap_or_else(|e| log::warn!("{e}"));
     if let Some(pidfile) = prepared.pidfile {
         pidfile.write(outcome.pid)?;
@@ -40,7 +50,7 @@ pub fn restore(settings: Settings, command: &[String]) -> Result<u8, Failure> {
     if prepared.command.exec_cmd {
         return Err(become_command(command, outcome.pid).into());
     }
-    if prepared.command.restore_detached { Ok(0) } else { wait(outcome.pid) }
+    if prepared.command.restore_detached { Ok(0) } else { wait(outcome.pid, &operator.foreground) }
 }
 
 /// Takes this process over, as the parent of the restored tree; returns only when that fails.
@@ -54,19 +64,25 @@ fn become_command(command: &[String], init_pid: i32) -> Error {
 }
 
 /// Waits for the root and takes its exit code over (128 and the signal for one that was killed).
-fn wait(pid: i32) -> Result<u8, Failure> {
+fn wait(pid: i32, foreground: &Foreground) -> Result<u8, Failure> {
     let failed = |e: rustix::io::Errno| Error::os(Phase::Resume, "the restored root", "waitpid", e).pid(pid);
     let Some(root) = Pid::from_raw(pid) else { return Ok(0) };
+    let options = if foreground.is_given() { WaitOptions::UNTRACED } else { WaitOptions::empty() };
     loop {
-        match rustix::process::waitpid(Some(root), WaitOptions::empty()) {
+        match rustix::process::waitpid(Some(root), options) {
+            Ok(Some((_, status))) if status.stopped() => foreground.stop_along(),
             Ok(Some((_, status))) => {
+                foreground.take_back();
                 let status = ExitStatus::from_raw(status.as_raw());
                 let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
                 log::info!("the restored root ended: {status}");
                 return Ok(u8::try_from(code).unwrap_or(crate::FAILED));
             }
             Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(failed(e).into()),
+            Err(e) => {
+                foreground.take_back();
+                return Err(failed(e).into());
+            }
         }
     }
 }
