@@ -1,6 +1,6 @@
-// What: unix sockets that tell when a message came, that tell its sender by a pidfd, and whose peer was closed before it had
-// read all.
-// Variants: times pidfd reset_stream reset_packets
+// What: unix sockets that tell when a message came, that tell its sender by a pidfd, that take no descriptors, and whose peer was
+// closed before it had read all.
+// Variants: times pidfd no_descriptors reset_stream reset_packets
 #include "victim.h"
 #include <sys/ioctl.h>
 #ifndef SO_PASSPIDFD
@@ -45,6 +45,14 @@ static void victim(void) {
     return;
   }
   char b[8];
+  if (is("no_descriptors")) {
+    const int off = 0;
+    if (setsockopt(fds[0], SOL_SOCKET, 83 /* SO_PASSRIGHTS */, &off, sizeof off)) SKIP("SO_PASSRIGHTS: %s", strerror(errno));
+    CHECK(write(fds[1], "plain", 5) == 5);
+    ready_and_wait();
+    CHECK(on(fds[0], 83, 4) == 0 && on(fds[1], 83, 4) == 1 && read(fds[0], b, 8) == 5 && write(fds[1], "plain", 5) == 5);
+    return;
+  }
   CHECK(write(fds[0], "unread", 6) == 6);
   if (is("reset_stream")) CHECK(write(fds[1], "left", 4) == 4);
   close(fds[1]);

@@ -259,7 +259,8 @@ impl DumpFiles {
         }
         let info = FdInfo { mnt_id: -1, ino: stat.st_ino, ..FdInfo::default() };
         let (dup, fown) = (dup.into(), FownEntry::default());
-        let seen = Seen { task: *task, fd: -1, holder, link: text, info, dup, stat, fown, told: None };
+        let seen =
+            Seen { task: *task, holder_pid: task.pid, fd: -1, holder, link: text, info, dup, stat, fown, told: None };
         let id = self.collect(&seen, blockers)?;
         self.links.insert(key, id);
         Ok(id)
@@ -419,7 +420,7 @@ impl DumpFiles {
             Found::New(place) => place,
         };
         let Some(mut seen) = look(&task, &fd_dir, fd, info.clone(), false)? else { return Ok(None) };
-        seen.holder = found.holder.clone();
+        (seen.holder_pid, seen.holder) = (found.pid, found.holder.clone());
         let refusal = if seen.info.locks().next().is_some() {
             Some("a descriptor that a lock is held through is in a message and nowhere else")
         } else if seen.fown.pid != 0 {
@@ -462,7 +463,7 @@ impl DumpFiles {
     }
 
     fn collect(&mut self, seen: &Seen<'_>, blockers: &mut Vec<Blocker>) -> Result<Option<FileId>> {
-        let refuse = |cause: String, hint: String| Blocker::new(seen.task.pid, seen.object(), cause).hint(hint);
+        let refuse = |cause: String, hint: String| Blocker::new(seen.holder_pid, seen.object(), cause).hint(hint);
         let Some(kind) = self.kinds.iter_mut().find(|k| k.claims(seen)) else {
             let (cause, hint) = unsupported::describe(seen);
             blockers.push(refuse(cause, hint));
@@ -537,7 +538,8 @@ fn look<'a>(
         },
     };
     let (dup, owner) = (dup.into(), FownEntry::default());
-    let mut seen = Seen { task: *task, fd, holder, link, info, dup, stat, fown: owner, told: None };
+    let mut seen =
+        Seen { task: *task, holder_pid: task.pid, fd, holder, link, info, dup, stat, fown: owner, told: None };
     if !seen.is_o_path() && !has_no_owner {
         let owner = signal_owner(seen.dup.as_fd()).map_err(|e| failed(task, seen.object(), "fcntl F_GETOWN_EX", e))?;
         seen.fown = fown(owner)?;

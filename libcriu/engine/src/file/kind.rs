@@ -37,7 +37,7 @@ impl Unsaved {
     }
 
     pub(crate) fn os(seen: &Seen<'_>, call: &str, source: impl Into<std::io::Error>) -> Self {
-        Unsaved::Failed(Error::os(Phase::Collect, seen.object(), call, source).pid(seen.task.pid))
+        Unsaved::Failed(Error::os(Phase::Collect, seen.object(), call, source).pid(seen.holder_pid))
     }
 }
 

@@ -19,6 +19,8 @@ use crate::socket::Told;
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
     pub task: DumpTask<'a>,
+    /// Whom messages name: of a descriptor in a message the task whose queue that is in, while `task` is this process.
+    pub holder_pid: i32,
     /// The number in the task's table; -1 for a file held without one.
     pub fd: i32,
     /// What it is held by, in words: `fd 7`, `current directory`.

@@ -11,10 +11,11 @@ use crate::sys::socket::{
     attach_filter, filter, linger, option, option_bytes, set_linger, set_option, set_option_bytes, set_timeout, timeout,
 };
 
-/// Options that are kept as they are told, with the room they take; a fresh socket has them all at zero. By number, as in
+/// Options that are kept as they are told, with the room they take; a fresh socket has them all at zero
+/// but SO_PASSRIGHTS. By number, as in
 /// asm-generic/socket.h: SO_TIMESTAMP and SO_TIMESTAMPNS in both forms, SO_RXQ_OVFL, SO_SELECT_ERR_QUEUE, SO_RCVMARK,
 /// SO_PASSPIDFD, SO_RCVPRIORITY; SO_TIMESTAMPING in both forms, SO_TXTIME.
-const MORE: [(i32, usize); 12] = [
+const MORE: [(i32, usize); 13] = [
     (29, 4),
     (35, 4),
     (63, 4),
@@ -23,6 +24,7 @@ const MORE: [(i32, usize); 12] = [
     (45, 4),
     (75, 4),
     (SO_PASSPIDFD, 4),
+    (SO_PASSRIGHTS, 4),
     (82, 4),
     (37, 8),
     (65, 8),
@@ -60,9 +62,6 @@ const FLAGS: &[Flag] = &[
 
 /// Reads the options; the text names one that images have no place for.
 pub(super) fn read(fd: BorrowedFd<'_>) -> io::Result<Result<SkOptsEntry, &'static str>> {
-    if optional(fd, SO_PASSRIGHTS, 1)? != 1 {
-        return Ok(Err("SO_PASSRIGHTS switched off"));
-    }
     let so_filter = match filter(fd) {
         Ok(program) => program.iter().map(packed).collect(),
         Err(e) if e.raw_os_error() == Some(libc::EACCES) => return Ok(Err("a socket filter of eBPF")),
@@ -106,7 +105,7 @@ fn read_more(fd: BorrowedFd<'_>) -> io::Result<Vec<SkMoreOptEntry>> {
     let mut found = Vec::new();
     for (name, room) in MORE {
         match option_bytes(fd, libc::SOL_SOCKET, name, room) {
-            Ok(value) if value.iter().any(|&b| b != 0) => {
+            Ok(value) if value.iter().any(|&b| b != 0) != (name == SO_PASSRIGHTS) => {
                 found.push(SkMoreOptEntry { level: libc::SOL_SOCKET as u32, name: name as u32, value });
             }
             Err(e) if !is_unknown(&e) => return Err(e),

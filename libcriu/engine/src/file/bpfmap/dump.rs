@@ -43,7 +43,8 @@ impl DumpKind for Maps {
             return Err(Unsaved::because(format!("a BPF map {why} cannot be saved")).hint("close it before the dump"));
         }
         let dup = rustix::io::fcntl_dupfd_cloexec(&seen.dup, 0).map_err(|e| Unsaved::os(seen, "dup", e))?;
-        let new = Map { pid: seen.task.pid, object: format!("{} (BPF map)", seen.holder), info, dup, descriptions: 0 };
+        let new =
+            Map { pid: seen.holder_pid, object: format!("{} (BPF map)", seen.holder), info, dup, descriptions: 0 };
         self.maps.entry(info.id).or_insert(new).descriptions += 1;
         let told = |key: &str| {
             let line = seen.info.text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':'));

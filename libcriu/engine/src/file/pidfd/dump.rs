@@ -42,7 +42,7 @@ impl DumpKind for Pidfds {
         let nspid = if target < 0 {
             GONE
         } else {
-            self.living.push(Living { id, pid: seen.task.pid, object: seen.object(), target });
+            self.living.push(Living { id, pid: seen.holder_pid, object: seen.object(), target });
             let inner = seen.info.value("NSpid").and_then(|v| v.split_whitespace().last()?.parse().ok());
             inner.ok_or_else(|| seen.no_line("NSpid"))?
         };

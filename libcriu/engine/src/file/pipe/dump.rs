@@ -132,7 +132,7 @@ impl Pipes {
                 self.pipes.push(Pipe {
                     id,
                     fifo,
-                    pid: seen.task.pid,
+                    pid: seen.holder_pid,
                     object,
                     reader: None,
                     writer: None,

@@ -56,7 +56,7 @@ impl DumpKind for Regular {
             if common.ghosts.is_of_dead(id) {
                 return Ok(FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg), ..FileEntry::default() });
             }
-            self.proc_files.push(ProcFile { id, task, pid: seen.task.pid, object: seen.object() });
+            self.proc_files.push(ProcFile { id, task, pid: seen.holder_pid, object: seen.object() });
         }
         Ok(FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg), ..FileEntry::default() })
     }

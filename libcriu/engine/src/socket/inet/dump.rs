@@ -116,7 +116,7 @@ impl DumpKind for InetSockets {
         if matches!(kind, SocketKind { kind: DGRAM, protocol: UDP | UDP_LITE, .. }) {
             let dup = Rc::clone(&seen.dup);
             let object = format!("{} (UDP socket ino {})", seen.holder, isk.ino);
-            self.connections.push_datagrams(Datagrams { id, pid: seen.task.pid, object, dup });
+            self.connections.push_datagrams(Datagrams { id, pid: seen.holder_pid, object, dup });
         }
         self.hidden.find(seen, fd, &mut isk)?;
         let (local, peer) = addresses(seen, known)?;
@@ -256,7 +256,7 @@ impl InetSockets {
             let (local, peer) = addresses(seen, None)?;
             peer.map(|peer| Flow { local, peer })
         };
-        self.connections.push(Held { id, ino, pid: seen.task.pid, object, dup, flow, former, listens });
+        self.connections.push(Held { id, ino, pid: seen.holder_pid, object, dup, flow, former, listens });
         Ok(())
     }
 

@@ -336,7 +336,7 @@ impl UnixSockets {
             }
             self.sockets.push(Socket {
                 id,
-                pid: seen.task.pid,
+                pid: seen.holder_pid,
                 object: object(&seen.holder, ino),
                 ino,
                 told: told.clone(),
@@ -510,7 +510,7 @@ fn name_and_file(seen: &Seen<'_>, told: &UnixSocket, usk: &mut UnixSkEntry) -> R
         }
         usk.deleted = Some(true);
     } else if file.stat.st_nlink > 1 {
-        let (pid, names) = (seen.task.pid, file.stat.st_nlink - 1);
+        let (pid, names) = (seen.holder_pid, file.stat.st_nlink - 1);
         log::warn!("pid {pid} {}: other names of its file ({names}) will not lead to it any more", seen.object());
     } else if !file.is_reachable() {
         let cause = format!("the file it is bound to is not reachable as {}", shown(&file.path));
