@@ -115,7 +115,7 @@ impl Pipes {
 
     fn open_fifo(&mut self, plan: &Plan, object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let writes = |m: &&FileEntry| path_of(plan, m).is_ok_and(|r| r.flags & libc::O_ACCMODE as u32 != 0);
-        let has_writer = members.iter().any(|m| writes(&*m));
+        let has_writer = members.iter().any(writes);
         let waits = |m: &FileEntry| !has_writer && m.fifo.as_ref().is_some_and(|f| f.no_hangup());
         let open = |m: &FileEntry| {
             let reg = path_of(plan, m)?;
