@@ -157,8 +157,10 @@ impl Snapshot {
 
     fn mappings(&mut self, pid: i32, base: &str) {
         let maps = fs::read_to_string(format!("{base}/smaps")).unwrap_or_default();
+        // The page of old system calls is the kernel's: a 32-bit program is shown it only after a restore.
+        let of_the_task = maps.split("ffffffffff600000").next().unwrap_or_default();
         let mut at = String::new();
-        for line in maps.lines() {
+        for line in of_the_task.lines() {
             let words: Vec<&str> = line.split_whitespace().collect();
             if let Some(flags) = line.strip_prefix("VmFlags: ") {
                 // sd: soft-dirty; ac: how the kernel accounts it. What was asked for (nh, hg, mg ...) stays.

@@ -1,6 +1,6 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
 // Variants: pidfd mptcp traced userfaultfd io_uring io_uring_worker perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio_in_flight aio_view aio_part secretmem netlink packet_ring packet_waiting console siblings timens inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd foreign_file foreign_socket
-// Refused.mptcp: internet socket & protocol
+// Refused.mptcp: connection of MPTCP
 // Refused.pidfd: pidfd & outside
 // Refused.thread_pidfd: pidfd & of thread
 // Refused.traced: traced | ptrace
@@ -100,8 +100,12 @@ static void victim(void) {
   struct sockaddr_in a = {AF_INET, 0, {htonl(INADDR_LOOPBACK)}};
   pid_t child = 0, siblings[2] = {0, 0};
   int ns = is("netns") ? CLONE_NEWNET : is("mntns") ? CLONE_NEWNS : is("utsns") ? CLONE_NEWUTS : is("ipcns") ? CLONE_NEWIPC : is("pidns") ? CLONE_NEWPID : is("userns") ? CLONE_NEWUSER : is("timens") ? 0x80 : 0;
-  if (is("mptcp")) need((fd = socket(AF_INET, SOCK_STREAM, 262)) >= 0 && bind(fd, (void *)&a, sizeof a) == 0 && listen(fd, 1) == 0, "MPTCP");
-  else if (is("pidfd")) need((fd = syscall(SYS_pidfd_open, 1, 0)) >= 0, "pidfd_open");
+  if (is("mptcp")) {
+    socklen_t n = sizeof a;
+    int listener = socket(AF_INET, SOCK_STREAM, 262);
+    need(listener >= 0 && bind(listener, (void *)&a, n) == 0 && listen(listener, 1) == 0 && getsockname(listener, (void *)&a, &n) == 0, "MPTCP");
+    need((fd = socket(AF_INET, SOCK_STREAM, 262)) >= 0 && connect(fd, (void *)&a, n) == 0 && accept(listener, 0, 0) >= 0, "a connection of MPTCP");
+  } else if (is("pidfd")) need((fd = syscall(SYS_pidfd_open, 1, 0)) >= 0, "pidfd_open");
   else if (is("thread_pidfd")) {
     pthread_t t;
     CHECK(pthread_create(&t, 0, thread, 0) == 0);

@@ -1,8 +1,9 @@
-// What: processes that others trace or probe, code of 32 bits and cgroups of threads are refused.
-// Variants: traced_parent traced_outside ia32 uprobe uprobe_hit thread_cgroup
+// What: processes that others trace or probe, code of the other kind (32 or 64 bits) than the process and cgroups of threads are refused.
+// Variants: traced_parent traced_outside code64 code32 uprobe uprobe_hit thread_cgroup
 // Refused.traced_parent: traced | ptrace
 // Refused.traced_outside: traced | ptrace
-// Refused.ia32: 32-bit
+// Refused.code64: 64-bit code in a 32-bit process
+// Refused.code32: 32-bit code in a 64-bit process
 // Refused.uprobe: uprobe
 // Refused.uprobe_hit: uprobe
 // Refused.thread_cgroup: cgroups of thread
@@ -60,30 +61,50 @@ static int probe_target(void) {
   }
   return 0;
 }
-// A program of 32 bits that only waits.
-static pid_t start_ia32(void) {
-  static const unsigned char code[] = {0xb8, 29, 0, 0, 0, 0xcd, 0x80, 0xeb, 0xf7};
+// A program of 32 bits that goes on in 64-bit code: it writes its first byte to descriptor 100, then only waits.
+static pid_t start_code64(void) {
+  static const unsigned char code[] = {0xea, 0x5b, 0x80, 0x04, 0x08, 0x33, 0,                        // ljmp to what follows
+                                       0xb8, 1, 0, 0, 0, 0xbf, 100, 0, 0, 0, 0xbe, 0x54, 0x80, 0x04, 0x08, // write(100, code,
+                                       0xba, 1, 0, 0, 0, 0x0f, 0x05,                                  // 1)
+                                       0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7};                    // pause(), for ever
   Elf32_Ehdr e = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, EV_CURRENT}};
   e.e_type = ET_EXEC, e.e_machine = EM_386, e.e_version = EV_CURRENT, e.e_entry = 0x8048000 + sizeof e + sizeof(Elf32_Phdr);
+  CHECK(e.e_entry == 0x8048054);
   e.e_phoff = sizeof e, e.e_ehsize = sizeof e, e.e_phentsize = sizeof(Elf32_Phdr), e.e_phnum = 1;
   Elf32_Phdr h = {.p_type = PT_LOAD, .p_vaddr = 0x8048000, .p_flags = PF_R | PF_X, .p_align = 4096};
   h.p_filesz = h.p_memsz = sizeof e + sizeof h + sizeof code;
   char path[PATH_MAX + 16];
-  snprintf(path, sizeof path, "%s/ia32", victim_folder);
-  int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755), started[2];
+  snprintf(path, sizeof path, "%s/code64", victim_folder);
+  int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755), told[2];
   CHECK(write(out, &e, sizeof e) == sizeof e && write(out, &h, sizeof h) == sizeof h && write(out, code, sizeof code) == sizeof code);
   close(out);
-  CHECK(pipe2(started, O_CLOEXEC) == 0);
+  CHECK(pipe2(told, O_CLOEXEC) == 0);
   pid_t child = fork();
   if (!child) {
+    dup2(told[1], 100);
     execl(path, path, NULL);
-    write(started[1], "x", 1);
     _exit(1);
   }
-  close(started[1]);
-  char failed;
-  need(read(started[0], &failed, 1) == 0, "executing a program of 32 bits");
-  close(started[0]);
+  close(told[1]);
+  unsigned char byte = 0;
+  need(read(told[0], &byte, 1) == 1 && byte == code[0], "executing a program of 32 bits");
+  close(told[0]);
+  return child;
+}
+// A 64-bit process that goes on in 32-bit code, which sets a byte and only waits.
+static pid_t start_code32(void) {
+  static const unsigned char code[] = {0xb8, 0x2b, 0, 0, 0, 0x8e, 0xd8,                         // mov $0x2b, %ds
+                                       0xc6, 0x05, 0, 0, 0, 0, 1,                               // movb $1, flag
+                                       0xb8, 29, 0, 0, 0, 0xcd, 0x80, 0xeb, 0xf7};              // pause(), for ever
+  unsigned char *page = mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+  CHECK(page != MAP_FAILED);
+  memcpy(page, code, sizeof code);
+  uint32_t flag = (uintptr_t)page + 64;
+  memcpy(page + 9, &flag, sizeof flag);
+  pid_t child = fork();
+  if (!child) __asm__ volatile("pushq $0x23\n pushq %0\n lretq" ::"r"((uint64_t)(uintptr_t)page));
+  for (int n = 0; n < 20000 && !((volatile unsigned char *)page)[64]; n++) sleep_ms(1);
+  need(page[64], "running 32-bit code");
   return child;
 }
 static char cgroup[PATH_MAX], cgroup_below[PATH_MAX + 16];
@@ -140,7 +161,8 @@ static void victim(void) {
       _exit(1);
     }
     await_mark("seized");
-  } else if (is("ia32")) child = start_ia32();
+  } else if (is("code64")) child = start_code64();
+  else if (is("code32")) child = start_code32();
   else if (is("uprobe") || is("uprobe_hit")) {
     target = getpid();
     outsider(probe_target);

@@ -29,6 +29,8 @@ pub const TESTS: &[Need] = &[
     ("nginx", "nginx-light"),
     ("tmux", "tmux"),
     ("psql", "postgresql"),
+    // For 32-bit programs.
+    ("/usr/lib32/libc.so", "gcc-multilib"),
 ];
 
 /// Headers that no command stands for.

@@ -34,6 +34,11 @@ pub type MakeCalls<'a> = &'a dyn Fn(u64) -> Vec<Call>;
 
 const ALL_SIGNALS: u64 = u64::MAX;
 
+/// Does it take last instructions of its own? Those that are shared spoil two registers, and jump to 64-bit code.
+fn needs_exact_exit(regs: &ptrace::Regs) -> bool {
+    arch::restart_of(regs) == Restart::None || arch::is_compat(regs)
+}
+
 /// Addresses in the area of what belongs to one slot.
 struct Places {
     area: Area,
@@ -86,8 +91,8 @@ impl Infected {
     fn check(&mut self, at: usize) -> Result<()> {
         let task = &mut self.hold.task;
         let tid = task.threads[at].tid;
-        if !arch::is_native(&task.threads[at].regs) {
-            return Err(Error::new(tid, Kind::Compat, "asking all threads"));
+        if !arch::is_known(&task.threads[at].regs) {
+            return Err(Error::new(tid, Kind::ForeignCode, "asking all threads"));
         }
         let seccomp = || ThreadStatus::read(task.pid, tid).is_some_and(|s| s.seccomp != 0);
         if !task.seccomp_suspended && seccomp() {
@@ -121,7 +126,7 @@ impl Infected {
         let mut exact = 0;
         for at in others {
             let regs = &hold.task.threads[at].regs;
-            let exit = if arch::restart_of(regs) == Restart::None {
+            let exit = if needs_exact_exit(regs) {
                 if exact == exact_room {
                     exact = 0;
                     batches.push(Vec::new());
@@ -165,7 +170,7 @@ impl Infected {
             let thread = &hold.task.threads[at];
             let int80 = arch::restart_of(&thread.regs) == Restart::Block && rseq::is_int80(&hold.memory, &thread.regs);
             let home = arch::home_regs(&thread.regs, int80);
-            if arch::restart_of(&thread.regs) == Restart::None {
+            if needs_exact_exit(&thread.regs) {
                 hold.memory.write(exit, &arch::exact_exit(&home))?;
             }
             let mut calls = make(places.scratch(number));

@@ -22,8 +22,8 @@ pub enum Kind {
     InVfork,
     /// The thread did not stop in time: it hangs inside the kernel.
     Unresponsive,
-    /// Code of the i386 ABI.
-    Compat,
+    /// Code in a segment of its own (a local descriptor table's).
+    ForeignCode,
     /// The task has no vDSO, or one without room for the way home.
     NoRoom,
     /// Seccomp is in force and cannot be suspended (that takes CAP_SYS_ADMIN and a tracer without seccomp).
@@ -91,7 +91,7 @@ impl fmt::Display for Error {
             Kind::NotPermitted => f.write_str("not permitted to trace it"),
             Kind::InVfork => f.write_str("it waits for its vfork child to call execve and cannot be stopped before"),
             Kind::Unresponsive => f.write_str("it does not stop (hangs inside the kernel)"),
-            Kind::Compat => f.write_str("32-bit code is not supported"),
+            Kind::ForeignCode => f.write_str("code in segments of its own is not supported"),
             Kind::NoRoom => f.write_str("no vDSO with room for the way home"),
             Kind::Seccomp => {
                 f.write_str("seccomp cannot be suspended: that takes CAP_SYS_ADMIN and a tracer without seccomp")

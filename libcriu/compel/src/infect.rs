@@ -111,7 +111,7 @@ impl SeizedTask {
     /// stays as good as stopped: nothing of its own code runs. On failure all is put back and the task released.
     ///
     /// # Errors
-    /// [`Kind::Compat`], [`Kind::NoRoom`], [`Kind::Seccomp`]; [`Kind::Remote`] when the task lacks memory (mmap) or
+    /// [`Kind::ForeignCode`], [`Kind::NoRoom`], [`Kind::Seccomp`]; [`Kind::Remote`] when the task lacks memory (mmap) or
     /// descriptors (socketpair).
     pub fn infect(self) -> Result<Infected> {
         self.infect_knowing(Known::default())
@@ -153,8 +153,8 @@ impl Hold {
     /// Everything that can be looked up and computed while the thread is untouched.
     fn prepare(mut task: SeizedTask, who: usize, vdso: Option<(u64, u64)>) -> Result<(Hold, Home)> {
         let tid = task.threads[who].tid;
-        if !arch::is_native(&task.threads[who].regs) {
-            return Err(Error::new(tid, Kind::Compat, "infecting"));
+        if !arch::is_known(&task.threads[who].regs) {
+            return Err(Error::new(tid, Kind::ForeignCode, "infecting"));
         }
         let memory = Memory::open(task.pid, tid)?;
         rseq::abort_if_inside(&memory, &mut task.threads[who])?;
@@ -186,7 +186,11 @@ impl Hold {
     fn enter(&mut self, home: &Home, pin: Option<&Pin>) -> Result<OwnedFd> {
         self.memory.write(self.room.address, &home.code)?;
         let bytes = Area::total_bytes(self.task.threads.len());
-        let (rx, private) = (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let (rx, mut private) = (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        if arch::is_compat(&self.regs) {
+            // A 64-bit call would look above what an i386 task may have.
+            private |= libc::MAP_32BIT;
+        }
         let args = [0, bytes, rx as u64, private as u64, u64::MAX, 0];
         ptrace::set_regs(self.tid, &arch::call_regs(&self.regs, home.mmap, libc::SYS_mmap, args))?;
         ptrace::set_sigmask(self.tid, ALL_SIGNALS)?;

@@ -38,4 +38,4 @@ pub use memory::Memory;
 pub use ptrace::Regs;
 pub use query::{AltStack, MemPolicy, PosixTimer, ProcessFacts, SigAction, ThreadFacts, TimerValue};
 pub use seize::{Resume, SeizedTask, SeizedThread, Seizing, TracerRights};
-pub use vdso::syscall_instruction;
+pub use vdso::{is_compat as is_compat_vdso, syscall_instruction};

@@ -312,6 +312,53 @@ pub fn robust_list(tid: i32) -> Result<(u64, u64)> {
     Ok((head, len))
 }
 
+/// The same of the list that a thread has registered by the i386 call, which is one of its own.
+///
+/// # Errors
+/// As [`robust_list`]; `ENOSYS` where the kernel knows no such calls, `ENOMEM`.
+pub fn robust_list_ia32(tid: i32) -> Result<(u64, u64)> {
+    let failed = |errno| Error::os(tid, "get_robust_list", io::Error::from_raw_os_error(errno));
+    // SAFETY: a new mapping, where 32 bits of address are enough.
+    let page = unsafe {
+        let (access, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT);
+        libc::mmap(ptr::null_mut(), ROBUST_PAGE_BYTES, access, kind, -1, 0)
+    };
+    if page == libc::MAP_FAILED {
+        return Err(Error::last(tid, "mmap"));
+    }
+    let words = page.cast::<u32>();
+    // SAFETY: the page is there until it is unmapped here; the kernel writes a word at its beginning and the one behind.
+    let (ret, found) = unsafe {
+        let ret = crate::arch::call_ia32(SYS_GET_ROBUST_LIST_IA32, [tid as u32, words as u32, words.add(1) as u32]);
+        let found = (u64::from(words.read_volatile()), u64::from(words.add(1).read_volatile()));
+        libc::munmap(page, ROBUST_PAGE_BYTES);
+        (ret, found)
+    };
+    if ret < 0 { Err(failed(-ret)) } else { Ok(found) }
+}
+
+const ROBUST_PAGE_BYTES: usize = 4096;
+const SYS_GET_ROBUST_LIST_IA32: u32 = 312;
+
+/// The kernel's `struct user_desc`: entry number, base, limit, flags.
+pub type ThreadArea = [u32; 4];
+/// The entries of a thread's descriptor table that set_thread_area(2) sets.
+pub const THREAD_AREAS: std::ops::Range<u32> = 12..15;
+
+/// One of the thread's segments (PTRACE_GET_THREAD_AREA), by its entry of [`THREAD_AREAS`].
+///
+/// # Errors
+/// `ESRCH` when it is gone or not stopped, `EINVAL` for another entry.
+pub fn thread_area(tid: i32, entry: u32) -> Result<ThreadArea> {
+    let mut area: ThreadArea = [0; 4];
+    let call = "PTRACE_GET_THREAD_AREA";
+    request(tid, PTRACE_GET_THREAD_AREA, call, entry as usize, area.as_mut_ptr().cast())?;
+    Ok(area)
+}
+
+const PTRACE_GET_THREAD_AREA: libc::c_uint = 25;
+
 /// What wait4 says about a tracee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {

@@ -95,19 +95,45 @@ pub fn syscall_instruction(memory: &Memory, pid: i32, tid: i32) -> Result<u64> {
     at.map(|at| start + at as u64).ok_or(Error::new(tid, Kind::NoRoom, "looking for a syscall instruction"))
 }
 
+/// Where an ELF header has what is looked at, and the sizes of entries: of a word, of a program header, of a section header.
+struct Elf {
+    word: usize,
+    /// Of e_phoff, e_shoff, e_phnum, e_shnum.
+    at: [usize; 4],
+    segment_bytes: u64,
+    /// Of p_offset, p_filesz.
+    segment_at: [usize; 2],
+    section_bytes: u64,
+}
+
+const ELF64: Elf = Elf { word: 8, at: [32, 40, 56, 60], segment_bytes: 56, segment_at: [8, 32], section_bytes: 64 };
+const ELF32: Elf = Elf { word: 4, at: [28, 32, 44, 48], segment_bytes: 32, segment_at: [4, 16], section_bytes: 40 };
+
+/// Is it the vDSO of the i386 ABI, by its first bytes?
+pub fn is_compat(image: &[u8]) -> bool {
+    image.starts_with(b"\x7fELF\x01")
+}
+
 /// Offset of the section headers and of the end of an ELF image.
 fn elf_end(image: &[u8]) -> Option<(usize, usize)> {
-    let word = |at: usize| Some(u64::from_le_bytes(image.get(at..at + 8)?.try_into().ok()?));
-    let half = |at: usize| Some(u64::from(u16::from_le_bytes(image.get(at..at + 2)?.try_into().ok()?)));
     if image.get(..4)? != b"\x7fELF" {
         return None;
     }
-    let (phoff, phnum, shoff, shnum) = (word(32)?, half(56)?, word(40)?, half(60)?);
-    let mut end = shoff.checked_add(shnum * 64)?;
+    let elf = if is_compat(image) { ELF32 } else { ELF64 };
+    let number = |at: usize, bytes: usize| {
+        let mut word = [0; 8];
+        word[..bytes].copy_from_slice(image.get(at..at.checked_add(bytes)?)?);
+        Some(u64::from_le_bytes(word))
+    };
+    let word = |at: usize| number(at, elf.word);
+    let [phoff, shoff] = [word(elf.at[0])?, word(elf.at[1])?];
+    let [phnum, shnum] = [number(elf.at[2], 2)?, number(elf.at[3], 2)?];
+    let mut end = shoff.checked_add(shnum * elf.section_bytes)?;
     let mut segments_end = 0;
     for i in 0..phnum {
-        let at = usize::try_from(phoff.checked_add(i * 56)?).ok()?;
-        segments_end = segments_end.max(word(at + 8)?.checked_add(word(at + 32)?)?);
+        let at = usize::try_from(phoff.checked_add(i * elf.segment_bytes)?).ok()?;
+        let [offset, size] = elf.segment_at.map(|part| word(at + part));
+        segments_end = segments_end.max(offset?.checked_add(size?)?);
     }
     end = end.max(segments_end);
     let headers = if shoff >= segments_end { shoff } else { end };

@@ -10,7 +10,7 @@ fn moments(count: u64, span_us: u64) -> impl Iterator<Item = Duration> {
 }
 
 /// Kills an engine `kills` times while it works on the victim.
-fn torment(victim: &Victim, kills: u64, span_us: u64) {
+pub fn torment(victim: &Victim, kills: u64, span_us: u64) {
     let looks = Looks::at_rest(victim.pid());
     let pid = victim.pid().to_string();
     for moment in moments(kills, span_us) {

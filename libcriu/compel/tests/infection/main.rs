@@ -1,5 +1,6 @@
 //! Real processes are infected and cured; they and the test look for any trace.
 
+mod ia32;
 mod killed_engine;
 mod process;
 
@@ -283,6 +284,30 @@ fn a_full_descriptor_table_is_an_error() {
     let e = SeizedTask::seize(victim.pid()).expect("seize").infect().expect_err("no descriptor left");
     assert_eq!(e.kind, Kind::Remote { errno: libc::EMFILE }, "{e}");
     looks.wait_for(victim.pid());
+    victim.tell();
+    assert_eq!(victim.verdict(), Ok(()));
+}
+
+#[test]
+fn a_copy_has_the_vdso_as_it_was() {
+    let (mut victim, _) = Victim::start(&["threads", "2"]);
+    let pid = victim.pid();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("maps");
+    let line = maps.lines().find(|l| l.ends_with("[vdso]")).expect("a vDSO");
+    let (start, end) = line.split_once(' ').and_then(|(range, _)| range.split_once('-')).expect("a range");
+    let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).expect("an address"));
+    let vdso = |of: i32| {
+        let mut bytes = vec![0; (end - start) as usize];
+        criu_compel::Memory::open(of, of).and_then(|m| m.read(start, &mut bytes)).expect("its vDSO");
+        bytes
+    };
+    let before = vdso(pid);
+    let mut infected = SeizedTask::seize(pid).expect("seize").infect().expect("infect");
+    let copy = infected.copy().expect("copy");
+    assert!(vdso(pid) != before, "the way home is there");
+    assert!(vdso(copy.pid()) == before);
+    infected.cure().expect("cure").release(Resume::AsBefore).expect("release");
+    copy.end().expect("end");
     victim.tell();
     assert_eq!(victim.verdict(), Ok(()));
 }

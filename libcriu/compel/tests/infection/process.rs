@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,12 @@ pub struct Victim {
 impl Victim {
     /// Starts the program and waits for its `ready`; lines before that are returned.
     pub fn start(args: &[&str]) -> (Victim, Vec<String>) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_compel-victim"));
+        Victim::start_program(Path::new(env!("CARGO_BIN_EXE_compel-victim")), args)
+    }
+
+    /// As [`Victim::start`], another program.
+    pub fn start_program(program: &Path, args: &[&str]) -> (Victim, Vec<String>) {
+        let mut command = Command::new(program);
         let mut child =
             command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starting the victim");
         let stdin = child.stdin.take();

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use criu_compel::SeizedTask;
+use criu_compel::ptrace::{THREAD_AREAS, ThreadArea, thread_area};
 use criu_images::messages::{RseqEntry, SignalQueueEntry, TaskRlimitsEntry};
 
 use super::ahead::resident_pages;
@@ -23,7 +24,7 @@ use crate::options::Options;
 use crate::proc::{PosixTimer, ProcDir, Status, stat_of};
 use crate::progress::Operator;
 use crate::pstree::{FirstOf, Item, SharedIds, TaskIds, session_blockers};
-use crate::sys::ptrace::has_tls_segment;
+use crate::task::abi::{self, Abi};
 use crate::task::creds::landlock;
 use crate::task::identity::Identity;
 use crate::task::sched::Sched;
@@ -40,6 +41,9 @@ pub(super) struct CollectedThread {
     pub pending: SignalQueueEntry,
     pub robust_list: (u64, u64),
     pub rseq: Option<RseqEntry>,
+    /// Its segments of set_thread_area(2).
+    pub segments: Vec<ThreadArea>,
+    pub abi: Abi,
 }
 
 /// What a living task has beside its place in the tree.
@@ -352,6 +356,7 @@ impl Collector<'_> {
             Some(model) if !model.own.has_pending => SignalQueueEntry::default(),
             _ => signals::queue(alive, true).map_err(compel(pid))?,
         };
+        let abi = abi::of(&seized, &mm.vmas).map_err(compel(pid))?;
         let kin = model.and_then(|m| Some((m.own.thread, m.living.threads.first()?)));
         let mut alike = look.alike;
         let mut threads: Vec<CollectedThread> = Vec::with_capacity(seized.threads().len());
@@ -362,7 +367,7 @@ impl Collector<'_> {
                 Some((own, Some(model))) => self.like(pid, &own, model, &t.regs, look?)?,
                 _ => {
                     let complaints = self.blockers.len();
-                    let thread = self.thread(pid, t.tid, &t.regs, look?)?;
+                    let thread = self.thread(pid, t.tid, &t.regs, abi, look?)?;
                     let is_plain = |own: Own| self.blockers.len() == complaints && is_as_told(&thread, &own);
                     if let Some(alike) = alike.as_mut().filter(|a| !is_plain(a.threads[at])) {
                         alike.part(at);
@@ -385,13 +390,20 @@ impl Collector<'_> {
         Ok(DeadLeader { status, exit_code: stat.exit_code })
     }
 
-    fn thread(&mut self, pid: i32, tid: i32, regs: &criu_compel::Regs, look: ThreadLook) -> Result<CollectedThread> {
+    fn thread(
+        &mut self,
+        pid: i32,
+        tid: i32,
+        regs: &criu_compel::Regs,
+        abi: Abi,
+        look: ThreadLook,
+    ) -> Result<CollectedThread> {
         let object = || format!("thread {tid}");
         let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, object(), call, e).pid(pid);
         let ThreadLook { status, sched, cgroups, blockers } = look;
         self.blockers.extend(blockers);
         self.check_cgroups(pid, tid, cgroups);
-        for cause in unsupported(tid, &status, regs).map_err(failed("ptrace or reading stat"))? {
+        for cause in unsupported(tid, &status, regs, abi).map_err(failed("ptrace or reading stat"))? {
             self.blockers.push(Blocker::new(pid, object(), cause));
         }
         Ok(CollectedThread {
@@ -399,8 +411,13 @@ impl Collector<'_> {
             sched,
             seccomp: self.seccomp(pid, tid, &status)?,
             pending: signals::queue(tid, false).map_err(compel(pid))?,
-            robust_list: criu_compel::ptrace::robust_list(tid).map_err(compel(pid))?,
+            robust_list: abi.robust_list(tid).map_err(compel(pid))?,
             rseq: rseq::entry(tid).map_err(compel(pid))?,
+            segments: THREAD_AREAS
+                .map(|entry| thread_area(tid, entry))
+                .collect::<Result<_, _>>()
+                .map_err(compel(pid))?,
+            abi,
             status,
         })
     }
@@ -414,7 +431,7 @@ impl Collector<'_> {
         regs: &criu_compel::Regs,
         look: ThreadLook,
     ) -> Result<CollectedThread> {
-        if let Some(cause) = foreign_code(regs) {
+        if let Some(cause) = model.abi.foreign_code(regs) {
             self.blockers.push(Blocker::new(pid, format!("thread {}", own.tid), cause));
         }
         Ok(CollectedThread {
@@ -429,6 +446,8 @@ impl Collector<'_> {
             },
             robust_list: (own.robust_list, model.robust_list.1),
             rseq: own.rseq(),
+            segments: model.segments.clone(),
+            abi: model.abi,
         })
     }
 
@@ -506,23 +525,17 @@ fn pidfd_of_thread(seized: &SeizedTask) -> io::Result<Option<OwnedFd>> {
 /// Does its record tell what it was seen to be?
 fn is_as_told(thread: &CollectedThread, own: &Own) -> bool {
     let has_pending = thread.pending != SignalQueueEntry::default();
-    (thread.robust_list.0, thread.rseq, has_pending) == (own.robust_list, own.rseq(), own.has_pending)
-}
-
-fn foreign_code(regs: &criu_compel::Regs) -> Option<&'static str> {
-    const CS_64_BIT: u64 = 0x33;
-    (regs.cs != CS_64_BIT).then_some("32-bit code cannot be saved yet")
+    // What a record tells of robust lists is that of 64-bit calls.
+    thread.abi == Abi::Native
+        && (thread.robust_list.0, thread.rseq, has_pending) == (own.robust_list, own.rseq(), own.has_pending)
 }
 
 /// In the kernel's flags of a thread that it has made for io_uring (Linux 5.12).
 const PF_IO_WORKER: u32 = 0x10;
 
 /// State of a thread that no image has a place for.
-fn unsupported(tid: i32, status: &Status, regs: &criu_compel::Regs) -> io::Result<Vec<&'static str>> {
-    let mut causes: Vec<&'static str> = foreign_code(regs).into_iter().collect();
-    if has_tls_segment(tid)? {
-        causes.push("it has a segment of set_thread_area; this cannot be saved");
-    }
+fn unsupported(tid: i32, status: &Status, regs: &criu_compel::Regs, abi: Abi) -> io::Result<Vec<&'static str>> {
+    let mut causes: Vec<&'static str> = abi.foreign_code(regs).into_iter().collect();
     if !status.x86_features.is_empty() {
         causes.push("it has a shadow stack; this cannot be saved");
     }

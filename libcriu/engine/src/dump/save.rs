@@ -200,6 +200,8 @@ impl Saver {
                 pending: thread.pending.clone(),
                 robust_list: thread.robust_list,
                 rseq: thread.rseq,
+                segments: &thread.segments,
+                abi: thread.abi,
                 is_leader,
             })
             .map_err(|e| {
@@ -214,6 +216,7 @@ impl Saver {
                 pending: &living.pending,
                 timers: &living.timers,
                 facts: &told.process,
+                abi: thread.abi,
             };
             if is_leader {
                 core.tc = Some(core::process(&process, seized.sigmask));

@@ -4,11 +4,11 @@
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use criu_images::messages::{SeccompFilter, ThreadCoreEntry};
+use criu_images::messages::{SeccompFilter, ThreadCoreEntry, UserX86RegsMode};
 use criu_pie::RESTORER;
 use criu_pie::abi::restorer::{
-    Args, Call, Filter, HAS_COMM, HAS_CREDS, HAS_RSEQ, HAS_SAS, HAS_SCHED, IS_FINISHED, Load, MmMap, Move, Pages,
-    Range, SignalAction, THREAD_STACK_BYTES, Table, Thread, Twin,
+    Args, Call, Filter, HAS_COMM, HAS_CREDS, HAS_RSEQ, HAS_SAS, HAS_SCHED, IS_FINISHED, IS_IA32, Load, MmMap, Move,
+    Pages, Range, SignalAction, THREAD_STACK_BYTES, Table, Thread, Twin, VdsoIa32,
 };
 
 use super::check::Prepared;
@@ -23,6 +23,7 @@ use crate::sys::arena::Arena;
 use crate::sys::enter::enter_restorer;
 use crate::sys::mapping::Mapped;
 use crate::sys::spawn;
+use crate::task::abi::IA32_END;
 use crate::task::sched;
 use crate::task::seccomp::restore::install_flags;
 
@@ -77,7 +78,8 @@ pub(crate) fn enter(
     let facts = Facts { world, index, task, alive, prepared, actions, exe: Some(kept.exe), images: kept.images };
     let mut keep: Vec<(u64, u64)> = memory.placed.iter().map(|p| (p.mapped.start(), p.mapped.len())).collect();
     keep.extend(vdso_extra.iter().map(|m| (m.start(), m.len())));
-    if let (Some(own), true) = (&checked.vdso, prepared.vdso != Choice::Nothing) {
+    let keeps_own_vdso = matches!(prepared.vdso, Choice::Move { .. } | Choice::Patch { .. });
+    if let (Some(own), true) = (&checked.vdso, keeps_own_vdso) {
         keep.extend(own.parts.iter().map(|p| (p.start, p.end - p.start)));
     }
     let mut moves = vdso_moves;
@@ -103,6 +105,9 @@ pub(crate) fn enter(
     };
     let region = memory.reserve(Plan::at(0, sizes).end, 0)?.ok_or_else(no_room)?;
     let plan = Plan::at(region.start(), sizes);
+    if plan.end > IA32_END && prepared.actions.iter().any(|a| a.is_ia32 != 0) {
+        return Err(no_room().hint("i386 calls reach the first 4 GiB only"));
+    }
     keep.push((plan.start, plan.end - plan.start));
     moves.unmap = complement(keep);
 
@@ -179,7 +184,7 @@ fn place_vdso(
         own.parts.iter().map(move |p| Move { from: p.start, to: p.start.wrapping_add(by), len: p.end - p.start })
     };
     match &prepared.vdso {
-        Choice::Nothing => Ok((Vec::new(), None)),
+        Choice::Nothing | Choice::Ia32 { .. } => Ok((Vec::new(), None)),
         Choice::Move { displacement: 0 } => Ok((Vec::new(), None)),
         Choice::Move { displacement } => {
             let by = *displacement as u64;
@@ -287,6 +292,7 @@ impl Facts<'_> {
             unmap: arena.push(&moves.unmap),
             moves: arena.push(&moves.moves),
             mm_map: self.mm_map(&mut arena),
+            vdso_ia32: self.vdso_ia32(&mut arena),
             close: arena.push(self.exe.as_slice()),
             threads: arena.push(&threads),
             actions: arena.push(self.actions),
@@ -340,6 +346,15 @@ impl Facts<'_> {
         }
     }
 
+    fn vdso_ia32(&self, arena: &mut Arena) -> VdsoIa32 {
+        match (&self.prepared.vdso, &self.alive.layout.vdso) {
+            (Choice::Ia32 { at, code }, Some(place)) => {
+                VdsoIa32 { at: *at, code: place.start, expected: arena.push(code) }
+            }
+            _ => VdsoIa32::default(),
+        }
+    }
+
     fn filters(&self, arena: &mut Arena) -> Vec<Filter> {
         if !self.prepared.seccomp.is_needed() {
             return Vec::new();
@@ -385,6 +400,7 @@ impl Facts<'_> {
             settings.push(Call { nr: libc::SYS_set_mempolicy, args });
         }
         let settings = arena.push(&settings);
+        present |= if info.gpregs.mode() == UserX86RegsMode::Compat { IS_IA32 } else { 0 };
         let mut thread = Thread {
             tid: *tid,
             present,

@@ -12,7 +12,7 @@ use crate::proc::ProcDir;
 use crate::sys::commit_guard::CommitGuard;
 use crate::sys::control::SharedControl;
 use crate::sys::tracee::Tracee;
-use crate::task::{regs, signals};
+use crate::task::{regs, segments, signals};
 use criu_pie::abi::restorer::GO_FINISH;
 
 /// How long a main thread may take to exit.
@@ -249,6 +249,9 @@ fn give_state(task: &Task, alive: &Alive, threads: &[Tracee], xstate_len: &mut O
         let state = regs::restore::xstate(&image.info.fpregs, len)
             .map_err(|why| Error::new(Phase::Resume, format!("thread {}", t.tid), why).pid(task.pid))?;
         t.set_xstate(&state).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SETREGSET"))?;
+        for area in image.info.tls.iter().filter_map(segments::area) {
+            t.set_thread_area(&area).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SET_THREAD_AREA"))?;
+        }
         let regs = regs::restore::registers(&image.info);
         t.set_registers(&regs).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SETREGS"))?;
         let mask = signals::restore::mask(&task.core, &image.core, i + dead == 0);

@@ -170,11 +170,11 @@ impl Sizes {
 /// Sets what differs from a fresh socket. `sizes`: what is known of its buffers.
 pub(super) fn write(fd: BorrowedFd<'_>, opts: &SkOptsEntry, sizes: Option<Sizes>) -> io::Result<()> {
     if !sizes.is_some_and(|s| s.are_those_of(opts)) {
-        let sent = buffer(fd, libc::SO_SNDBUF, libc::SO_SNDBUFFORCE, opts.so_sndbuf)?;
-        let received = buffer(fd, libc::SO_RCVBUF, libc::SO_RCVBUFFORCE, opts.so_rcvbuf)?;
+        buffer(fd, libc::SO_SNDBUF, libc::SO_SNDBUFFORCE, opts.so_sndbuf)?;
+        buffer(fd, libc::SO_RCVBUF, libc::SO_RCVBUFFORCE, opts.so_rcvbuf)?;
         if let Some(lock) = opts.so_buf_lock {
             // A size that was set is locked.
-            if sent || received || optional(fd, SO_BUF_LOCK, 0)? as u32 != lock {
+            if optional(fd, SO_BUF_LOCK, 0)? as u32 != lock {
                 lock_sizes(fd, lock)?;
             }
         }
@@ -213,10 +213,10 @@ pub(super) fn write(fd: BorrowedFd<'_>, opts: &SkOptsEntry, sizes: Option<Sizes>
     if opts.so_lock_filter() { set_option(fd, SO_LOCK_FILTER, 1) } else { Ok(()) }
 }
 
-/// A kernel that cannot unlock (before 5.14) leaves them locked.
+/// What cannot unlock (kernels before 5.14, MPTCP) leaves them locked.
 fn lock_sizes(fd: BorrowedFd<'_>, lock: u32) -> io::Result<()> {
     match set_option(fd, SO_BUF_LOCK, lock as i32) {
-        Err(e) if e.raw_os_error() == Some(libc::ENOPROTOOPT) && lock == 0 => Ok(()),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP)) && lock == 0 => Ok(()),
         set => set,
     }
 }
@@ -231,17 +231,17 @@ pub(super) fn instruction(packed: &u64) -> libc::sock_filter {
     libc::sock_filter { code: (p >> 48) as u16, jt: (p >> 40) as u8, jf: (p >> 32) as u8, k: p as u32 }
 }
 
-/// Sets the size of a buffer, as getsockopt tells it: the kernel doubles what is asked for. Was it another one?
-pub(super) fn buffer(fd: BorrowedFd<'_>, plain: i32, force: i32, size: u32) -> io::Result<bool> {
+/// Sets the size of a buffer, as getsockopt tells it: the kernel doubles what is asked for.
+pub(super) fn buffer(fd: BorrowedFd<'_>, plain: i32, force: i32, size: u32) -> io::Result<()> {
     if option(fd, plain)? as u32 == size {
-        return Ok(false);
+        return Ok(());
     }
     let half = (size / 2) as i32;
     // The forced form needs CAP_NET_ADMIN; the plain one is bounded by sysctl.
     if set_option(fd, force, half).is_err() {
         set_option(fd, plain, half)?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// An option that this kernel or this family may lack.

@@ -26,7 +26,6 @@ pub mod peer;
 pub mod probe;
 pub mod process;
 pub(crate) mod procmap;
-pub mod ptrace;
 pub(crate) mod repair_guard;
 pub mod signal;
 pub(crate) mod socket;

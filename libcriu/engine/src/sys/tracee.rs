@@ -2,6 +2,7 @@
 
 use std::io;
 
+use criu_compel::ptrace::ThreadArea;
 use libc::{c_void, user_regs_struct};
 
 /// Note type of the extended processor state.
@@ -198,6 +199,15 @@ impl Tracee {
         let mut regs: user_regs_struct = unsafe { std::mem::zeroed() };
         request(libc::PTRACE_GETREGS, self.tid, 0, &raw mut regs as usize)?;
         Ok(regs)
+    }
+
+    /// Sets one of its segments (PTRACE_SET_THREAD_AREA).
+    ///
+    /// # Errors
+    /// EINVAL for one that set_thread_area(2) would not take.
+    pub fn set_thread_area(self, area: &ThreadArea) -> io::Result<()> {
+        const PTRACE_SET_THREAD_AREA: libc::c_uint = 26;
+        request(PTRACE_SET_THREAD_AREA, self.tid, area[0] as usize, area.as_ptr() as usize).map(drop)
     }
 
     pub fn set_registers(self, regs: &user_regs_struct) -> io::Result<()> {

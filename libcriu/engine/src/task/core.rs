@@ -1,14 +1,16 @@
 //! `core-TID.img`: everything about one thread; the leader's also holds what belongs to the process.
 
+use criu_compel::ptrace::ThreadArea;
 use criu_compel::{ProcessFacts, ThreadFacts};
 use criu_images::messages::{
     CoreEntry, RseqEntry, SeccompMode, SignalQueueEntry, TaskCoreEntry, TaskRlimitsEntry, TaskTimersEntry,
     ThreadCoreEntry, ThreadInfoX86, ThreadSasEntry, UserX86FpregsEntry, core_entry,
 };
 
+use super::abi::Abi;
 use super::identity::Identity;
 use super::sched::Sched;
-use super::{creds, regs, rseq, seccomp, sigact, timers};
+use super::{creds, regs, rseq, seccomp, segments, sigact, timers};
 use crate::proc::{PosixTimer, Status};
 use crate::pstree::TaskState;
 
@@ -33,6 +35,8 @@ pub struct Thread<'a> {
     pub pending: SignalQueueEntry,
     pub robust_list: (u64, u64),
     pub rseq: Option<RseqEntry>,
+    pub segments: &'a [ThreadArea],
+    pub abi: Abi,
     pub is_leader: bool,
 }
 
@@ -48,6 +52,7 @@ pub struct Process<'a> {
     pub pending: &'a SignalQueueEntry,
     pub timers: &'a [PosixTimer],
     pub facts: &'a ProcessFacts,
+    pub abi: Abi,
 }
 
 /// The image of a thread, the part of its process left out.
@@ -55,7 +60,7 @@ pub struct Process<'a> {
 /// # Errors
 /// The thread stands in a critical section (rseq) that cannot be read.
 pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
-    let mut gpregs = regs::gpregs(t.regs);
+    let mut gpregs = regs::gpregs(t.regs, t.abi);
     if let Some(call) = regs::call_behind(t.tid, t.regs) {
         (gpregs.ax, gpregs.orig_ax) = (call, call);
     }
@@ -70,7 +75,7 @@ pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
             clear_tid_addr: t.facts.tid_address.unwrap_or(0),
             gpregs,
             fpregs: t.fpregs,
-            tls: regs::tls_slots(),
+            tls: t.segments.iter().map(segments::entry).collect(),
         }),
         thread_core: Some(ThreadCoreEntry {
             futex_rla: t.robust_list.0,
@@ -129,7 +134,7 @@ pub fn process(p: &Process<'_>, sigmask: u64) -> TaskCoreEntry {
         signals_s: Some(p.pending.clone()),
         loginuid: p.identity.loginuid,
         oom_score_adj: Some(p.identity.oom_score_adj),
-        sigactions: sigact::entries(&p.facts.sigactions),
+        sigactions: sigact::entries(&p.facts.sigactions, p.abi),
         child_subreaper: Some(p.facts.child_subreaper),
         stop_signo: match p.state {
             TaskState::Stopped(signo) => Some(signo as u32),

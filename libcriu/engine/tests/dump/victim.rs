@@ -75,7 +75,7 @@ impl Victim {
                 }
                 libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
             }
-            forget_the_kernels_types();
+            forget_the_kernel();
             let held = S::build();
             tell(&verdict_name, b'r');
             wait_for_byte(&go_name);
@@ -110,10 +110,12 @@ impl Drop for Victim {
     }
 }
 
-/// An engine in another thread of the test program maps them: a victim that was forked from that is not to have them.
-fn forget_the_kernels_types() {
+/// An engine in another thread of the test program has mapped its types, and a map by which it is read: a victim that was forked from
+/// that is not to have them.
+fn forget_the_kernel() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    for line in maps.lines().filter(|l| l.ends_with("/sys/kernel/btf/vmlinux")) {
+    let is_kernels = |l: &&str| l.ends_with("/sys/kernel/btf/vmlinux") || l.ends_with("anon_inode:bpf-map");
+    for line in maps.lines().filter(is_kernels) {
         let range = line.split(' ').next().and_then(|range| range.split_once('-'));
         let (start, end) = range.unwrap();
         let [start, end] = [start, end].map(|n| usize::from_str_radix(n, 16).unwrap());

@@ -114,6 +114,12 @@ pub(crate) fn call(nr: i64, a: [u64; 6]) -> i64 {
     unsafe { rt::syscall(nr, a) }
 }
 
+/// The same by the i386 instruction, with addresses below 4 GiB.
+pub(crate) fn call_ia32(nr: u32, a: [u32; 4]) -> i64 {
+    // SAFETY: as above.
+    unsafe { rt::syscall_ia32(nr, a) }
+}
+
 pub(crate) fn wait(word: &AtomicU32, value: u32) {
     call(202, [word.as_ptr() as u64, FUTEX_WAIT, u64::from(value), 0, 0, 0]);
 }

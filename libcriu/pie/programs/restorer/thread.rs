@@ -3,9 +3,9 @@
 use core::arch::asm;
 use core::sync::atomic::Ordering;
 
-use crate::abi::{Args, HAS_COMM, HAS_RSEQ, HAS_SAS, Step, Thread};
+use crate::abi::{Args, HAS_COMM, HAS_RSEQ, HAS_SAS, IS_IA32, Step, Thread};
 use crate::report::check;
-use crate::{call, run, slice, wake};
+use crate::{call, call_ia32, run, slice, wake};
 
 const EEXIST: i64 = -17;
 const ESRCH: i64 = -3;
@@ -17,6 +17,7 @@ const SYS_PRCTL: i64 = 157;
 const SYS_SIGALTSTACK: i64 = 131;
 const SYS_SET_TID_ADDRESS: i64 = 218;
 const SYS_SET_ROBUST_LIST: i64 = 273;
+const SYS_SET_ROBUST_LIST_IA32: u32 = 311;
 const SYS_RSEQ: i64 = 334;
 const SYS_CLONE3: i64 = 435;
 const PR_SET_NAME: u64 = 15;
@@ -126,7 +127,10 @@ pub(crate) fn set_own(args: &Args, me: &Thread, index: usize) {
         set_name(args, index);
     }
     if me.robust_len != 0 {
-        let ret = call(SYS_SET_ROBUST_LIST, [me.robust_list, me.robust_len, 0, 0, 0, 0]);
+        let ret = match me.present & IS_IA32 {
+            0 => call(SYS_SET_ROBUST_LIST, [me.robust_list, me.robust_len, 0, 0, 0, 0]),
+            _ => call_ia32(SYS_SET_ROBUST_LIST_IA32, [me.robust_list as u32, me.robust_len as u32, 0, 0]),
+        };
         check(args, Step::RobustList, ret, me.robust_list);
     }
     if me.present & HAS_SAS != 0 {

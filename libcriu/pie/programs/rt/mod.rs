@@ -71,6 +71,21 @@ pub unsafe fn syscall(nr: i64, a: [u64; 6]) -> i64 {
     ret
 }
 
+/// One system call by its i386 number, with up to four arguments; a negative value is an errno. Addresses are below 4 GiB.
+///
+/// # Safety
+/// As the call itself demands.
+pub unsafe fn syscall_ia32(nr: u32, a: [u32; 4]) -> i64 {
+    let ret: u32;
+    // SAFETY: the kernel changes eax only, older ones r8 to r11 too; what the call does is the caller's to answer for.
+    unsafe {
+        asm!("xchg rbx, {a}", "int 0x80", "xchg rbx, {a}", a = inout(reg) u64::from(a[0]) => _, inlateout("eax") nr => ret,
+             in("ecx") a[1], in("edx") a[2], in("esi") a[3], out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+             options(nostack));
+    }
+    i64::from(ret as i32)
+}
+
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {

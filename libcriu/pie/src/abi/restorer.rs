@@ -54,11 +54,24 @@ pub struct MmMap {
     pub exe_fd: i32,
 }
 
+/// The kernel's vDSO for i386 code, to be mapped when there is no other any more; nothing when `at` is 0.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct VdsoIa32 {
+    /// Where its data begin, with its code behind.
+    pub at: u64,
+    pub code: u64,
+    /// The code as the task knows it, as u64 each.
+    pub expected: Table,
+}
+
 /// A signal's disposition, in the kernel's form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SignalAction {
     pub signo: u64,
+    /// 1 when it is set by the i386 call, by which the kernel then calls the handler.
+    pub is_ia32: u64,
     pub handler: u64,
     pub flags: u64,
     pub restorer: u64,
@@ -154,6 +167,8 @@ pub const HAS_CREDS: u32 = 8;
 pub const HAS_COMM: u32 = 16;
 /// The thread has nothing to do once it is traced.
 pub const IS_FINISHED: u32 = 32;
+/// The thread's list of robust futexes is one of the i386 call.
+pub const IS_IA32: u32 = 64;
 
 /// What one thread sets for itself.
 #[derive(Clone, Copy, Debug)]
@@ -265,6 +280,7 @@ pub struct Args {
     /// [`Move`] each, in order.
     pub moves: Table,
     pub mm_map: MmMap,
+    pub vdso_ia32: VdsoIa32,
     /// i32 each: descriptors to close.
     pub close: Table,
     /// [`Thread`] each, the leader first.
@@ -398,5 +414,6 @@ steps! {
     Fork = 34 "be created",
     Inherit = 35 "make of its parent's memory what it had",
     Pages = 36 "read its pages",
+    VdsoIa32 = 37 "map the vDSO of 32-bit code as the task knows it: this kernel's is another",
     Setting = 32 "set what the processor allows the thread, or its policy for memory errors",
 }

@@ -3,7 +3,7 @@
 
 use criu_pie::abi::parasite::Slot;
 
-use super::regs::{FLAG_DIRECTION, FLAGS_LOW, overflow_seed};
+use super::regs::{FLAG_DIRECTION, FLAGS_LOW, is_compat, overflow_seed};
 use crate::ptrace::Regs;
 
 /// Code of one thread's way home, and where its parts are.
@@ -38,10 +38,16 @@ fn emit_mov64(code: &mut Vec<u8>, register: u8, value: u64) {
     code.extend_from_slice(&value.to_le_bytes());
 }
 
-/// `jmp qword ptr [rip]` with the address behind it.
-fn emit_jump(code: &mut Vec<u8>, to: u64) {
-    code.extend_from_slice(&[0xff, 0x25, 0, 0, 0, 0]);
-    code.extend_from_slice(&to.to_le_bytes());
+/// `jmp qword ptr [rip]` with the address behind it; to code of the i386 ABI `jmp fword ptr [rip]`, which changes the code segment.
+fn emit_jump(code: &mut Vec<u8>, regs: &Regs) {
+    if is_compat(regs) {
+        code.extend_from_slice(&[0xff, 0x2d, 0, 0, 0, 0]);
+        code.extend_from_slice(&(regs.rip as u32).to_le_bytes());
+        code.extend_from_slice(&(regs.cs as u16).to_le_bytes());
+    } else {
+        code.extend_from_slice(&[0xff, 0x25, 0, 0, 0, 0]);
+        code.extend_from_slice(&regs.rip.to_le_bytes());
+    }
 }
 
 /// `lea reg, [rip + ...]` to `data`, an offset in the same code; `modrm` names the register.
@@ -89,7 +95,7 @@ impl Home {
         for (number, value) in in_order.into_iter().enumerate() {
             emit_mov64(&mut code, number as u8, value);
         }
-        emit_jump(&mut code, regs.rip);
+        emit_jump(&mut code, regs);
         Home { code, mmap, boot }
     }
 }
@@ -123,6 +129,6 @@ pub(crate) fn exact_exit(regs: &Regs) -> Vec<u8> {
     emit_left(&mut code);
     emit_mov64(&mut code, 1, regs.rcx);
     emit_mov64(&mut code, 11, regs.r11);
-    emit_jump(&mut code, regs.rip);
+    emit_jump(&mut code, regs);
     code
 }

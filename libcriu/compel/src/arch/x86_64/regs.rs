@@ -15,11 +15,16 @@ pub enum Restart {
     Block,
 }
 
+/// What the call that the thread is in gave.
+fn result(regs: &Regs) -> i64 {
+    if is_compat(regs) { i64::from(regs.rax as i32) } else { regs.rax as i64 }
+}
+
 pub fn restart_of(regs: &Regs) -> Restart {
     if (regs.orig_rax as i64) < 0 {
         return Restart::None;
     }
-    match regs.rax as i64 {
+    match result(regs) {
         -514..=-512 => Restart::Again,
         -516 => Restart::Block,
         _ => Restart::None,
@@ -31,10 +36,19 @@ pub fn restart_of(regs: &Regs) -> Restart {
 /// Returns whether anything was changed.
 pub(crate) fn restart_instead_of_eintr(regs: &mut Regs) -> bool {
     const ERESTARTNOHAND: i64 = 514;
-    const SYS_IO_PGETEVENTS: i64 = 333;
     const X32_BIT: u64 = 0x4000_0000;
     let nr = (regs.orig_rax & !X32_BIT) as i64;
-    let concerned = matches!(
+    let concerned = if is_compat(regs) { ends_with_eintr_ia32(nr, regs.rbx) } else { ends_with_eintr(nr) };
+    if !concerned || result(regs) != -i64::from(libc::EINTR) || !is_known(regs) {
+        return false;
+    }
+    regs.rax = (-ERESTARTNOHAND) as u64;
+    true
+}
+
+fn ends_with_eintr(nr: i64) -> bool {
+    const SYS_IO_PGETEVENTS: i64 = 333;
+    matches!(
         nr,
         libc::SYS_epoll_wait
             | libc::SYS_epoll_pwait
@@ -44,19 +58,34 @@ pub(crate) fn restart_instead_of_eintr(regs: &mut Regs) -> bool {
             | libc::SYS_rt_sigtimedwait
             | libc::SYS_io_getevents
             | SYS_IO_PGETEVENTS
-    );
-    if !concerned || regs.rax as i64 != -i64::from(libc::EINTR) || !is_native(regs) {
-        return false;
+    )
+}
+
+/// The same calls by their i386 numbers, those of System V by the one that they share (`first` tells which).
+fn ends_with_eintr_ia32(nr: i64, first: u64) -> bool {
+    const SYS_IPC: i64 = 117;
+    const SEMOP: u64 = 1;
+    const SEMTIMEDOP: u64 = 4;
+    match nr {
+        SYS_IPC => matches!(first & 0xffff, SEMOP | SEMTIMEDOP),
+        // epoll_wait, epoll_pwait, epoll_pwait2; rt_sigtimedwait, rt_sigtimedwait_time64; io_getevents, io_pgetevents,
+        // io_pgetevents_time64; semtimedop_time64.
+        256 | 319 | 441 | 177 | 421 | 247 | 385 | 416 | 420 => true,
+        _ => false,
     }
-    regs.rax = (-ERESTARTNOHAND) as u64;
-    true
 }
 
 const CS_NATIVE: u64 = 0x33;
+const CS_COMPAT: u64 = 0x23;
 
-/// Runs 64-bit code.
-pub(crate) fn is_native(regs: &Regs) -> bool {
-    regs.cs == CS_NATIVE
+/// Runs code of the i386 ABI.
+pub fn is_compat(regs: &Regs) -> bool {
+    regs.cs == CS_COMPAT
+}
+
+/// Runs 64-bit code or code of the i386 ABI, in the segments that the kernel gives for these.
+pub(crate) fn is_known(regs: &Regs) -> bool {
+    regs.cs == CS_NATIVE || is_compat(regs)
 }
 
 /// The registers with which the thread goes on when the kernel does not restart the call for it. `int80`: the call was
@@ -75,15 +104,15 @@ pub(crate) fn home_regs(regs: &Regs, int80: bool) -> Regs {
     home
 }
 
-/// `regs` moved to `rip` with `rbx`, in no system call.
+/// `regs` moved to `rip` with `rbx`, in no system call and in 64-bit code.
 pub(crate) fn jump_regs(regs: &Regs, rip: u64, rbx: u64) -> Regs {
-    Regs { rip, rbx, rax: 0, orig_rax: u64::MAX, ..*regs }
+    Regs { rip, rbx, rax: 0, orig_rax: u64::MAX, cs: CS_NATIVE, ..*regs }
 }
 
-/// `regs` moved to a `syscall` instruction at `rip`.
+/// `regs` moved to a `syscall` instruction at `rip`, in 64-bit code.
 pub(crate) fn call_regs(regs: &Regs, rip: u64, nr: i64, args: [u64; 6]) -> Regs {
     let [rdi, rsi, rdx, r10, r8, r9] = args;
-    Regs { rip, rax: nr as u64, orig_rax: u64::MAX, rdi, rsi, rdx, r10, r8, r9, ..*regs }
+    Regs { rip, rax: nr as u64, orig_rax: u64::MAX, rdi, rsi, rdx, r10, r8, r9, cs: CS_NATIVE, ..*regs }
 }
 
 pub(crate) const FLAGS_LOW: u64 = 0xff;

@@ -63,6 +63,5 @@ pub fn can_map_vdso() -> Probe {
 }
 
 pub fn compat_cr() -> Probe {
-    let kernel = fails_with("arch_prctl(ARCH_MAP_VDSO_32)", &sys::map_vdso(Vdso::Bits32), libc::EEXIST);
-    not_yet("restoring 32-bit tasks", kernel)
+    fails_with("arch_prctl(ARCH_MAP_VDSO_32)", &sys::map_vdso(Vdso::Bits32), libc::EEXIST)
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use criu_compel::is_compat_vdso;
+
 use crate::mem::vma::placement::OwnMapping;
 use crate::mem::vma::restore::Layout;
 
@@ -20,6 +22,8 @@ pub enum Choice {
     Nothing,
     /// All parts move by this displacement.
     Move { displacement: i64 },
+    /// The task is an ia32 one: the kernel maps its other vDSO at this address, data first, and it has to have this code.
+    Ia32 { at: u64, code: Vec<u64> },
     /// This code is put at the image's address; the running kernel's stays beside, its code at a place that is free.
     Patch { code: Vec<u8>, functions: Vec<(u64, u64)> },
 }
@@ -53,6 +57,11 @@ pub fn choose(layout: &Layout, own: &Own, theirs: &[u8], ours: &[u8]) -> Result<
         && vvar_end == Some(code.start);
     if theirs.is_empty() {
         return Err("the contents of its vDSO were not saved".into());
+    }
+    if is_compat_vdso(theirs) {
+        let words = theirs.as_chunks::<8>().0;
+        let words = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        return Ok(Choice::Ia32 { at: vvar_start.unwrap_or(code.start), code: words });
     }
     if same_shape && theirs == ours {
         return Ok(Choice::Move { displacement });

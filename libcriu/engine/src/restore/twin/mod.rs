@@ -239,7 +239,7 @@ fn is_inheritable(checked: &Checked, at: usize, task: &Task, alive: &Alive, prep
     is_alone
         && alive.leader_exit.is_none()
         && !prepared.seccomp.is_needed()
-        && !matches!(prepared.vdso, Choice::Patch { .. })
+        && !matches!(prepared.vdso, Choice::Patch { .. } | Choice::Ia32 { .. })
         && task.core.mdwe.unwrap_or(0) == 0
         && task.core.membarrier_registration_mask() == 0
         && alive.mm.mlock_future() == 0

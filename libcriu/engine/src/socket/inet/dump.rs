@@ -13,7 +13,7 @@ use super::hidden::Hidden;
 use super::hold::{Connections, Datagrams, Held};
 use super::memberships::Groups;
 use super::more_options::{SocketKind, Usual};
-use super::{DGRAM, ICMP, ICMPV6, RAW, STREAM, TCP, UDP, UDP_LITE, facts, listed, queue, state, stream};
+use super::{DGRAM, ICMP, ICMPV6, MPTCP, RAW, STREAM, TCP, UDP, UDP_LITE, facts, listed, queue, state, stream};
 use crate::error::Result;
 use crate::file::{Collected, DumpKind, FileId, Seen, Unsaved};
 use crate::namespace::Namespace;
@@ -67,6 +67,7 @@ impl DumpKind for InetSockets {
         let mut listed = None;
         let (state, backlog, shutdown) = match kind {
             _ if facts::is_tcp(kind) => self.tcp(seen, id, known, common)?,
+            SocketKind { kind: STREAM, protocol: MPTCP, .. } => self.mptcp(seen, id, common)?,
             SocketKind { kind: DGRAM, protocol: UDP | UDP_LITE, .. } => self.udp(seen, kind)?,
             SocketKind { kind: RAW, .. } | SocketKind { kind: DGRAM, protocol: ICMP | ICMPV6, .. } => {
                 if kind.socket().is_err_and(|e| e.raw_os_error() == Some(libc::EACCES)) {
@@ -170,7 +171,11 @@ impl InetSockets {
         isk.ip_opts = Some(facts::ip_options(fd, kind).map_err(&getting)?);
         isk.ifname = facts::device(fd).map_err(&getting)?;
         let tcp = facts::is_tcp(kind);
-        isk.tcp_opts = Some(if tcp { facts::tcp_options(fd).map_err(&getting)? } else { Default::default() });
+        isk.tcp_opts = Some(if facts::has_tcp_options(kind) {
+            facts::tcp_options(fd).map_err(&getting)?
+        } else {
+            Default::default()
+        });
         // A connection that has ended still shows what it was.
         let peer = facts::peer(fd).map_err(&getting)?;
         let connected = tcp && (stream::is_connected(isk.state) || peer.is_some());
@@ -195,19 +200,7 @@ impl InetSockets {
         let info = || facts::tcp_info(seen.dup.as_fd()).map_err(os(seen, "getsockopt TCP_INFO"));
         let state = known.map_or_else(|| info().map(|i| i.state), |k| Ok(k.state))?;
         match state {
-            state::LISTEN => {
-                let info = info()?;
-                let local = facts::local(seen.dup.as_fd()).map_err(os(seen, "getsockname"))?;
-                let half_open = self.diag.half_open(local).map_err(os(seen, "sock_diag"))?;
-                let pending = info.waiting + half_open;
-                if pending > 0 && !common.opts.tcp_skip_in_flight() {
-                    let cause = format!("{pending} connections wait to be accepted");
-                    return Err(Unsaved::because(cause)
-                        .hint("have them accepted before the dump, or leave them out with --skip-in-flight"));
-                }
-                self.hold_on(seen, id, None, true)?;
-                Ok((state::LISTEN, info.backlog, None))
-            }
+            state::LISTEN => self.listener(seen, id, info()?, common),
             state::CLOSE => {
                 self.hold_on(seen, id, None, false)?;
                 // Whether it was shut down for sending, too, makes no difference that anybody could see.
@@ -220,6 +213,47 @@ impl InetSockets {
                     .ok()
                     .filter(|&s| s != SkShutdown::None);
                 Ok((connected, 0, shutdown))
+            }
+        }
+    }
+
+    fn listener(
+        &mut self,
+        seen: &Seen<'_>,
+        id: FileId,
+        info: facts::TcpInfo,
+        common: &Collected,
+    ) -> Result<(u32, u32, Option<SkShutdown>), Unsaved> {
+        let local = facts::local(seen.dup.as_fd()).map_err(os(seen, "getsockname"))?;
+        let half_open = self.diag.half_open(local).map_err(os(seen, "sock_diag"))?;
+        let pending = info.waiting + half_open;
+        if pending > 0 && !common.opts.tcp_skip_in_flight() {
+            let cause = format!("{pending} connections wait to be accepted");
+            return Err(Unsaved::because(cause)
+                .hint("have them accepted before the dump, or leave them out with --skip-in-flight"));
+        }
+        self.hold_on(seen, id, None, true)?;
+        Ok((state::LISTEN, info.backlog, None))
+    }
+
+    /// The same of MPTCP, whose state is that of its first TCP socket.
+    fn mptcp(
+        &mut self,
+        seen: &Seen<'_>,
+        id: FileId,
+        common: &Collected,
+    ) -> Result<(u32, u32, Option<SkShutdown>), Unsaved> {
+        let fd = seen.dup.as_fd();
+        let info = facts::tcp_info(fd).map_err(os(seen, "getsockopt TCP_INFO"))?;
+        let has_peer = facts::peer(fd).map_err(os(seen, "getsockopt SO_PEERNAME"))?.is_some();
+        let ended = || facts::receives_not(fd).map_err(os(seen, "poll"));
+        match info.state {
+            state::LISTEN => self.listener(seen, id, info, common),
+            state::CLOSE if !has_peer && !ended()? => Ok((state::CLOSE, 0, None)),
+            _ => {
+                let hint = "close it before the dump; programs do without MPTCP where sysctl net.mptcp.enabled=0 is set before \
+                            they start, those of Go by GODEBUG=multipathtcp=0";
+                Err(Unsaved::because("a connection of MPTCP cannot be saved").hint(hint))
             }
         }
     }
@@ -314,7 +348,6 @@ fn name(protocol: u32) -> &'static str {
         libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6 => "ICMP",
         libc::IPPROTO_SCTP => "SCTP",
         libc::IPPROTO_DCCP => "DCCP",
-        262 => "MPTCP",
         _ if protocol == TCP || protocol == UDP => "raw",
         _ => "unknown",
     }

@@ -10,7 +10,7 @@ use rustix::net::getsockname;
 use rustix::time::Timespec;
 
 use super::more_options::SocketKind;
-use super::{INET6, STREAM, TCP};
+use super::{INET6, MPTCP, STREAM, TCP};
 use crate::sys::socket::{int_option, option, option_bytes, set_int_option};
 
 const SO_PROTOCOL: i32 = 38;
@@ -143,15 +143,25 @@ pub(super) fn ip_options(fd: BorrowedFd<'_>, kind: SocketKind) -> io::Result<IpO
     let mut opts = IpOptsEntry::default();
     for switch in [FREEBIND, PKTINFO] {
         let (level, name) = switch.at(kind.family);
-        if int_option(fd, level, name)? != 0 {
+        if may_lack(int_option(fd, level, name))?.is_some_and(|on| on != 0) {
             (switch.put)(&mut opts);
         }
     }
     if kind.family != INET6 {
-        opts.tos = Some(int_option(fd, libc::IPPROTO_IP, libc::IP_TOS)? as u32).filter(|&tos| tos != 0);
-        opts.ttl = Some(int_option(fd, libc::IPPROTO_IP, libc::IP_TTL)? as u32);
+        let get =
+            |name| Ok::<_, io::Error>(may_lack(int_option(fd, libc::IPPROTO_IP, name))?.map(|value| value as u32));
+        opts.tos = get(libc::IP_TOS)?.filter(|&tos| tos != 0);
+        opts.ttl = get(libc::IP_TTL)?;
     }
     Ok(opts)
+}
+
+/// MPTCP has but few of IP's options.
+fn may_lack<T>(asked: io::Result<T>) -> io::Result<Option<T>> {
+    match asked {
+        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// What has to be set before the socket is bound.
@@ -181,9 +191,9 @@ impl Fresh {
     pub(super) fn of(fd: BorrowedFd<'_>, kind: SocketKind) -> io::Result<Self> {
         let mut fresh = Fresh::default();
         if kind.family != INET6 {
-            fresh.ttl = Some(int_option(fd, libc::IPPROTO_IP, libc::IP_TTL)? as u32);
+            fresh.ttl = may_lack(int_option(fd, libc::IPPROTO_IP, libc::IP_TTL))?.map(|ttl| ttl as u32);
         }
-        if is_tcp(kind) {
+        if has_tcp_options(kind) {
             let mut keep = [0; 3];
             for (value, name) in keep.iter_mut().zip(TCP_KEEP) {
                 *value = int_option(fd, libc::IPPROTO_TCP, name)? as u32;
@@ -196,6 +206,11 @@ impl Fresh {
 
 pub(super) fn is_tcp(kind: SocketKind) -> bool {
     (kind.kind, kind.protocol) == (STREAM, TCP)
+}
+
+/// TCP and MPTCP.
+pub(super) fn has_tcp_options(kind: SocketKind) -> bool {
+    kind.kind == STREAM && matches!(kind.protocol, TCP | MPTCP)
 }
 
 const TCP_KEEP: [i32; 3] = [libc::TCP_KEEPCNT, libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL];

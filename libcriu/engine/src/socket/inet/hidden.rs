@@ -12,7 +12,7 @@ use std::rc::Rc;
 use criu_images::messages::{InetSkEntry, SkMoreOptEntry, SkShutdown};
 use rustix::net::netdevice::{index_to_name, name_to_index};
 
-use super::{ICMP, ICMPV6, RAW, STREAM, queue, state};
+use super::{ICMP, ICMPV6, MPTCP, RAW, STREAM, queue, state};
 use crate::file::{Seen, Unsaved};
 use crate::socket::options::{instruction, packed};
 use crate::sys::kernel::{Address, Kernel};
@@ -32,6 +32,10 @@ const MOST_SOCKETS: u64 = 1 << 16;
 impl Hidden {
     /// Completes an entry.
     pub(super) fn find(&mut self, seen: &Seen<'_>, fd: BorrowedFd<'_>, isk: &mut InetSkEntry) -> Result<(), Unsaved> {
+        // MPTCP takes no such programs.
+        if isk.proto == MPTCP {
+            return Ok(());
+        }
         let failed = isk.r#type == STREAM
             && isk.state == state::CLOSE
             && queue::has_error(fd).map_err(|e| Unsaved::os(seen, "poll", e))?;

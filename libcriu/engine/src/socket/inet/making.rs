@@ -154,7 +154,7 @@ impl Making<'_> {
 
     fn set_late(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
         self.set_others(fd)?;
-        match self.isk.tcp_opts.as_ref().filter(|_| facts::is_tcp(SocketKind::of(self.isk))) {
+        match self.isk.tcp_opts.as_ref().filter(|_| facts::has_tcp_options(SocketKind::of(self.isk))) {
             Some(opts) => facts::set_tcp_options(fd, opts, &self.fresh).map_err(call("setsockopt IPPROTO_TCP")),
             None => Ok(()),
         }

@@ -2,6 +2,7 @@
 //!
 //! - TCP: not bound, bound, listening with its backlog. Connections waiting to be accepted are refused by name, unless
 //!   `skip-in-flight` leaves them out.
+//! - MPTCP: not bound, bound, listening. Those that listeners accept of peers without MPTCP are TCP connections like others.
 //! - Connections, in every state that libsoccr knows, with `tcp-established`; `tcp-close` leaves them out, and the restored
 //!   sockets are closed. See `hold` for the order at the dump; at the restore, all is made while the network is locked, and
 //!   goes on when every task is ready.
@@ -13,7 +14,7 @@
 //! The coordinator makes all sockets before it forks: while the others of a port are bound, each has SO_REUSEADDR, and gets
 //! its own setting when all are there.
 //!
-//! Limits, refused by name: sockets of another network namespace, other protocols (MPTCP, SCTP ...), filters of eBPF,
+//! Limits, refused by name: sockets of another network namespace, connections of MPTCP, other protocols (SCTP ...), filters of eBPF,
 //! connections with MD5 or AO keys, with urgent data or an upper layer protocol, corked datagrams, programs of eBPF for
 //! SO_REUSEPORT (`hidden`).
 
@@ -48,6 +49,7 @@ const STREAM: u32 = libc::SOCK_STREAM as u32;
 const DGRAM: u32 = libc::SOCK_DGRAM as u32;
 const RAW: u32 = libc::SOCK_RAW as u32;
 const TCP: u32 = libc::IPPROTO_TCP as u32;
+const MPTCP: u32 = libc::IPPROTO_MPTCP as u32;
 const UDP: u32 = libc::IPPROTO_UDP as u32;
 const ICMP: u32 = libc::IPPROTO_ICMP as u32;
 const ICMPV6: u32 = libc::IPPROTO_ICMPV6 as u32;

@@ -14,8 +14,8 @@ use super::facts::Fresh;
 use super::making::{Failed, Making, Shape};
 use super::more_options::SocketKind;
 use super::{
-    DGRAM, ICMP, ICMPV6, INET, INET6, RAW, STREAM, TCP, UDP, UDP_LITE, facts, memberships, more_options, queue, state,
-    stream,
+    DGRAM, ICMP, ICMPV6, INET, INET6, MPTCP, RAW, STREAM, TCP, UDP, UDP_LITE, facts, memberships, more_options, queue,
+    state, stream,
 };
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
@@ -281,7 +281,7 @@ fn check(isk: &InetSkEntry) -> Result<(), String> {
         return Err("the name of its device is none".into());
     }
     match (isk.r#type, isk.proto, isk.state) {
-        (STREAM, TCP, state::CLOSE | state::LISTEN) => Ok(()),
+        (STREAM, TCP | MPTCP, state::CLOSE | state::LISTEN) => Ok(()),
         (STREAM, TCP, other) => State::from_number(other).map(drop).map_err(|e| e.to_string()),
         (DGRAM, UDP | UDP_LITE, state::ESTABLISHED | state::CLOSE) => queue::check(isk),
         (DGRAM, UDP | UDP_LITE, other) => Err(format!("a UDP socket has no state {other}")),
@@ -299,6 +299,7 @@ fn object(plan: &Plan, entry: &FileEntry, isk: &InetSkEntry) -> String {
     let kind = match (isk.r#type, isk.proto) {
         (RAW, _) => "raw",
         (_, TCP) => "TCP",
+        (_, MPTCP) => "MPTCP",
         (_, ICMP | ICMPV6) => "ICMP",
         _ => "UDP",
     };

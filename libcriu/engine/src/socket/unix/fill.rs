@@ -203,7 +203,7 @@ fn widen(fd: BorrowedFd<'_>, messages: &[Saved]) -> io::Result<()> {
     let total: usize = messages.iter().map(|m| m.bytes.len() + 4096).sum();
     let now = option(fd, libc::SO_SNDBUF)? as u32;
     let wanted = u32::try_from(total.saturating_mul(4)).unwrap_or(i32::MAX as u32).max(now);
-    options::buffer(fd, libc::SO_SNDBUF, libc::SO_SNDBUFFORCE, wanted).map(drop)
+    options::buffer(fd, libc::SO_SNDBUF, libc::SO_SNDBUFFORCE, wanted)
 }
 
 /// A socket with the name of a sender. Messages keep the name when it is closed.

@@ -3,15 +3,16 @@
 use criu_compel::Regs;
 use criu_compel::arch::{Restart, restart_of};
 use criu_images::messages::{
-    UserDescT, UserX86FpregsEntry, UserX86RegsEntry, UserX86RegsMode, UserX86XsaveComponent, UserX86XsaveEntry,
+    UserX86FpregsEntry, UserX86RegsEntry, UserX86RegsMode, UserX86XsaveComponent, UserX86XsaveEntry,
 };
 
 use super::SYSCALL_BYTES;
 use super::xsave::{components, number};
+use crate::task::abi::Abi;
 
 /// The general registers. A thread in an interrupted system call stands in front of it again: what the kernel keeps to itself of a
 /// call that sleeps cannot be saved, so its time starts anew.
-pub fn gpregs(r: &Regs) -> UserX86RegsEntry {
+pub fn gpregs(r: &Regs, abi: Abi) -> UserX86RegsEntry {
     let mut e = UserX86RegsEntry {
         r15: r.r15,
         r14: r.r14,
@@ -40,33 +41,18 @@ pub fn gpregs(r: &Regs) -> UserX86RegsEntry {
         es: r.es,
         fs: r.fs,
         gs: r.gs,
-        mode: Some(UserX86RegsMode::Native as i32),
+        mode: Some(match abi {
+            Abi::Native => UserX86RegsMode::Native as i32,
+            Abi::Ia32 => UserX86RegsMode::Compat as i32,
+        }),
         restart: None,
     };
     if restart_of(r) != Restart::None {
         e.ax = r.orig_rax;
         e.ip = r.rip.wrapping_sub(SYSCALL_BYTES);
-        e.restart = Some((r.rax as i64).unsigned_abs() as u32);
+        e.restart = Some((r.rax as i32).unsigned_abs());
     }
     e
-}
-
-/// The three slots of set_thread_area, empty.
-pub fn tls_slots() -> Vec<UserDescT> {
-    (12..15)
-        .map(|entry_number| UserDescT {
-            entry_number,
-            base_addr: 0,
-            limit: 0,
-            seg_32bit: false,
-            contents_h: false,
-            contents_l: false,
-            read_exec_only: true,
-            limit_in_pages: false,
-            seg_not_present: true,
-            usable: false,
-        })
-        .collect()
 }
 
 /// The extended state, from the bytes of NT_X86_XSTATE (or of NT_PRFPREG on a CPU without xsave). `None` when they are too short.
@@ -139,12 +125,12 @@ mod tests {
     #[test]
     fn interrupted_calls_are_made_again() {
         for e in [-512, -513, -514, -516] {
-            let g = gpregs(&regs(e, 0x82));
+            let g = gpregs(&regs(e, 0x82), Abi::Native);
             assert_eq!((g.ax, g.orig_ax, g.ip), (0x82, 0x82, 0x1000));
             assert_eq!(g.restart, Some(-e as u32));
         }
         for (ax, orig) in [(-4, 0x82), (0, 0x82), (-514, -1)] {
-            let g = gpregs(&regs(ax, orig));
+            let g = gpregs(&regs(ax, orig), Abi::Native);
             assert_eq!((g.ax as i64, g.ip), (ax, 0x1002));
         }
     }

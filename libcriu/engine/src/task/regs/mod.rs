@@ -5,7 +5,7 @@ mod restart;
 pub mod restore;
 mod xsave;
 
-pub use dump::{fpregs, gpregs, tls_slots};
+pub use dump::{fpregs, gpregs};
 pub use restart::call_behind;
 pub use xsave::{Component, components};
 

@@ -5,10 +5,14 @@ use libc::user_regs_struct;
 
 use super::SYSCALL_BYTES;
 use crate::sys::cpu;
+use crate::task::segments;
 
 /// Bytes of the legacy area (fxsave) and of the header behind it.
 const LEGACY: usize = 512;
 const HEADER: usize = 64;
+
+const CS_64_BIT: u64 = 0x33;
+const CS_32_BIT: u64 = 0x23;
 
 const COMPONENT_NAMES: &[(u32, &str)] = &[
     (2, "AVX"),
@@ -32,11 +36,15 @@ pub fn component_name(number: u32) -> String {
 
 /// Why the state cannot be restored on this machine; `None` when it can.
 pub fn refusal(info: &ThreadInfoX86) -> Option<String> {
-    if info.gpregs.mode() != UserX86RegsMode::Native {
-        return Some("it ran 32-bit code".into());
+    let code = match info.gpregs.mode() {
+        UserX86RegsMode::Native => CS_64_BIT,
+        UserX86RegsMode::Compat => CS_32_BIT,
+    };
+    if info.gpregs.cs != code {
+        return Some(format!("it ran code of segment {:#x}", info.gpregs.cs));
     }
-    if info.tls.iter().any(|d| d.usable) {
-        return Some("it has 32-bit TLS segments".into());
+    if let Some(why) = segments::refusal(&info.tls) {
+        return Some(why);
     }
     let xsave = info.fpregs.xsave.as_ref()?;
     if xsave.cet.as_ref().is_some_and(|c| c.cet != 0 || c.ssp != 0) {
@@ -83,6 +91,11 @@ pub fn registers(info: &ThreadInfoX86) -> user_regs_struct {
         fs: r.fs,
         gs: r.gs,
     };
+    if r.mode() == UserX86RegsMode::Compat {
+        // Such code sets it by the segment alone; images of CRIU leave it out.
+        regs.gs_base = segments::base(&info.tls, r.gs).unwrap_or(r.gs_base);
+        regs.fs_base = segments::base(&info.tls, r.fs).unwrap_or(r.fs_base);
+    }
     if let Some(error @ (512..=514 | 516)) = r.restart
         && r.ax == r.orig_ax
     {

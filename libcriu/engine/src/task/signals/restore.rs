@@ -3,9 +3,12 @@
 use criu_images::messages::{SaEntry, SignalQueueEntry, TaskCoreEntry, ThreadCoreEntry};
 use criu_pie::abi::restorer::{SigInfo, SignalAction};
 
+use crate::task::abi::IA32_END;
+
 /// Signals run from 1 to this.
 const LAST: i32 = 64;
 const SA_RESTORER: u64 = 0x0400_0000;
+const SIG_IGN: u64 = 1;
 /// Those whose actions the C library changes by itself, when this process starts a thread.
 const OF_THE_LIBRARY: std::ops::RangeInclusive<u64> = 32..=33;
 
@@ -26,12 +29,15 @@ pub fn actions(tc: &TaskCoreEntry, own: &[SignalAction]) -> Result<Vec<SignalAct
 }
 
 fn action(signo: i32, e: &SaEntry) -> Result<SignalAction, String> {
-    if e.compat_sigaction() {
-        return Err(format!("the action of signal {signo} is that of a 32-bit task"));
-    }
     // Without the flag the restorer is not looked at.
     let restorer = if e.flags & SA_RESTORER != 0 { e.restorer } else { 0 };
-    Ok(SignalAction { signo: signo as u64, handler: e.sigaction, flags: e.flags, restorer, mask: e.mask })
+    // Whether it was set by an i386 call counts only where something is called.
+    let is_ia32 = e.compat_sigaction() && e.sigaction > SIG_IGN;
+    if is_ia32 && [e.sigaction, restorer].iter().any(|at| *at >= IA32_END) {
+        return Err(format!("the handler of signal {signo} is where no 32-bit code can be"));
+    }
+    let handler = e.sigaction;
+    Ok(SignalAction { signo: signo as u64, is_ia32: is_ia32.into(), handler, flags: e.flags, restorer, mask: e.mask })
 }
 
 /// Pending signals with all that is known about each, in their order.
