@@ -16,6 +16,8 @@ const PTRACE_O_TRACECLONE: usize = 1 << 3;
 const PTRACE_O_EXITKILL: usize = 1 << 20;
 const PTRACE_O_SUSPEND_SECCOMP: usize = 1 << 21;
 const NT_X86_XSTATE: usize = 0x202;
+/// Longer than the area of most processors: memory for the longest of all would be got from the kernel, and given back.
+const XSTATE_USUAL_BYTES: usize = 4 << 10;
 /// Larger than any xsave area there is (AMX tiles make about 11 KiB).
 const XSTATE_MAX_BYTES: usize = 64 << 10;
 const SIGINFO_BYTES: usize = 128;
@@ -148,11 +150,17 @@ pub fn set_regs(tid: i32, regs: &Regs) -> Result<()> {
 /// # Errors
 /// `ESRCH` when it is gone or not stopped, `ENODEV` on a CPU without xsave.
 pub fn xstate(tid: i32) -> Result<Vec<u8>> {
-    let mut bytes = Vec::<u8>::with_capacity(XSTATE_MAX_BYTES);
-    let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: XSTATE_MAX_BYTES };
+    let bytes = xstate_of_at_most(tid, XSTATE_USUAL_BYTES)?;
+    if bytes.len() < XSTATE_USUAL_BYTES { Ok(bytes) } else { xstate_of_at_most(tid, XSTATE_MAX_BYTES) }
+}
+
+/// What is longer is cut off.
+fn xstate_of_at_most(tid: i32, most: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::<u8>::with_capacity(most);
+    let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: most };
     request(tid, libc::PTRACE_GETREGSET, "PTRACE_GETREGSET", NT_X86_XSTATE, ptr::from_mut(&mut iov).cast())?;
     // SAFETY: the kernel has written so many bytes from the beginning on, at most as many as there is room for.
-    unsafe { bytes.set_len(iov.iov_len.min(XSTATE_MAX_BYTES)) };
+    unsafe { bytes.set_len(iov.iov_len.min(most)) };
     bytes.shrink_to_fit();
     Ok(bytes)
 }

@@ -29,7 +29,7 @@ use crate::pstree::TaskIds;
 use crate::stats::DumpStats;
 use crate::sys::apart::front_lives;
 use crate::task::seccomp::{Filters, ThreadSeccomp};
-use crate::task::{core, regs};
+use crate::task::{core, regs, rseq};
 
 pub(super) fn image(e: criu_images::ImageError) -> Error {
     Error::image(Phase::Save, e)
@@ -178,6 +178,10 @@ impl Saver {
         let chains = vec![ThreadSeccomp::default(); dead].into_iter();
         let chains: Vec<_> = chains.chain(living.threads.iter().map(|t| t.seccomp.clone())).collect();
         let placed = self.filters.add_task(&chains).split_off(dead);
+        let first = living.threads.first().map_or(pid, |t| t.tid);
+        let sections = rseq::sections(first, living.threads.iter().map(|t| t.rseq.as_ref()));
+        let sections = sections
+            .map_err(|e| Error::os(Phase::Save, "restartable sequences", "reading a thread's area", e).pid(pid))?;
         let threads = living.threads.iter().zip(living.seized.threads());
         for (at, (thread, seized)) in threads.enumerate() {
             let fpregs = told.xstate.get(at).and_then(|x| regs::fpregs(x)).ok_or_else(|| {
@@ -202,10 +206,11 @@ impl Saver {
                 rseq: thread.rseq,
                 segments: &thread.segments,
                 abi: thread.abi,
+                section: sections.get(at).copied().unwrap_or(0),
                 is_leader,
             })
             .map_err(|e| {
-                Error::os(Phase::Save, format!("thread {}", thread.tid), "reading its rseq area", e).pid(pid)
+                Error::os(Phase::Save, format!("thread {}", thread.tid), "reading its rseq section", e).pid(pid)
             })?;
             let process = core::Process {
                 state: task.item.state,

@@ -37,6 +37,8 @@ pub struct Thread<'a> {
     pub rseq: Option<RseqEntry>,
     pub segments: &'a [ThreadArea],
     pub abi: Abi,
+    /// Where the critical section is described that it may be in; 0: nowhere.
+    pub section: u64,
     pub is_leader: bool,
 }
 
@@ -64,9 +66,7 @@ pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
     if let Some(call) = regs::call_behind(t.tid, t.regs) {
         (gpregs.ax, gpregs.orig_ax) = (call, call);
     }
-    if let Some(area) = &t.rseq {
-        gpregs.ip = rseq::resume_at(t.tid, area, gpregs.ip)?;
-    }
+    gpregs.ip = rseq::resume_at(t.tid, t.section, gpregs.ip)?;
     let stack = t.facts.altstack;
     let (mode, filter) = t.seccomp;
     Ok(CoreEntry {

@@ -26,14 +26,36 @@ pub fn entry(tid: i32) -> criu_compel::Result<Option<RseqEntry>> {
     }))
 }
 
+/// Where the critical sections are described that the threads of a process are in, or have been in last; 0: nowhere. In the order
+/// of their registrations, a few hundred of which are looked up by one call.
+///
+/// # Errors
+/// An area cannot be read.
+pub fn sections<'a>(pid: i32, areas: impl Iterator<Item = Option<&'a RseqEntry>>) -> io::Result<Vec<u64>> {
+    /// Fewer than a call takes (IOV_MAX).
+    const AT_ONCE: usize = 512;
+    let areas: Vec<Option<u64>> = areas.map(|a| Some(a?.rseq_abi_pointer)).collect();
+    let mut found = Vec::with_capacity(areas.len());
+    for some in areas.chunks(AT_ONCE) {
+        // struct rseq: cpu_id_start, cpu_id, then rseq_cs.
+        let place = |area: &u64| RemoteRange { start: area.wrapping_add(8), len: 8 };
+        let ranges: Vec<RemoteRange> = some.iter().flatten().map(place).collect();
+        let mut bytes = vec![0; 8 * ranges.len()];
+        if !ranges.is_empty() && process_vm_readv(pid, &ranges, &mut bytes)? != bytes.len() {
+            return Err(io::Error::from_raw_os_error(libc::EFAULT));
+        }
+        let mut words = bytes.as_chunks::<8>().0.iter().map(|w| u64::from_le_bytes(*w));
+        found.extend(some.iter().map(|area| area.and_then(|_| words.next()).unwrap_or(0)));
+    }
+    Ok(found)
+}
+
 /// Where a thread that was stopped at `ip` has to go on: at the abort handler when `ip` is inside of its critical section, as the
 /// kernel itself would send it there.
 ///
 /// # Errors
-/// The area or the section's descriptor cannot be read.
-pub fn resume_at(pid: i32, area: &RseqEntry, ip: u64) -> io::Result<u64> {
-    // struct rseq: cpu_id_start, cpu_id, then rseq_cs.
-    let section = word(pid, area.rseq_abi_pointer + 8)?;
+/// The section's descriptor cannot be read.
+pub fn resume_at(pid: i32, section: u64, ip: u64) -> io::Result<u64> {
     if section == 0 {
         return Ok(ip);
     }
@@ -60,13 +82,20 @@ mod tests {
     fn inside_and_outside_of_a_section() {
         let section = [0u64, 0x1000, 0x20, 0x5000];
         let area = [0u64, &raw const section as u64];
-        let entry = RseqEntry { rseq_abi_pointer: &raw const area as u64, ..RseqEntry::default() };
-        let me = std::process::id() as i32;
-        for (ip, expected) in [(0x1000, 0x5000), (0x101f, 0x5000), (0x1020, 0x1020), (0xfff, 0xfff)] {
-            assert_eq!(resume_at(me, &entry, ip).unwrap(), expected, "{ip:#x}");
-        }
         let none = [0u64; 2];
-        let entry = RseqEntry { rseq_abi_pointer: &raw const none as u64, ..RseqEntry::default() };
-        assert_eq!(resume_at(me, &entry, 0x1000).unwrap(), 0x1000);
+        let entry = |area: &[u64; 2]| RseqEntry { rseq_abi_pointer: &raw const *area as u64, ..RseqEntry::default() };
+        let (inside, outside) = (entry(&area), entry(&none));
+        let me = std::process::id() as i32;
+        let many = [None, Some(&inside), Some(&outside)].into_iter().cycle().take(2000);
+        let found = sections(me, many).unwrap();
+        let place = &raw const section as u64;
+        assert!(found.iter().zip([0, place, 0].iter().cycle()).all(|(found, expected)| found == expected));
+        assert_eq!(found.len(), 2000);
+        for (ip, expected) in [(0x1000, 0x5000), (0x101f, 0x5000), (0x1020, 0x1020), (0xfff, 0xfff)] {
+            assert_eq!(resume_at(me, place, ip).unwrap(), expected, "{ip:#x}");
+        }
+        assert_eq!(resume_at(me, 0, 0x1000).unwrap(), 0x1000);
+        let nowhere = RseqEntry { rseq_abi_pointer: 8, ..RseqEntry::default() };
+        assert!(sections(me, [Some(&nowhere)].into_iter()).is_err());
     }
 }
