@@ -41,6 +41,28 @@ impl Family {
         }
     }
 
+    /// Are there no objects of this kind in the namespace? False when the kernel does not tell.
+    ///
+    /// # References
+    /// shmctl(2) SHM_INFO, semctl(2) SEM_INFO, msgctl(2) MSG_INFO.
+    pub fn is_unused(self) -> bool {
+        const SHM_INFO: i32 = 14;
+        const SEM_INFO: i32 = 19;
+        const MSG_INFO: i32 = 12;
+        // More than any of the structures takes.
+        let mut info = [u32::MAX; 32];
+        let at = info.as_mut_ptr();
+        // SAFETY: the kernel writes its `struct shm_info`, `seminfo` or `msginfo` to `info`, which is larger.
+        let (ret, place) = unsafe {
+            match self {
+                Family::Shm => (libc::syscall(self.control(), 0, SHM_INFO, at), 0),
+                Family::Sem => (libc::syscall(self.control(), 0, 0, SEM_INFO, at), 7),
+                Family::Msg => (libc::syscall(self.control(), 0, MSG_INFO, at), 0),
+            }
+        };
+        ret >= 0 && info[place] == 0
+    }
+
     /// Removes an object; a segment goes when the last has detached it.
     ///
     /// # References
