@@ -52,15 +52,35 @@ impl Member {
 #[derive(Debug)]
 pub(crate) struct Layouts {
     bytes: Bytes,
-    /// Where each [`STEP`]th type starts in `bytes`, from the first on. The type 0 is `void`, and nowhere.
-    types: Vec<u32>,
-    count: u32,
-    /// Those that are structures with members: where the name is, and the number.
-    structures: Vec<(u32, u32)>,
+    /// Where the first type starts in `bytes`, and where the last one ends. The type 0 is `void`, and nowhere.
+    first: usize,
+    end: usize,
     strings: usize,
+    passed: Mutex<Passed>,
     known: Mutex<HashMap<(String, String), Member>>,
     /// Structures that were looked for.
     found: Mutex<HashMap<String, u32>>,
+}
+
+/// The types that were passed so far on a way from the first to the last. It goes no farther than what is looked for: most of
+/// that is among the first.
+#[derive(Debug)]
+struct Passed {
+    /// Where each [`STEP`]th starts.
+    types: Vec<u32>,
+    count: u32,
+    /// Those that are structures with members.
+    structures: Vec<Structure>,
+    /// The next one.
+    at: usize,
+}
+
+/// Names are all over several megabytes: the beginning is noted down, by which nearly all others are told apart.
+#[derive(Clone, Copy, Debug)]
+struct Structure {
+    beginning: u64,
+    name_at: u32,
+    id: u32,
 }
 
 /// A file of several megabytes, of which little is looked at: mapped if the kernel lets it be (Linux 6.16), else read, which
@@ -132,6 +152,15 @@ fn type_bytes(info: u32) -> usize {
     }
 }
 
+/// Up to eight bytes of a name, in which nothing counts from its end on.
+fn beginning(name: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    for (to, from) in word.iter_mut().zip(name.iter().take_while(|b| **b != 0)) {
+        *to = *from;
+    }
+    u64::from_le_bytes(word)
+}
+
 impl Layouts {
     /// The running kernel's, read once: it is of several megabytes, and what was found in it is kept.
     ///
@@ -160,21 +189,28 @@ impl Layouts {
         let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         let header = word(4)? as usize;
         let (first, len, strings) = (header + word(8)? as usize, word(12)? as usize, header + word(16)? as usize);
-        let mut types = Vec::new();
-        let mut structures = Vec::new();
-        let (mut at, mut count) = (first, 0u32);
-        while at < first + len {
-            let info = word(at + 4)?;
-            if count.is_multiple_of(STEP) {
-                types.push(at as u32);
-            }
-            count += 1;
-            if info >> 24 & 0x1f == STRUCT && info & 0xffff != 0 {
-                structures.push((word(at)?, count));
-            }
-            at += type_bytes(info);
+        let passed = Passed { types: Vec::new(), count: 0, structures: Vec::new(), at: first };
+        let (known, found) = (Mutex::default(), Mutex::default());
+        Some(Layouts { bytes, first, end: first + len, strings, passed: Mutex::new(passed), known, found })
+    }
+
+    /// Passes one more type; `None`: there are no more.
+    fn pass(&self, passed: &mut Passed) -> Option<()> {
+        let at = passed.at;
+        if at >= self.end {
+            return None;
         }
-        Some(Layouts { types, count, structures, strings, known: Mutex::default(), found: Mutex::default(), bytes })
+        let info = self.word(at + 4)?;
+        if passed.count.is_multiple_of(STEP) {
+            passed.types.push(at as u32);
+        }
+        passed.count += 1;
+        if info >> 24 & 0x1f == STRUCT && info & 0xffff != 0 {
+            let name_at = self.word(at)?;
+            passed.structures.push(Structure { beginning: self.beginning(name_at), name_at, id: passed.count });
+        }
+        passed.at += type_bytes(info);
+        Some(())
     }
 
     /// The member at a path like `sk.__sk_common.skc_cookie`; members of nameless parts are members of the whole.
@@ -211,9 +247,11 @@ impl Layouts {
     /// # Errors
     /// ENOENT: this kernel has no such function.
     pub(super) fn function(&self, name: &str) -> io::Result<u32> {
-        let mut at = self.types.first().map_or(0, |&first| first as usize);
-        for id in 1..=self.count {
-            let (Some(name_at), Some(info)) = (self.word(at), self.word(at + 4)) else { break };
+        let (mut at, mut id) = (self.first, 0);
+        while at < self.end
+            && let (Some(name_at), Some(info)) = (self.word(at), self.word(at + 4))
+        {
+            id += 1;
             if info >> 24 & 0x1f == FUNCTION && self.is_named(name_at, name) {
                 return Ok(id);
             }
@@ -228,15 +266,23 @@ impl Layouts {
 
     /// Where a type starts, its kind, and how many members it has.
     fn look(&self, id: u32) -> Option<(usize, u32, usize)> {
-        if id == 0 || id > self.count {
-            return None;
+        let index = id.checked_sub(1)?;
+        let mut passed = lock(&self.passed);
+        while passed.count < id {
+            self.pass(&mut passed)?;
         }
-        let mut at = *self.types.get(((id - 1) / STEP) as usize)? as usize;
-        for _ in 0..(id - 1) % STEP {
+        let mut at = *passed.types.get((index / STEP) as usize)? as usize;
+        drop(passed);
+        for _ in 0..index % STEP {
             at += type_bytes(self.word(at + 4)?);
         }
         let info = self.word(at + 4)?;
         Some((at, info >> 24 & 0x1f, (info & 0xffff) as usize))
+    }
+
+    fn beginning(&self, name_at: u32) -> u64 {
+        let at = self.strings + name_at as usize;
+        self.bytes.get(at..at + 8).or_else(|| self.bytes.get(at..)).map_or(0, beginning)
     }
 
     fn is_named(&self, name_at: u32, name: &str) -> bool {
@@ -249,9 +295,25 @@ impl Layouts {
         if let Some(&known) = lock(&self.found).get(name) {
             return Some(known);
         }
-        let id = self.structures.iter().find(|s| self.is_named(s.0, name)).map(|s| s.1)?;
+        let id = self.find_structure(&mut lock(&self.passed), name)?;
         lock(&self.found).insert(name.to_owned(), id);
         Some(id)
+    }
+
+    fn find_structure(&self, passed: &mut Passed, name: &str) -> Option<u32> {
+        let wanted = beginning(name.as_bytes());
+        let mut looked_at = 0;
+        loop {
+            let new = passed.structures.get(looked_at..)?;
+            let is_it = |s: &&Structure| s.beginning == wanted && self.is_named(s.name_at, name);
+            if let Some(found) = new.iter().find(is_it) {
+                return Some(found.id);
+            }
+            looked_at = passed.structures.len();
+            while passed.structures.len() == looked_at {
+                self.pass(passed)?;
+            }
+        }
     }
 
     /// Without typedefs and qualifiers.

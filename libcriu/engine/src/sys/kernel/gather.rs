@@ -8,8 +8,8 @@ use super::{
     Shared, create_map, instruction, load, run,
 };
 
-/// Places read by one run.
-const SLOTS: usize = 64;
+/// Places read by one run. The kernel takes about as long to look through the program for each of them as a run takes.
+const SLOTS: usize = 32;
 const SLOT_BYTES: usize = 1024;
 /// Addresses come first in the map.
 const ADDRESSES_BYTES: usize = 8 * SLOTS;
