@@ -2,9 +2,9 @@
 //! only when the tree stands still costs a second look at everything. Being wrong costs time and nothing else.
 
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{OFlags, RawDir, readlinkat};
+use rustix::fs::{OFlags, RawDir, SeekFrom, fstat, readlinkat, seek};
 use rustix::net::sockopt::socket_protocol;
 use rustix::net::{getpeername, ipproto};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -15,10 +15,12 @@ use crate::proc::{ProcDir, prepare_for, stat_of};
 use crate::progress::Operator;
 use crate::task::seccomp::mode;
 
-/// Descriptors of each process that are looked at.
-const SOME_DESCRIPTORS: usize = 48;
+/// Descriptors of each process that are looked at: the first ones, and as many of those that were opened last.
+const SOME_DESCRIPTORS: usize = 10;
 /// Room for so many in a list: numbers of up to four digits take 24 bytes each.
 const LIST_BYTES: usize = 24 * (SOME_DESCRIPTORS + 2);
+/// Where the list of a table has the number 0; each has its place there (`proc_readfd_common`).
+const FIRST_PLACE: u64 = 2;
 /// Children of the root that are looked at.
 const SOME_CHILDREN: usize = 4;
 
@@ -47,16 +49,27 @@ fn is_confined(dir: &ProcDir) -> bool {
     dir.status().is_ok_and(|s| s.seccomp_mode != mode::NONE)
 }
 
-fn has_connections(dir: &ProcDir) -> bool {
-    let Ok(fds) = dir.open_at("fd", OFlags::RDONLY | OFlags::DIRECTORY) else { return false };
-    // The kernel makes an entry of each number that it tells: it is asked for a few.
+/// The kernel makes an entry of each number that it tells: it is asked for a few.
+fn some_numbers(fds: &OwnedFd) -> Vec<i32> {
     let mut room = [MaybeUninit::uninit(); LIST_BYTES];
-    let mut list = RawDir::new(&fds, &mut room);
+    let mut list = RawDir::new(fds, &mut room);
     let mut numbers = Vec::new();
     while let Some(Ok(entry)) = list.next()
         && numbers.len() < SOME_DESCRIPTORS
     {
         numbers.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
+    }
+    numbers
+}
+
+fn has_connections(dir: &ProcDir) -> bool {
+    let Ok(fds) = dir.open_at("fd", OFlags::RDONLY | OFlags::DIRECTORY) else { return false };
+    let mut numbers = some_numbers(&fds);
+    // Linux 6.2 tells how many there are.
+    let count = fstat(&fds).map_or(0, |stat| stat.st_size as u64);
+    let last = count.saturating_sub(SOME_DESCRIPTORS as u64);
+    if last > SOME_DESCRIPTORS as u64 && seek(&fds, SeekFrom::Start(FIRST_PLACE + last)).is_ok() {
+        numbers.extend(some_numbers(&fds));
     }
     let is_socket = |n: &i32| {
         let link = readlinkat(&fds, n.to_string(), Vec::new());
