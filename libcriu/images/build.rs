@@ -35,9 +35,11 @@ fn main() -> io::Result<()> {
         names.for_each(|f| f.set_type(prost_reflect::prost_types::field_descriptor_proto::Type::Bytes));
     }
     let mut config = prost_build::Config::new();
-    // The largest parts of an entry, of which it has one.
-    for part in ["isk", "usk", "nlsk", "psk"] {
-        config.boxed(format!(".file_entry.{part}"));
+    // An entry has one of these parts: without boxes it has room for all of them, a kilobyte.
+    let entries = set.file.iter().flat_map(|f| &f.message_type).filter(|m| m.name() == "file_entry");
+    let parts = entries.flat_map(|m| &m.field).filter(|f| f.type_name.is_some() && f.name() != "type");
+    for part in parts {
+        config.boxed(format!(".file_entry.{}", part.name()));
     }
     config.enable_type_names().compile_fds(set)
 }

@@ -24,6 +24,7 @@ pub mod mem;
 pub mod namespace;
 pub mod netlock;
 pub mod not_yet;
+mod numbers;
 mod parallel;
 pub mod proc;
 pub mod pstree;

@@ -20,11 +20,13 @@ pub struct ImageWriter {
     name: String,
     out: BufWriter<File>,
     at: u64,
+    /// The entry that is being written.
+    encoded: Vec<u8>,
 }
 
 impl ImageWriter {
     pub(crate) fn new(name: &str, file: File, kind: Kind) -> Result<Self> {
-        let mut w = ImageWriter { name: name.to_owned(), out: BufWriter::new(file), at: 0 };
+        let mut w = ImageWriter { name: name.to_owned(), out: BufWriter::new(file), at: 0, encoded: Vec::new() };
         w.raw(&kind.lead())?;
         Ok(w)
     }
@@ -35,14 +37,20 @@ impl ImageWriter {
     ///
     /// [`ImageError::Io`]; [`ImageError::Corrupt`] for an entry longer than readers believe.
     pub fn entry<M: Message>(&mut self, entry: &M) -> Result<()> {
-        let len = entry.encoded_len();
+        const LENGTH_BYTES: usize = 4;
+        let mut bytes = std::mem::take(&mut self.encoded);
+        bytes.clear();
+        bytes.resize(LENGTH_BYTES, 0);
+        // What it is long is known then; to ask before takes about as long as this.
+        entry.encode_raw(&mut bytes);
+        let len = bytes.len() - LENGTH_BYTES;
         if len > MAX_ENTRY_BYTES as usize {
             return Err(self.wrong(format!("an entry of {len} bytes")));
         }
-        let mut bytes = Vec::with_capacity(len + 4);
-        bytes.extend_from_slice(&(len as u32).to_le_bytes());
-        entry.encode_raw(&mut bytes);
-        self.raw(&bytes)
+        bytes[..LENGTH_BYTES].copy_from_slice(&(len as u32).to_le_bytes());
+        let written = self.raw(&bytes);
+        self.encoded = bytes;
+        written
     }
 
     /// Appends bytes as they are: the payload of the entry before.

@@ -24,6 +24,7 @@ use super::table::{self, Listed};
 use super::{DumpTask, FileId, Link, nameless, path, unsupported};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
+use crate::numbers::ByNumber;
 use crate::options::Options;
 use crate::progress::Operator;
 use crate::socket::Likenesses;
@@ -45,12 +46,10 @@ pub(crate) struct Collected {
     pub opts: CriuOpts,
     /// Inode of the caller's own end of its connection to this engine, in a self-dump.
     pub service_sk_ino: Option<u64>,
-    /// Boxed: an entry has room for every kind, and is a kilobyte or two.
-    #[allow(clippy::vec_box)]
-    pub entries: Vec<Box<FileEntry>>,
+    pub entries: Vec<FileEntry>,
     pub tables: BTreeMap<u32, Table>,
     /// Inode of every description, as fdinfo gives it.
-    pub inodes: HashMap<FileId, u64>,
+    pub inodes: ByNumber<FileId, u64>,
     /// Descriptors that were refused, as (engine's pid, number).
     pub refused: HashSet<(i32, i32)>,
     pub ghosts: Ghosts,
@@ -82,9 +81,9 @@ pub struct DumpFiles {
     kinds: Vec<Box<dyn DumpKind>>,
     locks: Locks,
     /// Files by their address: whether nobody has ever locked what they are of.
-    never_locked: HashMap<u64, bool>,
+    never_locked: ByNumber<u64, bool>,
     identity: Identity,
-    types: HashMap<FileId, FdTypes>,
+    types: ByNumber<FileId, FdTypes>,
     links: HashMap<(u64, u64, Vec<u8>), Option<FileId>>,
     /// Descriptors that wait in messages: open, so that others can be compared with them.
     in_flight: Vec<OwnedFd>,
@@ -94,7 +93,7 @@ pub struct DumpFiles {
 }
 
 /// Memory for what is learned of one file, about.
-const ENTRY_BYTES: usize = 2 << 10;
+const ENTRY_BYTES: usize = 1 << 10;
 
 pub(crate) const UNREACHABLE: &str =
     "it can be looked at only with CAP_CHECKPOINT_RESTORE in the initial user namespace";
@@ -119,7 +118,7 @@ impl DumpFiles {
                 service_sk_ino: options.service_sk_ino,
                 entries: Vec::new(),
                 tables: BTreeMap::new(),
-                inodes: HashMap::new(),
+                inodes: ByNumber::default(),
                 refused: HashSet::new(),
                 ghosts: Ghosts::default(),
                 external_sockets: external_sockets(&options.msg),
@@ -131,9 +130,9 @@ impl DumpFiles {
             },
             kinds: KINDS.iter().map(|k| (k.dump)()).collect(),
             locks: Locks::default(),
-            never_locked: HashMap::new(),
+            never_locked: ByNumber::default(),
             identity: Identity::default(),
-            types: HashMap::new(),
+            types: ByNumber::default(),
             links: HashMap::new(),
             in_flight: Vec::new(),
             kernel: None,
@@ -149,8 +148,11 @@ impl DumpFiles {
         let info_dir = open_below(task, &proc, "fdinfo")?;
         let mut fds = Vec::new();
         // What the directories of files are called, by mount and dentry.
-        let mut directories: HashMap<_, Vec<u8>> = HashMap::new();
-        for Listed { fd, info, has_no_owner, socket, plain } in self.list(task, &fd_dir)? {
+        let mut directories: ByNumber<_, Vec<u8>> = ByNumber::default();
+        let listed = self.list(task, &fd_dir)?;
+        fds.reserve(listed.len());
+        self.expect(listed.len());
+        for Listed { fd, file: at, info, has_no_owner, socket, plain } in listed {
             let info = match info.map_or_else(|| FdInfo::read(info_dir.as_fd(), fd, &mut self.buf), Ok) {
                 Ok(info) => info,
                 // Only a task that is not frozen (a preflight) closes a descriptor between the two looks.
@@ -158,9 +160,11 @@ impl DumpFiles {
                 Err(e) => return Err(failed(task, format!("fd {fd}"), "fdinfo", e)),
             };
             let cloexec = u32::from(info.cloexec);
-            let found =
-                self.identity.find(task.pid, fd, &info).map_err(|e| failed(task, format!("fd {fd}"), "kcmp", e))?;
-            let id = match found {
+            let found = match at {
+                Some(at) => self.identity.find_at(at, task.pid, fd, &info),
+                None => self.identity.find(task.pid, fd, &info),
+            };
+            let id = match found.map_err(|e| failed(task, format!("fd {fd}"), "kcmp", e))? {
                 Found::Known(id) => id,
                 Found::New(place) => {
                     let plain = plain.filter(|_| has_no_owner);
@@ -181,7 +185,10 @@ impl DumpFiles {
                             self.collect(&seen, blockers)?
                         }
                     };
-                    self.identity.record(task.pid, fd, &info, place, id);
+                    match at {
+                        Some(at) => self.identity.record_at(at, task.pid, fd, &info, id),
+                        None => self.identity.record(task.pid, fd, &info, place, id),
+                    }
                     id
                 }
             };
@@ -196,6 +203,14 @@ impl DumpFiles {
         }
         self.common.tables.insert(files_id, Table { pid: task.pid, fds });
         Ok(())
+    }
+
+    /// About so many more descriptions are to be collected.
+    fn expect(&mut self, count: usize) {
+        self.common.entries.reserve(count);
+        self.common.inodes.reserve(count);
+        self.types.reserve(count);
+        self.identity.expect(count);
     }
 
     /// The descriptors of a table, in order.
@@ -213,7 +228,9 @@ impl DumpFiles {
             }
         }
         let numbers = list(task, fd_dir)?.into_iter();
-        Ok(numbers.map(|fd| Listed { fd, info: None, has_no_owner: false, socket: None, plain: None }).collect())
+        Ok(numbers
+            .map(|fd| Listed { fd, file: None, info: None, has_no_owner: false, socket: None, plain: None })
+            .collect())
     }
 
     fn compare_sockets(&mut self, listed: &[Listed]) {
@@ -321,7 +338,7 @@ impl DumpFiles {
         }
         let mut image = images.create(Kind::Files, 0).map_err(saving)?;
         for entry in &self.common.entries {
-            image.entry(&**entry).map_err(saving)?;
+            image.entry(entry).map_err(saving)?;
         }
         image.finish().map_err(saving)?;
         self.locks.save(images)?;
@@ -362,8 +379,10 @@ impl DumpFiles {
         first
     }
 
-    /// The checkpoint is complete: links that were made for it stay. Before this, dropping `self` removes them.
+    /// The checkpoint is complete: links that were made for it stay. Before this, dropping `self` removes them. The process ends
+    /// soon: it does not give back what was read of each file piece by piece.
     pub fn commit(&mut self) {
+        std::mem::forget(std::mem::take(&mut self.common.entries));
         self.common.ghosts.keep_links();
     }
 
@@ -459,7 +478,7 @@ impl DumpFiles {
     fn add(&mut self, id: FileId, inode: u64, entry: FileEntry) {
         self.types.insert(id, entry.r#type());
         self.common.inodes.insert(id, inode);
-        self.common.entries.push(Box::new(entry));
+        self.common.entries.push(entry);
     }
 
     fn collect(&mut self, seen: &Seen<'_>, blockers: &mut Vec<Blocker>) -> Result<Option<FileId>> {

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use super::FileId;
 use crate::error::{Error, Phase, Result};
+use crate::numbers::ByNumber;
 use crate::sys::descriptor::{close_range, dup_to};
 
 /// One descriptor of a table: where it is, where it has to be.
@@ -56,9 +57,9 @@ pub(crate) fn plan(moves: &[Move<'_>], keep: &[RawFd]) -> Result<Moves> {
         plan.keep.push(at);
     }
     // Where the source of each destination is now, and which sources stand on a wanted number.
-    let mut now: HashMap<RawFd, RawFd> = HashMap::new();
-    let mut by_from: HashMap<RawFd, Vec<RawFd>> = HashMap::new();
-    let mut cloexec: HashMap<RawFd, bool> = HashMap::new();
+    let mut now: ByNumber<RawFd, RawFd> = HashMap::default();
+    let mut by_from: ByNumber<RawFd, Vec<RawFd>> = HashMap::default();
+    let mut cloexec: ByNumber<RawFd, bool> = HashMap::default();
     for m in moves {
         let from = m.from.as_raw_fd();
         now.insert(m.to, from);
@@ -125,7 +126,7 @@ impl Spare {
 
 impl Moves {
     /// Carries the plan out. `sources` own what is moved; they are only numbers afterwards.
-    pub(crate) fn carry_out(self, sources: HashMap<FileId, OwnedFd>, keep: &mut [RawFd]) -> Result<()> {
+    pub(crate) fn carry_out(self, sources: ByNumber<FileId, OwnedFd>, keep: &mut [RawFd]) -> Result<()> {
         for (_, source) in sources {
             // Closed by number below, or by being replaced.
             let _ = source.into_raw_fd();
@@ -160,7 +161,7 @@ mod tests {
     /// Plays the calls on a table where each number holds its own name, and compares with what was asked for.
     fn leads_there(moves: &[(RawFd, RawFd)], keep: &[RawFd]) -> usize {
         let plan = planned(moves, keep);
-        let mut table: HashMap<RawFd, RawFd> = moves.iter().map(|m| (m.0, m.0)).collect();
+        let mut table: ByNumber<RawFd, RawFd> = moves.iter().map(|m| (m.0, m.0)).collect();
         table.extend(keep.iter().map(|&k| (k, k)));
         for (from, to, _) in &plan.calls {
             let source = *table.get(from).expect("an open source");
@@ -205,7 +206,7 @@ mod tests {
             ((state >> 33) % n) as RawFd
         };
         for _ in 0..2000 {
-            let mut moves: HashMap<RawFd, RawFd> = HashMap::new();
+            let mut moves: ByNumber<RawFd, RawFd> = HashMap::default();
             for _ in 0..random(20) {
                 moves.insert(random(24), random(24));
             }

@@ -1,6 +1,5 @@
 //! What a kind of open file has to answer, and the list of kinds.
 
-use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use criu_images::ImageDir;
@@ -13,6 +12,7 @@ use super::seen::{Seen, Unseen};
 use super::{FileId, bpfmap, epoll, eventfd, memfd, notify, pidfd, pipe, regular, signalfd, timerfd, tty, tun};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
+use crate::numbers::ByNumber;
 use crate::socket::{inet, netlink, packet, unix};
 
 /// Why a description did not become an entry.
@@ -147,7 +147,7 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
     }
 
     /// Completes an object when everything that it needs is open in this process.
-    fn complete(&mut self, _plan: &Plan, _members: &[&FileEntry], _opened: &HashMap<FileId, OwnedFd>) -> Result<()> {
+    fn complete(&mut self, _plan: &Plan, _members: &[&FileEntry], _opened: &ByNumber<FileId, OwnedFd>) -> Result<()> {
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use super::object::Object;
 use super::{FileId, install};
 use crate::error::{Error, Phase, Result};
 use crate::file::Entries;
+use crate::numbers::ByNumber;
 use crate::options::Options;
 use crate::parallel;
 use crate::sys::descriptor::{SignalOwner, borrow, set_signal_owner};
@@ -35,7 +36,7 @@ pub(crate) struct Plan {
     /// By `files_id`, in the order in which the tables were given.
     pub tables: Vec<(u32, Vec<FdinfoEntry>)>,
     /// The table (index) that does for a description what is done once.
-    pub first_user: HashMap<FileId, usize>,
+    pub first_user: ByNumber<FileId, usize>,
     /// A task that uses the table at the same place in `tables`; empty as long as nobody has said.
     pub users: Vec<i32>,
     pub ghosts: GhostFiles,
@@ -64,13 +65,13 @@ pub struct RestoreFiles {
     plan: Plan,
     kinds: Vec<Box<dyn RestoreKind>>,
     locks: RestoreLocks,
-    opened: HashMap<FileId, OwnedFd>,
+    opened: ByNumber<FileId, OwnedFd>,
     /// What several tasks hold without descriptors.
-    held: HashMap<FileId, OwnedFd>,
+    held: ByNumber<FileId, OwnedFd>,
     /// The descriptions of every object.
-    members: HashMap<Object, Vec<FileId>>,
+    members: ByNumber<Object, Vec<FileId>>,
     /// Where each table stands in the plan.
-    table_at: HashMap<u32, usize>,
+    table_at: ByNumber<u32, usize>,
     /// Files whose lock is held by a mapping of this task by now.
     mapped_locks: BTreeSet<FileId>,
 }
@@ -90,7 +91,7 @@ impl RestoreFiles {
         let mut image = images.open(Kind::Files, 0).map_err(loading)?;
         expect_entries(images);
         while let Some(entry) = image.as_mut().map_or(Ok(None), |i| i.entry::<FileEntry>()).map_err(loading)? {
-            if let Some(twice) = entries.insert(entry.id, Box::new(entry)) {
+            if let Some(twice) = entries.insert(entry.id, entry) {
                 return Err(Error::new(Phase::Load, "files.img", format!("two files have the id {}", twice.id)));
             }
         }
@@ -103,7 +104,7 @@ impl RestoreFiles {
                 .map_err(|e| Error::os(Phase::Load, "images", "dup", e))?,
             entries: Rc::new(entries),
             tables: Vec::new(),
-            first_user: HashMap::new(),
+            first_user: HashMap::default(),
             users: Vec::new(),
             ghosts: GhostFiles::load(images)?,
             inherit: inherit(&options.msg)?,
@@ -120,7 +121,7 @@ impl RestoreFiles {
         let kinds = KINDS.iter().map(|k| (k.restore)()).collect();
         let locks = RestoreLocks::load(images, options.msg.file_locks())?;
         let table_at = plan.tables.iter().enumerate().map(|(at, (files_id, _))| (*files_id, at)).collect();
-        let (opened, held, members) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (opened, held, members) = (HashMap::default(), HashMap::default(), HashMap::default());
         let mut files =
             RestoreFiles { plan, kinds, locks, opened, held, members, table_at, mapped_locks: BTreeSet::new() };
         for entry in files.plan.entries.values() {
@@ -169,7 +170,7 @@ impl RestoreFiles {
         if self.plan.tables.len() < 2 && !self.members.keys().any(is_early) {
             return Ok(());
         }
-        let mut users: HashMap<FileId, BTreeSet<u32>> = HashMap::new();
+        let mut users: ByNumber<FileId, BTreeSet<u32>> = HashMap::default();
         for (files_id, fds) in &self.plan.tables {
             for fd in fds {
                 users.entry(fd.id).or_default().insert(*files_id);
@@ -276,8 +277,11 @@ impl RestoreFiles {
     }
 
     /// Which tables use an object: by their descriptors, or because it is in a message of something they use.
-    fn users_of_objects(&self, descriptors: HashMap<FileId, BTreeSet<u32>>) -> Result<HashMap<Object, BTreeSet<u32>>> {
-        let mut users: HashMap<Object, BTreeSet<u32>> = HashMap::new();
+    fn users_of_objects(
+        &self,
+        descriptors: ByNumber<FileId, BTreeSet<u32>>,
+    ) -> Result<ByNumber<Object, BTreeSet<u32>>> {
+        let mut users: ByNumber<Object, BTreeSet<u32>> = HashMap::default();
         let mut todo: Vec<(FileId, BTreeSet<u32>)> = descriptors.into_iter().collect();
         while let Some((id, tables)) = todo.pop() {
             let Some(entry) = self.plan.entries.get(&id) else { continue };
@@ -328,10 +332,10 @@ impl RestoreFiles {
             return Ok(());
         }
         let entries = Rc::clone(&self.plan.entries);
-        let mut members: HashMap<Object, Vec<&FileEntry>> = HashMap::new();
+        let mut members: ByNumber<Object, Vec<&FileEntry>> = HashMap::default();
         for &object in objects {
             let ids = self.members.get(&object).into_iter().flatten();
-            members.insert(object, ids.filter_map(|id| entries.get(id).map(|e| &**e)).collect());
+            members.insert(object, ids.filter_map(|id| entries.get(id)).collect());
         }
         for &object in objects {
             let Some(members) = members.get(&object) else { continue };
@@ -413,14 +417,20 @@ fn missing(id: FileId) -> Error {
     Error::new(Phase::Files, format!("file {id}"), "was not opened")
 }
 
+/// More than the largest number of a type.
+const TYPES: usize = 64;
+
 /// The kind that restores an entry, as an index of `KINDS`.
 fn kind_of(entry: &FileEntry) -> Result<usize> {
     // Asked several times for each file.
-    static KIND_OF_TYPE: LazyLock<BTreeMap<i32, usize>> = LazyLock::new(|| {
-        let types = |(at, kind): (usize, &'static FileKind)| kind.types.iter().map(move |t| (*t as i32, at));
-        KINDS.iter().enumerate().flat_map(types).collect()
+    static KIND_OF_TYPE: LazyLock<[Option<u8>; TYPES]> = LazyLock::new(|| {
+        let types = |(at, kind): (usize, &'static FileKind)| kind.types.iter().map(move |t| (*t as usize, at));
+        let mut kinds = [None; TYPES];
+        KINDS.iter().enumerate().flat_map(types).for_each(|(r#type, at)| kinds[r#type] = Some(at as u8));
+        kinds
     });
-    KIND_OF_TYPE.get(&entry.r#type).copied().ok_or_else(|| {
+    let known = usize::try_from(entry.r#type).ok().and_then(|r#type| *KIND_OF_TYPE.get(r#type)?);
+    known.map(usize::from).ok_or_else(|| {
         let name = FdTypes::try_from(entry.r#type).map_or("?", |t| t.as_str_name());
         Error::new(Phase::Check, format!("file {} ({name})", entry.id), "files of this kind cannot be restored")
     })
@@ -447,7 +457,7 @@ fn check_table(plan: &Plan, files_id: u32, fds: &[FdinfoEntry]) -> Result<()> {
 }
 
 fn inherit(opts: &CriuOpts) -> Result<HashMap<String, RawFd>> {
-    let mut map = HashMap::new();
+    let mut map = HashMap::default();
     for i in &opts.inherit_fd {
         let object = format!("inherited fd {} ({})", i.fd, i.key);
         if i.fd < 0 || rustix::io::fcntl_getfd(borrow(i.fd)).is_err() {

@@ -53,8 +53,8 @@ pub(crate) use load::Plan;
 pub(crate) use object::Object;
 pub(crate) use seen::{Seen, Unseen};
 
-/// What `files.img` says, for a restore; entries are large.
-pub(crate) type Entries = std::collections::BTreeMap<FileId, Box<criu_images::messages::FileEntry>>;
+/// What `files.img` says, for a restore.
+pub(crate) type Entries = std::collections::BTreeMap<FileId, criu_images::messages::FileEntry>;
 
 /// Identity of an open file description in `files.img`.
 pub type FileId = u32;

@@ -46,10 +46,6 @@ pub(crate) struct Unseen<'a> {
 }
 
 impl Unseen<'_> {
-    pub(crate) fn holder(&self) -> String {
-        format!("fd {}", self.fd)
-    }
-
     /// `None`: it cannot be had, or is of something else.
     pub(crate) fn duplicate(&self) -> Option<OwnedFd> {
         let dup = pidfd_getfd(self.task.pidfd, self.fd, PidfdGetfdFlags::empty()).ok()?;

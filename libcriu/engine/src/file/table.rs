@@ -3,13 +3,13 @@
 //! Descriptors of which fdinfo tells more than the usual lines, and those with locks, are left to fdinfo. Where the engine may
 //! not look, or the kernel lays out its structures in another way, all are.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 
 use super::fdinfo::FdInfo;
+use crate::numbers::ByNumber;
 use crate::sys::kernel::{Address, Kernel, Member};
 
 /// Smaller tables are not worth the opening of the kernel's memory.
@@ -22,6 +22,8 @@ const O_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
 #[derive(Debug)]
 pub(super) struct Listed {
     pub fd: i32,
+    /// The `struct file`, if it is known.
+    pub file: Option<Address>,
     /// `None`: fdinfo has to be asked.
     pub info: Option<FdInfo>,
     /// Nobody is signalled about it (F_SETOWN), and there is no signal for that either (F_SETSIG).
@@ -89,14 +91,18 @@ fn describe(k: &Kernel, open: &[(i32, Address)], closes: impl Fn(i32) -> bool) -
     let Many(inodes) = Many::read(k, "inode", &places, ["i_mode", "i_ino", "i_flctx", "i_sb"])?;
     let mounts = Lookup::read(k, files.iter().map(|f| f[6]), "mount", "mnt", "mnt_id")?;
     let showing = Lookup::read(k, files.iter().map(|f| f[1]), "file_operations", "", "show_fdinfo")?;
-    // A socket is a part of what has its inode as well.
-    let in_socket = k.layouts.member("socket_alloc", "vfs_inode")?.offset as u64;
+    let is_of = |kind: u32, mode: u64| mode as u32 & libc::S_IFMT == kind;
+    // A socket is a part of what has its inode as well. The kernel's description of that is one of the last.
+    let in_socket = match inodes.iter().any(|inode| is_of(libc::S_IFSOCK, inode[0])) {
+        true => k.layouts.member("socket_alloc", "vfs_inode")?.offset as u64,
+        false => 0,
+    };
     // Before Linux 6.12 the owner was a part of the file.
     let tells_owner = k.layouts.member("file", "f_owner")?.bytes == 8;
     let mut listed = Vec::with_capacity(open.len());
     let known = open.iter().zip(&files).zip(&inodes);
-    for ((&(fd, _), &[inode, operations, private, flags, pos, owner, mount, _]), &[mode, ino, locks, _]) in known {
-        let is_socket = private.wrapping_add(in_socket) == inode && mode as u32 & libc::S_IFMT == libc::S_IFSOCK;
+    for ((&(fd, file), &[inode, operations, private, flags, pos, owner, mount, _]), &[mode, ino, locks, _]) in known {
+        let is_socket = private.wrapping_add(in_socket) == inode && is_of(libc::S_IFSOCK, mode);
         let tells_more = !is_socket && showing.of(operations) != 0;
         let info = FdInfo {
             pos,
@@ -108,6 +114,7 @@ fn describe(k: &Kernel, open: &[(i32, Address)], closes: impl Fn(i32) -> bool) -
         };
         listed.push(Listed {
             fd,
+            file: Some(file),
             info: Some(info).filter(|_| !tells_more && locks == 0),
             has_no_owner: tells_owner && owner == 0,
             socket: is_socket.then_some((ino, private)),
@@ -115,8 +122,7 @@ fn describe(k: &Kernel, open: &[(i32, Address)], closes: impl Fn(i32) -> bool) -
         });
     }
     socks(k, &mut listed)?;
-    let is_plain = |mode: u64| mode as u32 & libc::S_IFMT == libc::S_IFREG;
-    let plain: Vec<_> = (0..listed.len()).filter(|&at| is_plain(inodes[at][0])).collect();
+    let plain: Vec<_> = (0..listed.len()).filter(|&at| is_of(libc::S_IFREG, inodes[at][0])).collect();
     let places = plain.iter().map(|&at| (files[at][6], files[at][7], inodes[at][1], inodes[at][3])).collect::<Vec<_>>();
     match names(k, &places) {
         Ok(names) => plain.into_iter().zip(names).for_each(|(at, name)| listed[at].plain = name),
@@ -178,7 +184,7 @@ impl<const N: usize> Many<N> {
 }
 
 /// A number of each of a few structures that many refer to.
-struct Lookup(HashMap<Address, u64>);
+struct Lookup(ByNumber<Address, u64>);
 
 impl Lookup {
     /// `part`: the member whose address is given, or nothing for the structure's own.
@@ -189,7 +195,7 @@ impl Lookup {
         part: &str,
         member: &str,
     ) -> io::Result<Self> {
-        let mut found = HashMap::new();
+        let mut found = ByNumber::default();
         let part = if part.is_empty() { 0 } else { k.layouts.member(structure, part)?.offset as u64 };
         for place in places {
             if let std::collections::hash_map::Entry::Vacant(new) = found.entry(place) {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::numbers::ByNumber;
 use crate::sys::socket::{inet_diag, packet_diag, unix_diag};
 
 /// One unix socket.
@@ -43,8 +44,8 @@ const SHOW_ICONS: u32 = 8;
 const SHOW_RQLEN: u32 = 16;
 
 /// Every unix socket of the engine's network namespace, by inode.
-pub(crate) fn unix_sockets() -> io::Result<HashMap<u32, UnixSocket>> {
-    let mut sockets = HashMap::new();
+pub(crate) fn unix_sockets() -> io::Result<ByNumber<u32, UnixSocket>> {
+    let mut sockets = ByNumber::default();
     unix_diag(SHOW_NAME | SHOW_VFS | SHOW_PEER | SHOW_ICONS | SHOW_RQLEN, |body| {
         if let Some((ino, socket)) = parse(body) {
             sockets.insert(ino, socket);

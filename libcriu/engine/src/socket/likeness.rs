@@ -5,9 +5,10 @@
 //! options of IP) are compared as such. A kernel that lacks one of the fields has moved an option somewhere else: then no
 //! socket is like another.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
+use crate::numbers::ByNumber;
 use crate::sys::kernel::{Address, Kernel, Member};
 
 /// What is known of a socket without having asked it.
@@ -34,8 +35,10 @@ pub(crate) struct Told {
 /// All sockets of large tables, by inode number.
 #[derive(Debug, Default)]
 pub(crate) struct Likenesses {
-    sockets: HashMap<u64, Told>,
+    sockets: ByNumber<u64, Told>,
     found: HashMap<Vec<u8>, u32>,
+    /// What waits, of those where it is plain, and short.
+    waiting: ByNumber<u64, Vec<u8>>,
 }
 
 /// A socket with one buffer in its queue.
@@ -113,12 +116,20 @@ const OF_TCP: [&str; 26] = [
 const OF_SOME_TCP: [&str; 5] =
     ["inet_conn.icsk_rto_max", "fastopen_no_cookie", "tcp_tx_delay", "md5sig_info", "ao_info"];
 
+/// More is read by a call of its own.
+const SHORT_BYTES: u64 = 512;
+
 const TCP_CLOSE: u32 = 7;
 const TCP_LISTEN: u32 = 10;
 
 impl Likenesses {
     pub(crate) fn of(&self, ino: u64) -> Option<&Told> {
         self.sockets.get(&ino)
+    }
+
+    /// The bytes that wait at a stream, if they are plain and were read: they are not marked as looked at.
+    pub(crate) fn waiting(&self, ino: u64) -> Option<&[u8]> {
+        self.waiting.get(&ino).map(Vec::as_slice)
     }
 
     /// Looks at sockets, each an inode number and a `struct sock`.
@@ -137,6 +148,7 @@ impl Likenesses {
         let [peer_pid, peer_cred] = [member("sk_peer_pid")?, member("sk_peer_cred")?];
         let [queued, first] = [member("sk_receive_queue.qlen")?, member("sk_receive_queue.next")?];
         let each = kernel.layouts.bytes("sock")?;
+        self.sockets.reserve(new.len());
         let places: Vec<Address> = new.iter().map(|s| s.1).collect();
         let (mut connections, mut single) = (Vec::new(), Vec::new());
         kernel.read_each(&places, each, |at, sock| {
@@ -181,7 +193,9 @@ impl Likenesses {
             let part = kernel.layouts.member("unix_skb_parms", path)?;
             Ok::<_, io::Error>(Member { offset: control.offset + part.offset, ..part })
         };
-        let (credentials, descriptors) = (part("pid")?, part("fp")?);
+        let (credentials, descriptors, consumed) = (part("pid")?, part("fp")?, part("consumed")?);
+        let [data, len, elsewhere] = ["data", "len", "data_len"].map(|path| kernel.layouts.member("sk_buff", path));
+        let (data, len, elsewhere) = (data?, len?, elsewhere?);
         let urgent = kernel.layouts.member("unix_sock", "oob_skb")?.offset as u64;
         let mut has_urgent = vec![true; single.len()];
         let places: Vec<Address> = single.iter().map(|s| s.sock.wrapping_add(urgent)).collect();
@@ -190,15 +204,32 @@ impl Likenesses {
                 *has_urgent = pointer != [0; 8];
             }
         })?;
-        let each = [next, credentials, descriptors].iter().map(|m| m.offset + m.bytes).max().unwrap_or(0);
+        let all = [next, credentials, descriptors, consumed, data, len, elsewhere];
+        let each = all.iter().map(|m| m.offset + m.bytes).max().unwrap_or(0);
+        let mut short: BTreeMap<u64, Vec<(u64, Address)>> = BTreeMap::new();
         let places: Vec<Address> = single.iter().map(|s| s.buffer).collect();
         kernel.read_each(&places, each, |at, buffer| {
             let (Some(socket), Some(false)) = (single.get(at), has_urgent.get(at)) else { return };
             let is_last = next.of(buffer) == socket.sock.wrapping_add(queue);
             if let Some(told) = self.sockets.get_mut(&socket.ino) {
                 told.is_plain = is_last && credentials.of(buffer) == 0 && descriptors.of(buffer) == 0;
+                let unread = len.of(buffer).saturating_sub(consumed.of(buffer));
+                let is_short = (1..=SHORT_BYTES).contains(&unread) && elsewhere.of(buffer) == 0;
+                if told.is_plain && told.kind == libc::SOCK_STREAM as u32 && is_short {
+                    let at = data.of(buffer).wrapping_add(consumed.of(buffer));
+                    short.entry(unread).or_default().push((socket.ino, at));
+                }
             }
-        })
+        })?;
+        for (bytes, sockets) in short {
+            let places: Vec<Address> = sockets.iter().map(|s| s.1).collect();
+            kernel.read_each(&places, bytes as usize, |at, bytes| {
+                if let Some((ino, _)) = sockets.get(at) {
+                    self.waiting.insert(*ino, bytes.to_vec());
+                }
+            })?;
+        }
+        Ok(())
     }
 
     fn add_connections(&mut self, kernel: &Kernel, connections: Vec<(u64, Address, Vec<u8>)>) -> io::Result<()> {
@@ -349,6 +380,35 @@ mod tests {
             set_option_bytes(b, libc::SOL_SOCKET, libc::SO_PASSCRED, &1i32.to_ne_bytes()).unwrap();
             send(a, Along::default());
         }));
+    }
+
+    #[test]
+    fn what_waits_is_read_if_it_is_plain_and_short() {
+        let Some(kernel) = kernel() else { return };
+        let mut known = Likenesses::default();
+        let mut waiting = |send: &dyn Fn(&UnixStream, &UnixStream)| {
+            let (a, b) = UnixStream::pair().unwrap();
+            send(&a, &b);
+            known.waiting.clear();
+            told(&kernel, &mut known, b.as_fd());
+            known.waiting(1).map(<[u8]>::to_vec)
+        };
+        let write = |mut to: &UnixStream, bytes: &[u8]| std::io::Write::write_all(&mut to, bytes).unwrap();
+        assert_eq!(waiting(&|_, _| {}), None);
+        assert_eq!(waiting(&|a, _| write(a, b"x")), Some(b"x".to_vec()));
+        let read_in_part = waiting(&|a, mut b| {
+            write(a, b"taken, left");
+            std::io::Read::read_exact(&mut b, &mut [0; 7]).unwrap();
+        });
+        assert_eq!(read_in_part, Some(b"left".to_vec()));
+        let longest = [b'y'; SHORT_BYTES as usize];
+        assert_eq!(waiting(&|a, _| write(a, &longest)), Some(longest.to_vec()));
+        assert_eq!(waiting(&|a, _| write(a, &[0; SHORT_BYTES as usize + 1])), None);
+        assert_eq!(waiting(&|a, _| (0..2).for_each(|_| write(a, b"z"))), None);
+        let carries = waiting(&|a, b| {
+            assert_eq!(unix::send(a.as_fd(), b"x", Along { rights: &[b.as_fd()], ..Along::default() }).unwrap(), 1);
+        });
+        assert_eq!(carries, None);
     }
 
     #[test]

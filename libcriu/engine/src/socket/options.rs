@@ -1,12 +1,12 @@
 //! Options of `SOL_SOCKET` that all sockets have.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::BorrowedFd;
 
 use criu_images::messages::{SkMoreOptEntry, SkOptsEntry};
 
 use super::Told;
+use crate::numbers::ByNumber;
 use crate::sys::socket::{
     attach_filter, filter, linger, option, option_bytes, set_linger, set_option, set_option_bytes, set_timeout, timeout,
 };
@@ -117,7 +117,7 @@ fn read_more(fd: BorrowedFd<'_>) -> io::Result<Vec<SkMoreOptEntry>> {
 
 /// Options by likeness.
 #[derive(Debug, Default)]
-pub(super) struct Known(HashMap<u32, SkOptsEntry>);
+pub(super) struct Known(ByNumber<u32, SkOptsEntry>);
 
 impl Known {
     /// As `read` does, but of sockets that are alike only the first is asked.

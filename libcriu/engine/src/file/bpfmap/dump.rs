@@ -69,7 +69,7 @@ impl DumpKind for Maps {
             map_extra: Some(info.extra),
             ..BpfmapFileEntry::default()
         };
-        Ok(FileEntry { r#type: FdTypes::Bpfmap as i32, id, bpf: Some(bpf), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Bpfmap as i32, id, bpf: Some(bpf.into()), ..FileEntry::default() })
     }
 
     fn resolve(&mut self, _common: &mut Collected, blockers: &mut Vec<Blocker>) -> Result<()> {

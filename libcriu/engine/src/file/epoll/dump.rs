@@ -37,7 +37,7 @@ impl DumpKind for Epolls {
         self.epolls.push(Epoll { id, pid: seen.task.pid, fd: seen.fd, object: seen.object(), watched });
         let params = epoll_params(seen.dup.as_fd()).filter(|p| p.iter().any(|&b| b != 0)).map(Vec::from);
         let epfd = EventpollFileEntry { id, flags: seen.info.flags, fown: seen.fown, tfd: Vec::new(), params };
-        Ok(FileEntry { r#type: FdTypes::Eventpoll as i32, id, epfd: Some(epfd), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Eventpoll as i32, id, epfd: Some(epfd.into()), ..FileEntry::default() })
     }
 
     fn resolve(&mut self, common: &mut Collected, blockers: &mut Vec<Blocker>) -> Result<()> {

@@ -1,6 +1,5 @@
 //! epoll: made empty; filled when what it watches is at its numbers.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use criu_images::ImageDir;
@@ -13,6 +12,7 @@ use crate::file::FileId;
 use crate::file::kind::{RestoreKind, body};
 use crate::file::load::Plan;
 use crate::file::object::Object;
+use crate::numbers::ByNumber;
 use crate::sys::descriptor::{borrow, close_range, dup_to, set_epoll_params};
 
 /// One registration and the table in which it is made.
@@ -27,7 +27,7 @@ struct Registration {
 
 #[derive(Debug, Default)]
 pub(crate) struct Epolls {
-    registrations: HashMap<FileId, Vec<Registration>>,
+    registrations: ByNumber<FileId, Vec<Registration>>,
 }
 
 impl RestoreKind for Epolls {
@@ -87,8 +87,8 @@ fn name(entry: &FileEntry) -> String {
 
 /// A table by what it has.
 struct Numbers {
-    by_number: HashMap<u32, FileId>,
-    by_id: HashMap<FileId, u32>,
+    by_number: ByNumber<u32, FileId>,
+    by_id: ByNumber<FileId, u32>,
 }
 
 impl Numbers {

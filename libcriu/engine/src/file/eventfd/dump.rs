@@ -23,6 +23,6 @@ impl DumpKind for Eventfds {
         let semaphore = seen.info.value("eventfd-semaphore").is_some_and(|v| v != "0");
         let flags = seen.info.flags | if semaphore { SEMAPHORE } else { 0 };
         let efd = EventfdFileEntry { id, flags, fown: seen.fown, counter };
-        Ok(FileEntry { r#type: FdTypes::Eventfd as i32, id, efd: Some(efd), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Eventfd as i32, id, efd: Some(efd.into()), ..FileEntry::default() })
     }
 }

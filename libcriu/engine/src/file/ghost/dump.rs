@@ -108,12 +108,7 @@ fn add_link(common: &mut Collected, seen: &Seen<'_>, name: &[u8]) -> Result<File
         mode: Some(seen.stat.st_mode),
         ..RegFileEntry::default()
     };
-    common.entries.push(Box::new(FileEntry {
-        r#type: FdTypes::Reg as i32,
-        id,
-        reg: Some(reg),
-        ..FileEntry::default()
-    }));
+    common.entries.push(FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg.into()), ..FileEntry::default() });
     let inode = (seen.stat.st_dev, seen.stat.st_ino);
     common.ghosts.links.push(LinkRemap { id, inode, fd, path, made: false });
     Ok(id)

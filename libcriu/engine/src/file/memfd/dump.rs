@@ -71,7 +71,7 @@ impl DumpKind for Memfds {
             fown: seen.fown,
             inode_id: inode_id as u32,
         };
-        Ok(FileEntry { r#type: FdTypes::Memfd as i32, id, memfd: Some(memfd), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Memfd as i32, id, memfd: Some(memfd.into()), ..FileEntry::default() })
     }
 
     fn save(&mut self, _common: &Collected, images: &ImageDir, ids: &mut PagesIds) -> Result<()> {

@@ -42,7 +42,12 @@ impl DumpKind for Notifiers {
         if seen.is_anon("inotify") {
             let wd = self.watches(seen)?;
             let ify = InotifyFileEntry { id, flags, fown, wd };
-            return Ok(FileEntry { r#type: FdTypes::Inotify as i32, id, ify: Some(ify), ..FileEntry::default() });
+            return Ok(FileEntry {
+                r#type: FdTypes::Inotify as i32,
+                id,
+                ify: Some(ify.into()),
+                ..FileEntry::default()
+            });
         }
         let group = seen.info.text.lines().find_map(|l| Words::of(l, "fanotify").filter(|w| w.has("event-flags")));
         let group = group.ok_or_else(|| seen.no_line("fanotify flags"))?;
@@ -57,7 +62,7 @@ impl DumpKind for Notifiers {
         let mark = self.marks(seen)?;
         let (faflags, evflags) = (faflags as u32, evflags as u32);
         let ffy = FanotifyFileEntry { id, flags, fown, faflags, evflags, mark };
-        Ok(FileEntry { r#type: FdTypes::Fanotify as i32, id, ffy: Some(ffy), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Fanotify as i32, id, ffy: Some(ffy.into()), ..FileEntry::default() })
     }
 }
 

@@ -49,7 +49,7 @@ impl DumpKind for Pidfds {
         let exit_status = if nspid == GONE { exit_status(seen.dup.as_fd()) } else { None };
         let flags = seen.info.flags & FLAGS;
         let pidfd = PidfdEntry { id, ino: seen.stat.st_ino as u32, flags, nspid, fown: seen.fown, exit_status };
-        Ok(FileEntry { r#type: FdTypes::Pidfd as i32, id, pidfd: Some(pidfd), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Pidfd as i32, id, pidfd: Some(pidfd.into()), ..FileEntry::default() })
     }
 
     fn resolve(&mut self, common: &mut Collected, blockers: &mut Vec<Blocker>) -> Result<()> {

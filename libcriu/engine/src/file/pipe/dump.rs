@@ -58,19 +58,19 @@ impl DumpKind for Pipes {
                 owner_gid: Some(stat.st_gid).filter(|&gid| gid != 0),
                 mode: Some(stat.st_mode & 0o7777).filter(|&mode| mode != 0o600),
             };
-            return Ok(FileEntry { r#type: FdTypes::Pipe as i32, id, pipe: Some(pipe), ..FileEntry::default() });
+            return Ok(FileEntry { r#type: FdTypes::Pipe as i32, id, pipe: Some(pipe.into()), ..FileEntry::default() });
         }
         let regf_id = common.new_id();
         let reg = regular::entry(seen, regf_id, common)?;
-        common.entries.push(Box::new(FileEntry {
+        common.entries.push(FileEntry {
             r#type: FdTypes::Reg as i32,
             id: regf_id,
-            reg: Some(reg),
+            reg: Some(reg.into()),
             ..FileEntry::default()
-        }));
+        });
         let no_hangup = Some(has_no_hangup(seen)?).filter(|&none| none);
         let fifo = FifoEntry { id, pipe_id, regf_id: Some(regf_id), no_hangup };
-        Ok(FileEntry { r#type: FdTypes::Fifo as i32, id, fifo: Some(fifo), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Fifo as i32, id, fifo: Some(fifo.into()), ..FileEntry::default() })
     }
 
     fn save(&mut self, _common: &Collected, images: &ImageDir, _ids: &mut PagesIds) -> Result<()> {

@@ -202,7 +202,7 @@ fn set_flags(fd: &OwnedFd, flags: u32, name: &str) -> Result<()> {
 
 fn path_of<'a>(plan: &'a Plan, entry: &FileEntry) -> Result<&'a RegFileEntry> {
     let fifo = entry.fifo.as_ref().ok_or_else(|| no_body(entry))?;
-    let reg = fifo.regf_id.and_then(|id| plan.entries.get(&id)).and_then(|e| e.reg.as_ref());
+    let reg = fifo.regf_id.and_then(|id| plan.entries.get(&id)).and_then(|e| e.reg.as_deref());
     reg.ok_or_else(|| Error::new(Phase::Check, format!("file {} (fifo)", entry.id), "its path is not in files.img"))
 }
 

@@ -54,11 +54,16 @@ impl DumpKind for Regular {
         {
             check_proc(task, rest)?;
             if common.ghosts.is_of_dead(id) {
-                return Ok(FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg), ..FileEntry::default() });
+                return Ok(FileEntry {
+                    r#type: FdTypes::Reg as i32,
+                    id,
+                    reg: Some(reg.into()),
+                    ..FileEntry::default()
+                });
             }
             self.proc_files.push(ProcFile { id, task, pid: seen.holder_pid, object: seen.object() });
         }
-        Ok(FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg.into()), ..FileEntry::default() })
     }
 
     fn resolve(&mut self, common: &mut Collected, blockers: &mut Vec<Blocker>) -> Result<()> {
@@ -207,7 +212,7 @@ pub(crate) fn plain(id: FileId, name: String, info: &FdInfo, stat: &Stat) -> Fil
         mode: Some(stat.st_mode),
         ..RegFileEntry::default()
     };
-    FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg), ..FileEntry::default() }
+    FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg.into()), ..FileEntry::default() }
 }
 
 /// A file below /proc/PID of a process that is gone.

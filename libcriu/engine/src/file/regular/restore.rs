@@ -61,7 +61,7 @@ impl RestoreKind for Regular {
 }
 
 fn reg(entry: &FileEntry) -> Result<&RegFileEntry> {
-    entry.reg.as_ref().ok_or_else(|| Error::new(Phase::Check, format!("file {}", entry.id), "its entry has no body"))
+    entry.reg.as_deref().ok_or_else(|| Error::new(Phase::Check, format!("file {}", entry.id), "its entry has no body"))
 }
 
 fn open_entry(plan: &Plan, reg: &RegFileEntry) -> Result<OwnedFd> {

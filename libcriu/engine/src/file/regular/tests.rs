@@ -300,7 +300,8 @@ fn files_and_pipes_given_by_whoever_restores() {
     crate::file::tests::dump(&options(images.path(), CriuOpts::default()), setup, &[|| {}]);
     let dir = ImageDir::new(File::open(images.path()).unwrap().into());
     let entries: Vec<FileEntry> = dir.read_all(criu_images::Kind::Files, 0).unwrap();
-    let pipe = entries.iter().filter(|e| e.id != 0).find_map(|e| e.pipe.filter(|p| p.flags & 1 == 1)).unwrap();
+    let pipe =
+        entries.iter().filter(|e| e.id != 0).find_map(|e| e.pipe.as_deref().filter(|p| p.flags & 1 == 1)).unwrap();
     // The file at the path is gone: only what was given can serve.
     std::fs::remove_file(path("given")).unwrap();
     let stand_in = tempfile::tempfile().unwrap();

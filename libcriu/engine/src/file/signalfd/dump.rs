@@ -20,6 +20,6 @@ impl DumpKind for Signalfds {
         let sigmask = seen.info.value("sigmask").and_then(|v| u64::from_str_radix(v, 16).ok());
         let sigmask = sigmask.ok_or_else(|| seen.no_line("sigmask"))?;
         let sgfd = SignalfdEntry { id, flags: seen.info.flags, fown: seen.fown, sigmask };
-        Ok(FileEntry { r#type: FdTypes::Signalfd as i32, id, sgfd: Some(sgfd), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Signalfd as i32, id, sgfd: Some(sgfd.into()), ..FileEntry::default() })
     }
 }

@@ -35,7 +35,7 @@ impl DumpKind for Timerfds {
             tfd.expires_nsec = Some(nsec % NSEC);
         }
         let tfd = TimerfdEntry { id, flags: seen.info.flags, fown: seen.fown, ..tfd };
-        Ok(FileEntry { r#type: FdTypes::Timerfd as i32, id, tfd: Some(tfd), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Timerfd as i32, id, tfd: Some(tfd.into()), ..FileEntry::default() })
     }
 }
 

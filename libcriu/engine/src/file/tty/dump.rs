@@ -126,14 +126,14 @@ impl DumpKind for Ttys {
             mode: Some(seen.stat.st_mode),
             ..RegFileEntry::default()
         };
-        common.entries.push(Box::new(FileEntry {
+        common.entries.push(FileEntry {
             r#type: FdTypes::Reg as i32,
             id: regf_id,
-            reg: Some(reg),
+            reg: Some(reg.into()),
             ..FileEntry::default()
-        }));
+        });
         let tty = TtyFileEntry { id, tty_info_id, flags: seen.info.flags, fown: seen.fown, regf_id: Some(regf_id) };
-        Ok(FileEntry { r#type: FdTypes::Tty as i32, id, tty: Some(tty), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Tty as i32, id, tty: Some(tty.into()), ..FileEntry::default() })
     }
 
     fn resolve(&mut self, common: &mut Collected, blockers: &mut Vec<Blocker>) -> Result<()> {

@@ -37,7 +37,7 @@ impl RestoreKind for Ttys {
     fn load(&mut self, plan: &Plan, images: &ImageDir) -> Result<()> {
         let infos: Vec<TtyInfoEntry> = images.read_all(Kind::TtyInfo, 0).map_err(loading)?;
         self.infos = infos.into_iter().map(|i| (i.id, i)).collect();
-        let ttys: Vec<&Box<FileEntry>> = plan.entries.values().filter(|e| e.r#type() == FdTypes::Tty).collect();
+        let ttys: Vec<&FileEntry> = plan.entries.values().filter(|e| e.r#type() == FdTypes::Tty).collect();
         for &entry in &ttys {
             self.load_master(plan, entry)?;
         }

@@ -48,7 +48,7 @@ impl DumpKind for Tun {
             device_flags: device.as_ref().map(|d| flags(seen, d)).transpose()?,
             ..TunfileEntry::default()
         };
-        Ok(FileEntry { r#type: FdTypes::Tunf as i32, id, tunf: Some(tunf), ..FileEntry::default() })
+        Ok(FileEntry { r#type: FdTypes::Tunf as i32, id, tunf: Some(tunf.into()), ..FileEntry::default() })
     }
 }
 

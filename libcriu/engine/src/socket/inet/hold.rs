@@ -81,7 +81,7 @@ impl Connections {
         let sockets: Vec<&Held> = self.held.iter().filter(|h| !h.listens).collect();
         if !sockets.is_empty() {
             let mut entries: HashMap<FileId, &mut FileEntry> =
-                common.entries.iter_mut().filter(|e| e.isk.is_some()).map(|e| (e.id, &mut **e)).collect();
+                common.entries.iter_mut().filter(|e| e.isk.is_some()).map(|e| (e.id, e)).collect();
             let reuse = |h: &&Held| (h.dup.as_raw_fd(), entries.get(&h.id).is_some_and(|e| reuses(e)));
             let guard = RepairGuard::start(&sockets.iter().map(reuse).collect::<Vec<_>>())
                 .map_err(|e| Error::os(Phase::Save, "TCP connections", "fork", e))?;

@@ -254,7 +254,7 @@ fn missing(id: FileId) -> Error {
 
 fn sockets(plan: &Plan) -> Result<Vec<(&FileEntry, &InetSkEntry)>> {
     let entries = plan.entries.values().filter(|e| e.r#type() == FdTypes::Inetsk);
-    entries.map(|e| Ok((&**e, body(e, e.isk.as_deref())?))).collect()
+    entries.map(|e| Ok((e, body(e, e.isk.as_deref())?))).collect()
 }
 
 /// As `inherit_fd` names it.

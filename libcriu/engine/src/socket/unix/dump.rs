@@ -19,6 +19,7 @@ use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{Collected, DumpKind, FileId, InFlight, Seen, Unsaved, Unseen};
 use crate::mem::pages::PagesIds;
 use crate::namespace::Namespace;
+use crate::numbers::ByNumber;
 use crate::proc::ProcDir;
 use crate::socket::diag::{UnixSocket, unix_sockets};
 use crate::socket::options;
@@ -29,7 +30,9 @@ use crate::sys::unix::unread_by_others;
 struct Socket {
     id: FileId,
     pid: i32,
-    object: String,
+    /// What holds it, in words, unless that is a descriptor of this number.
+    holder: Option<String>,
+    fd: i32,
     ino: u32,
     told: UnixSocket,
     /// `None`: nothing waits at it, and there is nothing else to ask.
@@ -42,8 +45,16 @@ struct Socket {
 }
 
 impl Socket {
+    /// For messages.
+    fn object(&self) -> String {
+        match &self.holder {
+            Some(holder) => format!("{holder} (unix socket ino {})", self.ino),
+            None => format!("fd {} (unix socket ino {})", self.fd, self.ino),
+        }
+    }
+
     fn dup(&self) -> Result<&OwnedFd> {
-        let missing = || Error::new(Phase::Collect, &*self.object, "there is no duplicate of it to ask").pid(self.pid);
+        let missing = || Error::new(Phase::Collect, self.object(), "there is no duplicate of it to ask").pid(self.pid);
         self.dup.as_deref().ok_or_else(missing)
     }
 }
@@ -57,11 +68,11 @@ struct Packet {
 #[derive(Debug, Default)]
 pub(crate) struct UnixSockets {
     /// Asked for when the first one is met.
-    diag: Option<HashMap<u32, UnixSocket>>,
+    diag: Option<ByNumber<u32, UnixSocket>>,
     sockets: Vec<Socket>,
     options: options::Known,
     /// Who is noted down as peer, by what the kernel has for it.
-    peers: HashMap<(u64, u64), Option<SkPeerEntry>>,
+    peers: ByNumber<(u64, u64), Option<SkPeerEntry>>,
     /// Where each descriptor that was found in a message belongs: socket and packet.
     tickets: Vec<(usize, usize)>,
     buf: Vec<u8>,
@@ -96,18 +107,22 @@ impl DumpKind for UnixSockets {
         let mut usk = entry(id, number, unseen.info.flags, socket);
         usk.opts = self.options.of(&told)?;
         usk.peer_cred = self.peers.get(&told.peer)?.clone();
-        let dup = if is_empty { None } else { Some(Rc::new(unseen.duplicate()?)) };
+        let usual = Usual::of(&usk.opts, Some(&told));
+        let waiting = common.likenesses.waiting(ino).filter(|bytes| usual.allows(told.kind, bytes, socket.rqueue));
+        let packet = waiting.map(|bytes| packet(id, Message { bytes: bytes.to_vec(), ..Message::default() }, common));
+        let dup = if is_empty || packet.is_some() { None } else { Some(Rc::new(unseen.duplicate()?)) };
         self.sockets.push(Socket {
             id,
             pid: unseen.task.pid,
-            object: object(&unseen.holder(), number),
+            holder: None,
+            fd: unseen.fd,
             ino: number,
             told: socket.clone(),
             dup,
             queued: Some(told.queued),
-            usual: Usual::of(&usk.opts, Some(&told)),
-            looked: false,
-            packets: Vec::new(),
+            usual,
+            looked: packet.is_some(),
+            packets: packet.into_iter().collect(),
         });
         Some(file_entry(usk))
     }
@@ -119,19 +134,19 @@ impl DumpKind for UnixSockets {
                 continue;
             }
             socket.looked = true;
-            let failed = |e| Error::os(Phase::Collect, &*socket.object, "recvmsg", e).pid(socket.pid);
             let kind = u32::from(socket.told.kind);
             // A look at datagrams would take an error that waits to be told, and see nothing else.
             if kind != STREAM
                 && let Some(dup) = &socket.dup
-                && has_error(dup.as_fd()).map_err(failed)?
+                && has_error(dup.as_fd())
+                    .map_err(|e| Error::os(Phase::Collect, socket.object(), "poll", e).pid(socket.pid))?
             {
                 let can_be_made = kind == SEQPACKET && socket.told.peer == Some(0);
                 let queued = socket.told.rqueue;
                 if !can_be_made || queued != 0 {
                     let cause = "an error that was not read yet (ECONNRESET) cannot be saved";
                     blockers
-                        .push(Blocker::new(socket.pid, &*socket.object, cause).hint("have it read before the dump"));
+                        .push(Blocker::new(socket.pid, socket.object(), cause).hint("have it read before the dump"));
                 }
                 continue;
             }
@@ -139,16 +154,18 @@ impl DumpKind for UnixSockets {
             if nothing {
                 continue;
             }
+            let (holder, pid) = (socket.object(), socket.pid);
+            let failed = |e| Error::os(Phase::Collect, &*holder, "recvmsg", e).pid(pid);
             match look(socket.dup()?.as_fd(), kind, socket.told.rqueue, socket.usual, &mut self.buf).map_err(failed)? {
                 Queue::Refused(why) => {
-                    let blocker = Blocker::new(socket.pid, &*socket.object, format!("{why}: cannot be saved"));
+                    let blocker = Blocker::new(socket.pid, socket.object(), format!("{why}: cannot be saved"));
                     blockers.push(blocker.hint("have its messages read before the dump"));
                 }
                 Queue::Messages(messages) => {
                     for message in messages {
                         for fd in &message.rights {
                             let fd = fd.try_clone().map_err(failed)?;
-                            let holder = format!("a message in the queue of {}", socket.object);
+                            let holder = format!("a message in the queue of {}", socket.object());
                             found.push(InFlight { pid: socket.pid, holder, fd, ticket: self.tickets.len() });
                             self.tickets.push((at, socket.packets.len()));
                         }
@@ -178,19 +195,19 @@ impl DumpKind for UnixSockets {
     }
 
     fn resolve(&mut self, common: &mut Collected, blockers: &mut Vec<Blocker>) -> Result<()> {
-        let by_ino: HashMap<u32, usize> = self.sockets.iter().enumerate().map(|(at, s)| (s.ino, at)).collect();
+        let by_ino: ByNumber<u32, usize> = self.sockets.iter().enumerate().map(|(at, s)| (s.ino, at)).collect();
         // The listening socket at which each client waits to be accepted.
-        let waiting: HashMap<u32, u32> =
+        let waiting: ByNumber<u32, u32> =
             self.sockets.iter().flat_map(|l| l.told.waiting.iter().map(|&client| (client, l.ino))).collect();
-        let mut peers: HashMap<FileId, (u32, SkPeerEntry)> = HashMap::new();
+        let mut peers: ByNumber<FileId, (u32, SkPeerEntry)> = ByNumber::default();
         let mut outside: HashMap<u32, UnixSkEntry> = HashMap::new();
         let mut left_alone: HashSet<FileId> = HashSet::new();
         let kernel = self.kernel();
-        let mut unaccepted: HashMap<FileId, Vec<UnixWaitingEntry>> = HashMap::new();
+        let mut unaccepted: ByNumber<FileId, Vec<UnixWaitingEntry>> = ByNumber::default();
         let (mut have_sent, mut looked_at) = (Vec::new(), HashSet::new());
         for socket in &self.sockets {
             let mut refuse = |cause: String, hint: &str| {
-                blockers.push(Blocker::new(socket.pid, &*socket.object, cause).hint(hint));
+                blockers.push(Blocker::new(socket.pid, socket.object(), cause).hint(hint));
             };
             let known = match kernel.as_ref().filter(|_| !socket.told.waiting.is_empty()) {
                 Some(kernel) => self.unaccepted(kernel, socket, &mut refuse)?,
@@ -216,8 +233,10 @@ impl DumpKind for UnixSockets {
                     _ => {}
                 }
             }
-            looked_at.extend(known.iter().map(|c| c.ino));
-            unaccepted.insert(socket.id, known);
+            if !known.is_empty() {
+                looked_at.extend(known.iter().map(|c| c.ino));
+                unaccepted.insert(socket.id, known);
+            }
             let peer = socket.told.peer.unwrap_or(0);
             // A closed peer has shut both directions; one that was not accepted yet has not.
             let unaccepted = socket.told.peer == Some(0)
@@ -232,7 +251,7 @@ impl DumpKind for UnixSockets {
                     continue;
                 };
                 let sent = unread_by_others(socket.dup()?.as_fd())
-                    .map_err(|e| Error::os(Phase::Collect, &*socket.object, "ioctl TIOCOUTQ", e).pid(socket.pid))?;
+                    .map_err(|e| Error::os(Phase::Collect, socket.object(), "ioctl TIOCOUTQ", e).pid(socket.pid))?;
                 if sent != 0 {
                     have_sent.push(socket);
                 }
@@ -255,7 +274,7 @@ impl DumpKind for UnixSockets {
             let cause = "it has sent data on a connection that waits to be accepted";
             let hint =
                 "have it accepted before the dump, or give the engine the right to look (CAP_BPF and CAP_PERFMON)";
-            blockers.push(Blocker::new(socket.pid, &*socket.object, cause).hint(hint));
+            blockers.push(Blocker::new(socket.pid, socket.object(), cause).hint(hint));
         }
         for connection in unaccepted.values().flatten() {
             if let (Some(by), Some(&at)) = (&connection.connected_by, by_ino.get(&connection.ino))
@@ -281,7 +300,7 @@ impl DumpKind for UnixSockets {
         }
         for (_, mut usk) in outside {
             usk.id = common.new_id();
-            common.entries.push(Box::new(file_entry(usk)));
+            common.entries.push(file_entry(usk));
         }
         Ok(())
     }
@@ -337,7 +356,8 @@ impl UnixSockets {
             self.sockets.push(Socket {
                 id,
                 pid: seen.holder_pid,
-                object: object(&seen.holder, ino),
+                holder: Some(seen.holder.clone()),
+                fd: seen.fd,
                 ino,
                 told: told.clone(),
                 dup: Some(Rc::clone(&seen.dup)),
@@ -370,13 +390,13 @@ impl UnixSockets {
                 if found.iter().map(|c| c.ino).eq(socket.told.waiting.iter().copied()) {
                     return Ok(Some(found));
                 }
-                log::debug!("{}: netlink tells of other connections than the kernel has", socket.object);
+                log::debug!("{}: netlink tells of other connections than the kernel has", socket.object());
             }
             Ok(Unaccepted::Refused(why)) => {
                 refuse(why.into(), "have it accepted before the dump");
                 return Ok(None);
             }
-            Err(e) => log::debug!("{}: what waits at it cannot be read: {e}", socket.object),
+            Err(e) => log::debug!("{}: what waits at it cannot be read: {e}", socket.object()),
         }
         Ok(Some(Vec::new()))
     }
@@ -407,7 +427,7 @@ impl UnixSockets {
             log::warn!(
                 "pid {} {}: its peer is outside the tree and stays there; a restore without --inherit-fd brings it back closed",
                 socket.pid,
-                socket.object
+                socket.object()
             );
             return Ok(None);
         }
@@ -418,7 +438,7 @@ impl UnixSockets {
 /// Who has connected a socket that waits to be accepted: the kernel tells that to those who accept it alone. It is taken to
 /// be the task that has the socket.
 fn connected_by(socket: &Socket) -> Result<SkPeerEntry> {
-    let failed = |e| Error::os(Phase::Collect, &*socket.object, "read /proc/PID/status", e).pid(socket.pid);
+    let failed = |e| Error::os(Phase::Collect, socket.object(), "read /proc/PID/status", e).pid(socket.pid);
     let status = ProcDir::open(socket.pid).and_then(|proc| proc.status()).map_err(failed)?;
     let [_, uid, ..] = status.uids;
     let [_, gid, ..] = status.gids;
@@ -426,7 +446,10 @@ fn connected_by(socket: &Socket) -> Result<SkPeerEntry> {
 }
 
 /// Whom the socket names as its peer.
-fn peer(known: &mut HashMap<(u64, u64), Option<SkPeerEntry>>, seen: &Seen<'_>) -> Result<Option<SkPeerEntry>, Unsaved> {
+fn peer(
+    known: &mut ByNumber<(u64, u64), Option<SkPeerEntry>>,
+    seen: &Seen<'_>,
+) -> Result<Option<SkPeerEntry>, Unsaved> {
     let place = seen.told.map(|t| t.peer);
     if let Some(known) = place.and_then(|place| known.get(&place)) {
         return Ok(known.clone());
@@ -444,10 +467,6 @@ fn peer_reset(seen: &Seen<'_>, told: &UnixSocket) -> Result<Option<bool>, Unsave
         return Ok(None);
     }
     Ok(Some(has_error(seen.dup.as_fd()).map_err(|e| Unsaved::os(seen, "poll", e))?).filter(|&reset| reset))
-}
-
-fn object(holder: &str, ino: u32) -> String {
-    format!("{holder} (unix socket ino {ino})")
 }
 
 /// Connected, and without a name.

@@ -13,6 +13,7 @@ use super::saved::Saved;
 use super::{DGRAM, is_widowed, named};
 use crate::error::{Error, Phase, Result};
 use crate::file::FileId;
+use crate::numbers::ByNumber;
 use crate::socket::options;
 use crate::sys::socket::option;
 use crate::sys::spawn::hold_pid;
@@ -22,12 +23,12 @@ use crate::sys::unix::{self, Along, Credentials};
 #[derive(Debug)]
 pub(super) struct Filling<'a> {
     pub group: &'a [&'a UnixSkEntry],
-    pub opened: &'a HashMap<FileId, OwnedFd>,
+    pub opened: &'a ByNumber<FileId, OwnedFd>,
     /// Ends whose own sockets are gone.
-    pub others: &'a HashMap<FileId, OwnedFd>,
-    pub queues: &'a HashMap<FileId, Vec<Saved>>,
+    pub others: &'a ByNumber<FileId, OwnedFd>,
+    pub queues: &'a ByNumber<FileId, Vec<Saved>>,
     /// Names of sockets outside the tree, by their inodes.
-    pub outside: &'a HashMap<u32, Vec<u8>>,
+    pub outside: &'a ByNumber<u32, Vec<u8>>,
     /// Some buffer had to be made larger.
     pub widened: Cell<bool>,
 }
@@ -41,9 +42,9 @@ pub(super) struct Route<'a> {
 impl<'a> Filling<'a> {
     /// Fills every queue of the group, and connects datagram sockets between.
     pub(super) fn fill(&self) -> Result<()> {
-        let by_ino: HashMap<u32, &UnixSkEntry> = self.group.iter().map(|s| (s.ino, *s)).collect();
+        let by_ino: ByNumber<u32, &UnixSkEntry> = self.group.iter().map(|s| (s.ino, *s)).collect();
         let mutual = |s: &UnixSkEntry| by_ino.get(&s.peer).filter(|p| s.peer != 0 && p.peer == s.ino).copied();
-        let mut left: HashMap<FileId, &[Saved]> = HashMap::new();
+        let mut left: ByNumber<FileId, &[Saved]> = HashMap::default();
         let datagrams: Vec<&UnixSkEntry> = self.group.iter().copied().filter(|s| s.r#type == DGRAM).collect();
         for usk in sources_first(&datagrams) {
             let messages = self.messages(usk);
@@ -104,7 +105,7 @@ impl<'a> Filling<'a> {
         let address = Address::of(usk, self.fd(usk)?)?;
         let to = Some(address.name.as_slice()).filter(|n| !n.is_empty());
         // Stand-ins for senders that are gone, or outside, by name.
-        let mut stand_ins: HashMap<&[u8], OwnedFd> = HashMap::new();
+        let mut stand_ins: HashMap<&[u8], OwnedFd> = HashMap::default();
         for message in messages {
             let connected = self.group.iter().find(|s| s.peer == usk.ino && s.name == message.sender);
             let bound = self.group.iter().find(|s| !s.name.is_empty() && s.r#type == DGRAM && s.name == message.sender);
@@ -225,9 +226,9 @@ fn connect_to_nobody(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Those that send come before those they send to.
 fn sources_first<'a>(sockets: &[&'a UnixSkEntry]) -> Vec<&'a UnixSkEntry> {
-    let by_ino: HashMap<u32, &UnixSkEntry> = sockets.iter().map(|s| (s.ino, *s)).collect();
+    let by_ino: ByNumber<u32, &UnixSkEntry> = sockets.iter().map(|s| (s.ino, *s)).collect();
     let target = |s: &UnixSkEntry| by_ino.get(&s.peer).filter(|p| s.peer != 0 && p.peer != s.ino).copied();
-    let mut sources: HashMap<u32, usize> = HashMap::new();
+    let mut sources: ByNumber<u32, usize> = HashMap::default();
     for usk in sockets {
         if let Some(to) = target(usk) {
             *sources.entry(to.ino).or_default() += 1;

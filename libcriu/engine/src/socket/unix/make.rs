@@ -17,6 +17,7 @@ use super::saved::{Saved, Sockets};
 use super::{DGRAM, is_widowed, named, state};
 use crate::error::{Error, Phase, Result};
 use crate::file::FileId;
+use crate::numbers::ByNumber;
 use crate::socket::options;
 use crate::sys::stand_in::Call;
 use crate::sys::unix;
@@ -31,8 +32,8 @@ pub(super) struct Making<'a> {
     sockets: &'a Sockets,
     files: &'a mut Files,
     makers: &'a mut Makers,
-    pub fds: HashMap<FileId, OwnedFd>,
-    pub others: HashMap<FileId, OwnedFd>,
+    pub fds: ByNumber<FileId, OwnedFd>,
+    pub others: ByNumber<FileId, OwnedFd>,
     /// Those just as socketpair has made them.
     pub pairs: Vec<FileId>,
 }
@@ -43,15 +44,15 @@ impl<'a> Making<'a> {
         sockets: &'a Sockets,
         files: &'a mut Files,
         makers: &'a mut Makers,
-        inherited: HashMap<FileId, OwnedFd>,
+        inherited: ByNumber<FileId, OwnedFd>,
     ) -> Self {
-        Making { group, sockets, files, makers, fds: inherited, others: HashMap::new(), pairs: Vec::new() }
+        Making { group, sockets, files, makers, fds: inherited, others: HashMap::default(), pairs: Vec::new() }
     }
 
     /// Makes all that is not there yet.
     pub(super) fn make(&mut self) -> Result<()> {
         let group = self.group;
-        let mut listeners: Accepting<'a> = HashMap::new();
+        let mut listeners: Accepting<'a> = HashMap::default();
         for usk in group.iter().filter(|s| s.state == state::LISTEN) {
             if self.fds.contains_key(&usk.id) {
                 continue;
@@ -61,7 +62,7 @@ impl<'a> Making<'a> {
             self.fds.insert(usk.id, fd.try_clone().map_err(|e| failed(usk, "dup", e))?);
             listeners.insert((usk.r#type, &usk.name), Listening { fd, address, by: None });
         }
-        let by_ino: HashMap<u32, &'a UnixSkEntry> = group.iter().map(|s| (s.ino, *s)).collect();
+        let by_ino: ByNumber<u32, &'a UnixSkEntry> = group.iter().map(|s| (s.ino, *s)).collect();
         for usk in group.iter().filter(|s| s.r#type == DGRAM && s.name.is_empty()) {
             self.reached_without_name(usk, &by_ino)?;
         }
@@ -179,7 +180,7 @@ impl<'a> Making<'a> {
 
     /// A datagram socket without a name that others than a mutual peer send to, or have sent to: it was one of a pair and
     /// then disconnected.
-    fn reached_without_name(&mut self, usk: &'a UnixSkEntry, by_ino: &HashMap<u32, &'a UnixSkEntry>) -> Result<()> {
+    fn reached_without_name(&mut self, usk: &'a UnixSkEntry, by_ino: &ByNumber<u32, &'a UnixSkEntry>) -> Result<()> {
         let mutual = usk.peer != 0 && by_ino.get(&usk.peer).is_some_and(|p| p.peer == usk.ino);
         if mutual || is_widowed(usk) || self.fds.contains_key(&usk.id) {
             return Ok(());

@@ -72,6 +72,11 @@ impl Usual {
             in_line: opts.so_oobinline() != 0,
         }
     }
+
+    /// Are these bytes, read in the kernel's memory, all that waits and all there is to say of it?
+    pub(super) fn allows(&self, kind: u32, bytes: &[u8], unread: u32) -> bool {
+        kind == STREAM && self.is_plain && self.peek_off < 0 && bytes.len() == unread as usize
+    }
 }
 
 /// Looks at the whole queue of a socket of the given type; `buf` is reused from call to call.

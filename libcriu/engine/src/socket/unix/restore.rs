@@ -18,6 +18,7 @@ use super::saved::{Sockets, key};
 use super::{SERVICE, named, state};
 use crate::error::{Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
+use crate::numbers::ByNumber;
 use crate::socket::options::{self, Sizes};
 use crate::sys::stand_in::Call;
 
@@ -26,7 +27,7 @@ pub(crate) struct UnixSockets {
     sockets: Sockets,
     files: Files,
     /// The other ends of sockets whose peer is gone, until their queues are filled.
-    others: HashMap<FileId, OwnedFd>,
+    others: ByNumber<FileId, OwnedFd>,
     /// Descriptors that stand in for sockets: nothing is done to them.
     inherited: Vec<FileId>,
     makers: Makers,
@@ -35,7 +36,7 @@ pub(crate) struct UnixSockets {
     /// Those that nobody but socketpair has had to do with.
     pairs: HashSet<FileId>,
     /// Of fresh sockets, by their type.
-    sizes: HashMap<u32, Sizes>,
+    sizes: ByNumber<u32, Sizes>,
 }
 
 impl RestoreKind for UnixSockets {
@@ -88,7 +89,7 @@ impl RestoreKind for UnixSockets {
         group.iter().map(|usk| fds.remove(&usk.id).ok_or_else(|| missing(usk))).collect()
     }
 
-    fn complete(&mut self, _plan: &Plan, members: &[&FileEntry], opened: &HashMap<FileId, OwnedFd>) -> Result<()> {
+    fn complete(&mut self, _plan: &Plan, members: &[&FileEntry], opened: &ByNumber<FileId, OwnedFd>) -> Result<()> {
         let group = group(members)?;
         let own: Vec<&UnixSkEntry> = group.into_iter().filter(|s| !self.inherited.contains(&s.id)).collect();
         let Sockets { queues, outside, .. } = &self.sockets;
@@ -165,8 +166,11 @@ fn group<'a>(members: &[&'a FileEntry]) -> Result<Vec<&'a UnixSkEntry>> {
 }
 
 /// Those of a group that the caller has given descriptors for.
-fn inherited(plan: &Plan, group: &[&UnixSkEntry]) -> Result<HashMap<FileId, OwnedFd>> {
-    let mut inherited = HashMap::new();
+fn inherited(plan: &Plan, group: &[&UnixSkEntry]) -> Result<ByNumber<FileId, OwnedFd>> {
+    let mut inherited = HashMap::default();
+    if plan.inherit.is_empty() {
+        return Ok(inherited);
+    }
     for usk in group {
         if let Some(fd) = plan.inherited(&key(usk))? {
             inherited.insert(usk.id, fd);

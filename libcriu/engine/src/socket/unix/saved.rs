@@ -10,6 +10,7 @@ use super::{DGRAM, EXTERNAL, MAX_QUEUE_BYTES, PEER_EXTERNAL, SCM_RIGHTS, SEQPACK
 use crate::error::{Error, Phase, Result};
 use crate::file::Entries;
 use crate::file::{FileId, Plan, body};
+use crate::numbers::ByNumber;
 use crate::sys::unix::Credentials;
 
 /// Descriptors in one message: SCM_MAX_FD of the kernel.
@@ -46,15 +47,15 @@ impl From<&SkUcredEntry> for Credentials {
 /// Every unix socket of the images.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    by_ino: HashMap<u32, FileId>,
+    by_ino: ByNumber<u32, FileId>,
     /// The lowest inode among those that a socket has to do with; absent for one that is alone.
-    groups: HashMap<FileId, u32>,
+    groups: ByNumber<FileId, u32>,
     /// Groups in which files are made.
     with_files: HashSet<u32>,
-    pub queues: HashMap<FileId, Vec<Saved>>,
-    needs: HashMap<FileId, Vec<FileId>>,
+    pub queues: ByNumber<FileId, Vec<Saved>>,
+    needs: ByNumber<FileId, Vec<FileId>>,
     /// Names of sockets outside the tree, by their inodes.
-    pub outside: HashMap<u32, Vec<u8>>,
+    pub outside: ByNumber<u32, Vec<u8>>,
 }
 
 impl Sockets {
@@ -69,7 +70,7 @@ impl Sockets {
         }
         for entry in entries() {
             let usk = body(entry, entry.usk.as_deref())?;
-            if !plan.inherit.contains_key(&key(usk)) {
+            if plan.inherit.is_empty() || !plan.inherit.contains_key(&key(usk)) {
                 sockets.check(&plan.entries, usk).map_err(|why| Error::new(Phase::Check, named(usk), why))?;
             }
         }
@@ -194,8 +195,8 @@ impl Sockets {
     fn group(&mut self, entries: &Entries) {
         let sockets: Vec<&UnixSkEntry> = entries.values().filter_map(|e| e.usk.as_deref()).collect();
         let mut sets = Sets::new(sockets.len());
-        let at: HashMap<u32, usize> = sockets.iter().enumerate().map(|(at, s)| (s.ino, at)).collect();
-        let mut names: HashMap<(u32, &[u8]), usize> = HashMap::new();
+        let at: ByNumber<u32, usize> = sockets.iter().enumerate().map(|(at, s)| (s.ino, at)).collect();
+        let mut names: HashMap<(u32, &[u8]), usize> = HashMap::default();
         for (i, usk) in sockets.iter().enumerate().filter(|(_, s)| s.uflags & (EXTERNAL | SERVICE) == 0) {
             let inside = |p: &&usize| usk.peer != 0 && sockets.get(**p).is_some_and(|s| s.uflags != EXTERNAL);
             if let Some(&peer) = at.get(&usk.peer).filter(inside) {
@@ -210,7 +211,7 @@ impl Sockets {
                 sets.join(*names.entry((usk.r#type, &message.sender)).or_insert(i), i);
             }
         }
-        let mut lowest: HashMap<usize, (u32, usize)> = HashMap::new();
+        let mut lowest: ByNumber<usize, (u32, usize)> = HashMap::default();
         for (i, usk) in sockets.iter().enumerate() {
             let set = lowest.entry(sets.find(i)).or_insert((usk.ino, 0));
             *set = (set.0.min(usk.ino), set.1 + 1);
