@@ -48,14 +48,16 @@ impl Kin {
             }
             kin.sessions.push(way.unwrap_or(Session::FromParent));
             let group = group(tasks, i, shell_job, &kin.groups);
-            if let Group::Join { leader } = group
-                && tasks[leader].sid != t.sid
-            {
-                blockers.push(Blocker::new(
-                    t.pid,
-                    "process group",
-                    format!("its group {} is in another session", t.pgid),
-                ));
+            if let Group::Join { leader } = group {
+                let leader = &tasks[leader];
+                let mut block = |what| {
+                    blockers.push(Blocker::new(t.pid, "process group", format!("its group {} {what}", t.pgid)));
+                };
+                if leader.sid != t.sid {
+                    block("is in another session");
+                } else if leader.pgid != leader.pid {
+                    block("has no leader: that is in another one");
+                }
             }
             kin.groups.push(group);
         }
@@ -136,6 +138,16 @@ mod tests {
         assert_eq!(kin.groups[1], Group::Lost { leader: 99 });
         assert_eq!(kin.groups[2], Group::JoinMember { member: 1, group: 99 });
         assert_eq!(kin.lost_leaders().collect::<Vec<_>>(), vec![98, 99]);
+    }
+
+    #[test]
+    fn a_leader_that_is_in_another_group() {
+        let waits_for_itself = [task(3, None, 4, 3), task(4, Some(0), 3, 3)];
+        let (_, blockers) = plan(&waits_for_itself, false);
+        assert!(blockers[0].cause.contains("its group 4 has no leader"), "{blockers:?}");
+        let has_left = [task(10, None, 10, 10), task(11, Some(0), 10, 10), task(12, Some(0), 11, 10)];
+        let (_, blockers) = plan(&has_left, false);
+        assert!(blockers[0].cause.contains("its group 11 has no leader"), "{blockers:?}");
     }
 
     #[test]
