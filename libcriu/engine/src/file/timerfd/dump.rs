@@ -3,7 +3,7 @@
 use criu_images::messages::{FdTypes, FileEntry, TimerfdEntry};
 use rustix::time::{ClockId, clock_gettime, timerfd_gettime};
 
-use super::{ABSTIME, NSEC, is_settable};
+use super::{ABSTIME, NSEC, awaits_a_look, is_settable};
 use crate::error::Result;
 use crate::file::FileId;
 use crate::file::collect::Collected;
@@ -22,11 +22,19 @@ impl DumpKind for Timerfds {
     fn collect(&mut self, seen: &Seen<'_>, id: FileId, _common: &mut Collected) -> Result<FileEntry, Unsaved> {
         let parsed = |info: &FdInfo| parse(info).ok_or_else(|| seen.no_line("it_value"));
         let mut tfd = parsed(&seen.info)?;
-        if tfd.ticks > 0 && (tfd.vsec, tfd.vnsec) == (0, 0) && (tfd.isec, tfd.insec) != (0, 0) {
+        if tfd.ticks == 0 && (tfd.vsec, tfd.vnsec) == (0, 0) {
+            // Not armed, or due this very moment: then its expiration counts by the next look.
+            tfd = parsed(&seen.info_again()?)?;
+        }
+        if awaits_a_look(&tfd) {
             // A periodic timer that has expired is set anew when somebody looks at it, and only then does the kernel
             // know what is left. The look changes nothing that the task could see: ticks count as if it were read.
             timerfd_gettime(&seen.dup).map_err(|e| Unsaved::os(seen, "timerfd_gettime", e))?;
             tfd = parsed(&seen.info_again()?)?;
+            if awaits_a_look(&tfd) {
+                // It has expired once more in between.
+                (tfd.vsec, tfd.vnsec) = (tfd.isec, tfd.insec);
+            }
         }
         if tfd.settime_flags & ABSTIME != 0 && is_settable(tfd.clockid) && (tfd.vsec, tfd.vnsec) != (0, 0) {
             let now = clock_gettime(ClockId::Realtime);

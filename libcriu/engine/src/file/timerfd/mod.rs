@@ -8,7 +8,7 @@ mod restore;
 #[cfg(test)]
 mod tests;
 
-use criu_images::messages::FdTypes;
+use criu_images::messages::{FdTypes, TimerfdEntry};
 
 use super::kind::FileKind;
 
@@ -21,6 +21,11 @@ pub(super) const NSEC: u64 = 1_000_000_000;
 /// Clocks that somebody may set: CLOCK_REALTIME, CLOCK_REALTIME_ALARM.
 pub(super) fn is_settable(clockid: u32) -> bool {
     matches!(clockid, 0 | 8)
+}
+
+/// Has a periodic timer expired, and not been set anew yet? One that is not armed has no unread expirations.
+pub(super) fn awaits_a_look(tfd: &TimerfdEntry) -> bool {
+    tfd.ticks > 0 && (tfd.vsec, tfd.vnsec) == (0, 0) && (tfd.isec, tfd.insec) != (0, 0)
 }
 
 /// For [`crate::parsers`].

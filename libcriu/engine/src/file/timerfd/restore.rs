@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use criu_images::ImageDir;
 use criu_images::messages::{FdTypes, FileEntry, TimerfdEntry};
 
-use super::{ABSTIME, NSEC, is_settable};
+use super::{ABSTIME, NSEC, awaits_a_look, is_settable};
 use crate::error::{Error, Phase, Result};
 use crate::file::kind::{RestoreKind, body};
 use crate::file::load::Plan;
@@ -42,6 +42,11 @@ fn open(entry: &FileEntry) -> Result<OwnedFd> {
     let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, name(entry), call, e);
     let nonblock = tfd.flags & libc::O_NONBLOCK as u32 != 0;
     let fd = timerfd::create(tfd.clockid as i32, nonblock).map_err(|e| failed("timerfd_create", e))?;
+    // In images that were made without a look it has expired for good.
+    let tfd = match awaits_a_look(tfd) {
+        true => &TimerfdEntry { vsec: tfd.isec, vnsec: tfd.insec, ..TimerfdEntry::clone(tfd) },
+        false => tfd,
+    };
     let value = value(tfd).map_err(|e| failed("clock_gettime", e))?;
     if value != (0, 0) || (tfd.isec, tfd.insec) != (0, 0) {
         timerfd::settime(fd.as_fd(), tfd.settime_flags as i32, value, (tfd.isec, tfd.insec))

@@ -11,10 +11,11 @@ use crate::sys::trial::put;
 fn armed_expired_absolute_and_idle() {
     round_trip(
         || {
-            let (relative, expired, absolute, idle, periodic) = (
+            let (relative, expired, absolute, idle, periodic, racing) = (
                 create(libc::CLOCK_MONOTONIC, false).unwrap(),
                 create(libc::CLOCK_BOOTTIME, true).unwrap(),
                 create(libc::CLOCK_REALTIME, true).unwrap(),
+                create(libc::CLOCK_MONOTONIC, true).unwrap(),
                 create(libc::CLOCK_MONOTONIC, true).unwrap(),
                 create(libc::CLOCK_MONOTONIC, true).unwrap(),
             );
@@ -22,9 +23,11 @@ fn armed_expired_absolute_and_idle() {
             settime(expired.as_fd(), 0, (0, 1), (0, 0)).unwrap();
             settime(absolute.as_fd(), 1, (4_102_444_800, 0), (0, 0)).unwrap();
             settime(periodic.as_fd(), 0, (0, 1), (3600, 0)).unwrap();
+            // Expires between any two looks.
+            settime(racing.as_fd(), 0, (0, 1000), (0, 1000)).unwrap();
             std::thread::sleep(std::time::Duration::from_millis(2));
             set_ticks(periodic.as_fd(), 5).unwrap();
-            for (fd, number) in [relative, expired, absolute, idle, periodic].into_iter().zip(10..) {
+            for (fd, number) in [relative, expired, absolute, idle, periodic, racing].into_iter().zip(10..) {
                 put(fd, number);
             }
         },
@@ -44,6 +47,10 @@ fn armed_expired_absolute_and_idle() {
             assert_eq!(ticks(11), Ok(1));
             assert_eq!(ticks(13), Err(rustix::io::Errno::AGAIN));
             assert_eq!(ticks(14), Ok(5));
+            for _ in 0..3 {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                assert!(ticks(15).is_ok_and(|n| n > 0), "it ticks on");
+            }
         },
     );
 }
