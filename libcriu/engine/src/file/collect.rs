@@ -295,8 +295,12 @@ impl DumpFiles {
         self.resolve_mapped_locks()
     }
 
-    /// Notes down locks that mappings keep.
+    /// Notes down locks that mappings keep. The kernel makes whoever reads the list of all locks wait some ten milliseconds (for a grace
+    /// period of RCU): without the option it is read only where a file is mapped that is open for writing.
     fn resolve_mapped_locks(&mut self) -> Result<()> {
+        if !self.common.opts.file_locks() && !self.maps_for_writing() {
+            return Ok(());
+        }
         let all = match std::fs::read_to_string("/proc/locks") {
             Ok(all) => all,
             // A kernel without locks.
@@ -320,6 +324,12 @@ impl DumpFiles {
             }
         }
         Ok(())
+    }
+
+    fn maps_for_writing(&self) -> bool {
+        let linked: HashSet<FileId> = self.links.values().copied().flatten().collect();
+        let mut entries = self.common.entries.iter().filter(|e| linked.contains(&e.id)).filter_map(|e| e.reg.as_ref());
+        entries.any(|reg| reg.flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32)
     }
 
     /// Writes `files.img`, `fdinfo-*.img` and whatever the kinds hold beside.
