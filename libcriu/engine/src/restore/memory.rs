@@ -472,21 +472,6 @@ mod tests {
         Mapped::map(at, len, libc::PROT_NONE, libc::MAP_PRIVATE, Source::Anonymous)
     }
 
-    fn area(start: u64, len: u64) -> Area {
-        Area {
-            start,
-            end: start + len,
-            offset: 0,
-            prot: READ_WRITE,
-            flags: 0,
-            backing: Backing::Anonymous,
-            advice: 0,
-            locked: false,
-            lock_on_fault: false,
-            protection_key: 0,
-        }
-    }
-
     #[test]
     fn what_was_mapped_unseen_is_not_replaced() {
         // In a process of its own: nothing else maps there meanwhile.
@@ -499,7 +484,7 @@ mod tests {
             assert_ne!(reserved.start(), first);
 
             let mut rooms = Rooms { now: Space::default(), space: Space::default() };
-            let wanted = area(first, len);
+            let wanted = Area::anonymous(first, first + len);
             let mapped = |at| {
                 let mapped = map_anonymous(at, len).map_err(failed(&wanted, "mmap"))?;
                 Ok(PlacedArea { mapped, prot: 0, inherited: false })

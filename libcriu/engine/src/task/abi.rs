@@ -3,6 +3,7 @@
 //! The kernel tells by a task's vDSO what an execve has made of it. Of an ia32 task it keeps some things apart: lists of robust futexes, how
 //! handlers of signals are called, segments. Its threads have registers like others.
 
+use criu_compel::arch::{CS_COMPAT, CS_NATIVE};
 use criu_compel::ptrace::{robust_list, robust_list_ia32};
 use criu_compel::{Memory, Regs, SeizedTask, is_compat_vdso};
 use criu_images::messages::VmaEntry;
@@ -36,12 +37,10 @@ pub fn of(task: &SeizedTask, vmas: &[VmaEntry]) -> criu_compel::Result<Abi> {
 impl Abi {
     /// What a thread runs that does not go with its process.
     pub fn foreign_code(self, regs: &Regs) -> Option<&'static str> {
-        const CS_64_BIT: u64 = 0x33;
-        const CS_32_BIT: u64 = 0x23;
         match (self, regs.cs) {
-            (Abi::Native, CS_64_BIT) | (Abi::Ia32, CS_32_BIT) => None,
-            (Abi::Native, CS_32_BIT) => Some("it runs 32-bit code in a 64-bit process; this cannot be saved"),
-            (Abi::Ia32, CS_64_BIT) => Some("it runs 64-bit code in a 32-bit process; this cannot be saved"),
+            (Abi::Native, CS_NATIVE) | (Abi::Ia32, CS_COMPAT) => None,
+            (Abi::Native, CS_COMPAT) => Some("it runs 32-bit code in a 64-bit process; this cannot be saved"),
+            (Abi::Ia32, CS_NATIVE) => Some("it runs 64-bit code in a 32-bit process; this cannot be saved"),
             _ => Some("it runs code in a segment of its own; this cannot be saved"),
         }
     }

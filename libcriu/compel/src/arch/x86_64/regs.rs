@@ -75,8 +75,10 @@ fn ends_with_eintr_ia32(nr: i64, first: u64) -> bool {
     }
 }
 
-const CS_NATIVE: u64 = 0x33;
-const CS_COMPAT: u64 = 0x23;
+/// The kernel's code segment for 64-bit code.
+pub const CS_NATIVE: u64 = 0x33;
+/// The kernel's code segment for code of the i386 ABI.
+pub const CS_COMPAT: u64 = 0x23;
 
 /// Runs code of the i386 ABI.
 pub fn is_compat(regs: &Regs) -> bool {

@@ -53,6 +53,23 @@ pub struct Area {
 }
 
 impl Area {
+    /// Plain memory, for tests.
+    #[cfg(test)]
+    pub(crate) fn anonymous(start: u64, end: u64) -> Area {
+        Area {
+            start,
+            end,
+            offset: 0,
+            prot: libc::PROT_READ | libc::PROT_WRITE,
+            flags: 0,
+            backing: Backing::Anonymous,
+            advice: 0,
+            locked: false,
+            lock_on_fault: false,
+            protection_key: 0,
+        }
+    }
+
     pub fn len(&self) -> u64 {
         self.end - self.start
     }

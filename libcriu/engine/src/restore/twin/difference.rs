@@ -211,18 +211,7 @@ mod tests {
     use super::*;
 
     fn area(start: u64, end: u64) -> Area {
-        Area {
-            start: start * PAGE_BYTES,
-            end: end * PAGE_BYTES,
-            offset: 0,
-            prot: READ_WRITE,
-            flags: 0,
-            backing: Backing::Anonymous,
-            advice: 0,
-            locked: false,
-            lock_on_fault: false,
-            protection_key: 0,
-        }
+        Area::anonymous(start * PAGE_BYTES, end * PAGE_BYTES)
     }
 
     fn pages(ranges: &[(u64, u64)]) -> Vec<Range> {

@@ -1,5 +1,6 @@
 //! Builds the register sets of a thread from its image.
 
+use criu_compel::arch::{CS_COMPAT, CS_NATIVE};
 use criu_images::messages::{ThreadInfoX86, UserX86FpregsEntry, UserX86RegsMode, UserX86XsaveEntry};
 use libc::user_regs_struct;
 
@@ -10,9 +11,6 @@ use crate::task::segments;
 /// Bytes of the legacy area (fxsave) and of the header behind it.
 const LEGACY: usize = 512;
 const HEADER: usize = 64;
-
-const CS_64_BIT: u64 = 0x33;
-const CS_32_BIT: u64 = 0x23;
 
 const COMPONENT_NAMES: &[(u32, &str)] = &[
     (2, "AVX"),
@@ -37,8 +35,8 @@ pub fn component_name(number: u32) -> String {
 /// Why the state cannot be restored on this machine; `None` when it can.
 pub fn refusal(info: &ThreadInfoX86) -> Option<String> {
     let code = match info.gpregs.mode() {
-        UserX86RegsMode::Native => CS_64_BIT,
-        UserX86RegsMode::Compat => CS_32_BIT,
+        UserX86RegsMode::Native => CS_NATIVE,
+        UserX86RegsMode::Compat => CS_COMPAT,
     };
     if info.gpregs.cs != code {
         return Some(format!("it ran code of segment {:#x}", info.gpregs.cs));
