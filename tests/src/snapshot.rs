@@ -169,7 +169,7 @@ impl Snapshot {
             } else if words.first().is_some_and(|w| w.contains('-') && !w.ends_with(':')) && words.len() >= 5 {
                 at = words[0].to_string();
                 let path = line.splitn(6, ' ').nth(5).unwrap_or_default().trim();
-                let path = if path.ends_with("(deleted)") { "(deleted)" } else { path };
+                let path = self.numbered(path);
                 self.put(pid, &format!("vma {at}"), format!("{} {} {path}", words[1], words[2]));
             }
         }

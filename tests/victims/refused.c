@@ -1,5 +1,5 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: pidfd mptcp traced userfaultfd io_uring io_uring_worker perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio_in_flight aio_view aio_part secretmem netlink packet_ring packet_waiting console siblings timens inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd foreign_file foreign_socket left_group
+// Variants: pidfd mptcp traced userfaultfd io_uring io_uring_worker perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio_in_flight aio_view aio_part secretmem netlink packet_ring_part packet_waiting console siblings timens inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd foreign_file foreign_socket left_group
 // Refused.left_group: process group & leader has gone
 // Refused.mptcp: connection of MPTCP
 // Refused.pidfd: pidfd & outside
@@ -29,7 +29,7 @@
 // Refused.mqueue: message queue & close it
 // Refused.mqueue_unlinked: message queue & close it
 // Refused.sem_undo: semaphore & SEM_UNDO
-// Refused.packet_ring: PACKET_RX_RING
+// Refused.packet_ring_part: a part of the rings & unmap it
 // Refused.packet_waiting: packets wait & read them
 // Refused.console: console | character device
 // Refused.siblings: table of descriptors & not with its parent
@@ -234,10 +234,12 @@ static void victim(void) {
     struct sembuf up = {0, 1, SEM_UNDO};
     CHECK(semop(set, &up, 1) == 0);
   }
-  else if (is("packet_ring")) {
+  else if (is("packet_ring_part")) {
     struct tpacket_req ring = {4096, 4, 2048, 8};
     need((fd = socket(AF_PACKET, SOCK_RAW, 0)) >= 0, "socket(AF_PACKET)");
     CHECK(setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof ring) == 0);
+    char *all = mmap(0, 4 * 4096, PROT_READ, MAP_SHARED, fd, 0);
+    CHECK(all != MAP_FAILED && munmap(all + 4096, 4096) == 0);
   } else if (is("packet_waiting")) {
     // A protocol of nobody else's, sent to itself.
     int ours = htons(0x9000 + getpid() % 0x5000);

@@ -136,6 +136,9 @@ impl Frozen {
         }
         let (mut files, mut ipc) = (collector.files, collector.ipc);
         files.resolve(operator, &mut blockers)?;
+        for (pid, living) in tasks.iter_mut().filter_map(|t| Some((t.item.pid, t.living.as_mut()?))) {
+            living.mm.resolve_sockets(pid, |inode| files.mappable_socket(inode), &mut blockers);
+        }
         let living = tasks.iter().filter(|t| t.living.is_some()).map(|t| (t.item.pid, t.item.threads.len())).collect();
         ipc.resolve(&tasks.iter().map(|t| t.item.pid).collect(), &living, &mut blockers)?;
         let items: Vec<Item> = tasks.iter().map(|t: &CollectedTask| t.item.clone()).collect();

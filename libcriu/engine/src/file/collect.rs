@@ -57,6 +57,8 @@ pub(crate) struct Collected {
     pub external_sockets: HashSet<u32>,
     /// Every task whose files were collected, as (engine's pid, pid in its own namespace).
     pub tasks: HashMap<i32, i32>,
+    /// Sockets that can be mapped, by inode: id, and bytes of a mapping.
+    pub mappable_sockets: HashMap<u64, (FileId, u64)>,
     /// Descriptions that are in messages.
     pub in_messages: HashSet<FileId>,
     /// Which sockets of large tables are alike.
@@ -123,6 +125,7 @@ impl DumpFiles {
                 ghosts: Ghosts::default(),
                 external_sockets: external_sockets(&options.msg),
                 tasks: HashMap::new(),
+                mappable_sockets: HashMap::new(),
                 in_messages: HashSet::new(),
                 likenesses: Likenesses::default(),
                 run_id: crate::run_id::new().unwrap_or_default(),
@@ -370,6 +373,11 @@ impl DumpFiles {
     pub fn close(&mut self) {
         self.kinds.clear();
         self.common.ghosts.close();
+    }
+
+    /// The id of a collected socket that can be mapped, and how long a mapping of it is.
+    pub fn mappable_socket(&self, inode: u64) -> Option<(FileId, u64)> {
+        self.common.mappable_sockets.get(&inode).copied()
     }
 
     /// The identity of this dump.

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use criu_images::messages::PacketRing;
+
 use crate::numbers::ByNumber;
 use crate::sys::socket::{inet_diag, packet_diag, unix_diag};
 
@@ -75,7 +77,7 @@ pub(super) fn parse(body: &[u8]) -> Option<(u32, UnixSocket)> {
 }
 
 /// One packet socket.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PacketSocket {
     /// SOCK_RAW 3, SOCK_DGRAM 2, SOCK_PACKET 10.
     pub kind: u8,
@@ -84,8 +86,9 @@ pub(crate) struct PacketSocket {
     pub index: u32,
     pub copy_thresh: u32,
     pub members: Vec<PacketMember>,
-    pub has_rx_ring: bool,
-    pub has_tx_ring: bool,
+    /// Sizes alone.
+    pub rx_ring: Option<PacketRing>,
+    pub tx_ring: Option<PacketRing>,
     /// Number and type (from bit 16 on) of its group.
     pub fanout: Option<u32>,
 }
@@ -130,14 +133,28 @@ fn parse_packet(body: &[u8]) -> Option<(u32, PacketSocket)> {
         match kind {
             PACKET_INFO => (socket.index, socket.copy_thresh) = (word(value, 0)?, word(value, 12)?),
             PACKET_MEMBERS => socket.members = value.chunks_exact(MEMBER_BYTES).filter_map(member).collect(),
-            PACKET_RX_RING => socket.has_rx_ring = true,
-            PACKET_TX_RING => socket.has_tx_ring = true,
+            PACKET_RX_RING => socket.rx_ring = ring(value),
+            PACKET_TX_RING => socket.tx_ring = ring(value),
             PACKET_FANOUT => socket.fanout = word(value, 0),
             _ => {}
         }
         rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
     }
     Some((ino, socket))
+}
+
+/// `struct packet_diag_ring`
+fn ring(r: &[u8]) -> Option<PacketRing> {
+    Some(PacketRing {
+        block_size: word(r, 0)?,
+        block_nr: word(r, 4)?,
+        frame_size: word(r, 8)?,
+        frame_nr: word(r, 12)?,
+        retire_tmo: word(r, 16)?,
+        sizeof_priv: word(r, 20)?,
+        features: word(r, 24)?,
+        ..PacketRing::default()
+    })
 }
 
 fn member(m: &[u8]) -> Option<PacketMember> {

@@ -40,3 +40,4 @@ pub(crate) mod trial;
 pub(crate) mod tty;
 pub(crate) mod tun;
 pub(crate) mod unix;
+pub(crate) mod view;

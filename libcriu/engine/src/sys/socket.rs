@@ -214,11 +214,7 @@ pub(crate) fn packet_diag(show: u32, each: impl FnMut(&[u8])) -> io::Result<()> 
 /// # References
 /// packet(7)
 pub(crate) fn bind_packet(fd: BorrowedFd<'_>, protocol: u16, index: u32, device: Option<&str>) -> io::Result<()> {
-    // SAFETY: all zero is a valid address.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = protocol.to_be();
-    address.sll_ifindex = index as i32;
+    let address = packet_address(protocol, index);
     let mut bytes = [0u8; size_of::<libc::sockaddr_ll>()];
     let mut len = bytes.len();
     if let Some(device) = device {
@@ -232,6 +228,29 @@ pub(crate) fn bind_packet(fd: BorrowedFd<'_>, protocol: u16, index: u32, device:
     let at = if device.is_some() { bytes.as_ptr().cast() } else { (&raw const address).cast() };
     // SAFETY: both are live and at least `len` bytes long.
     check(unsafe { libc::bind(fd.as_raw_fd(), at, len as libc::socklen_t) })
+}
+
+/// Has a packet socket with a sending ring send what stands in it, as frames of a protocol over a device.
+///
+/// # References
+/// packet(7)
+pub(crate) fn send_packets(fd: BorrowedFd<'_>, protocol: u16, index: u32) -> io::Result<()> {
+    let address = packet_address(protocol, index);
+    let len = size_of_val(&address) as libc::socklen_t;
+    let (flags, none) = (libc::MSG_DONTWAIT, std::ptr::null());
+    // SAFETY: the address is live and `len` bytes long; there are no bytes to be sent beside the ring's.
+    let sent = unsafe { libc::sendto(fd.as_raw_fd(), none, 0, flags, (&raw const address).cast(), len) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn packet_address(protocol: u16, index: u32) -> libc::sockaddr_ll {
+    // SAFETY: all zero is a valid address.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol.to_be();
+    address.sll_ifindex = index as i32;
+    address.sll_halen = 6;
+    address
 }
 
 fn diag(asked: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {

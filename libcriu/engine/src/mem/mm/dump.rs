@@ -39,6 +39,8 @@ pub struct Collected {
     pub shared: Vec<SharedObject>,
     /// The System V segments, as often as each is attached.
     pub segments: Vec<Segment>,
+    /// Areas that show rings of packet sockets: which of `vmas`, and the socket's inode.
+    sockets: Vec<(usize, u64)>,
     aios: Vec<AioRingEntry>,
     exe: FileId,
     auxv: Vec<u64>,
@@ -226,8 +228,34 @@ impl Collected {
         self.exe
     }
 
+    /// Names the sockets whose rings are mapped, when all descriptors are known. `id_of`: a socket's id and the length of its
+    /// mapping, by inode.
+    pub fn resolve_sockets(
+        &mut self,
+        pid: i32,
+        id_of: impl Fn(u64) -> Option<(FileId, u64)>,
+        blockers: &mut Vec<Blocker>,
+    ) {
+        for (at, inode) in std::mem::take(&mut self.sockets) {
+            let Some(v) = self.vmas.get_mut(at) else { continue };
+            let cause = match id_of(inode) {
+                Some((id, bytes)) if v.end - v.start == bytes && v.pgoff == 0 => {
+                    v.shmid = u64::from(id);
+                    continue;
+                }
+                Some(_) => "a part of the rings of a packet socket is mapped; this cannot be saved",
+                None => "a socket that is not open any more, or was refused, is mapped; this cannot be saved",
+            };
+            let object = format!("mapping {:#x}-{:#x} (socket:[{inode}])", v.start, v.end);
+            blockers.push(Blocker::new(pid, object, cause).hint("unmap it before the dump"));
+        }
+    }
+
     fn add(&mut self, area: &Area, kind: AreaKind, file: Option<(FileId, u32)>) {
         let new = entry(area, kind, file);
+        if let AreaKind::Socket { inode } = kind {
+            self.sockets.push((self.vmas.len(), inode));
+        }
         if let AreaKind::SysV { id } = kind {
             self.segments.push((id, huge_page(area)));
         }

@@ -22,6 +22,10 @@ pub enum AreaKind {
     File {
         memfd: bool,
     },
+    /// The rings of a packet socket.
+    Socket {
+        inode: u64,
+    },
     /// The ring of a context of asynchronous I/O.
     AioRing,
     Vdso,
@@ -91,6 +95,9 @@ pub fn classify(area: &Area, shmem_dev: (u32, u32)) -> Classified {
     if is_aio_ring(area) {
         return Ok(AreaKind::AioRing);
     }
+    if starts(b"socket:[") {
+        return Ok(AreaKind::Socket { inode: area.inode });
+    }
     if !starts(b"/") {
         return Err(("a mapping of this kind of object cannot be saved", ""));
     }
@@ -152,6 +159,10 @@ pub fn entry(area: &Area, kind: AreaKind, file: Option<(u32, u32)>) -> VmaEntry 
                 v.shmid = u64::from(id);
                 v.fdflags = Some(access);
             }
+        }
+        AreaKind::Socket { .. } => {
+            v.status |= status::SOCKET;
+            v.pgoff = area.offset;
         }
         AreaKind::AioRing => {
             // Saved as if it were the task's own memory.
@@ -243,6 +254,10 @@ mod tests {
         }
         let ring = Area { shared: true, inode: 3, ..area(b"anon_inode:[io_uring]", &[]) };
         assert!(classify(&ring, SHM).is_err());
+        let socket = Area { name: b"socket:[3]".to_vec(), ..ring };
+        assert_eq!(classify(&socket, SHM), Ok(AreaKind::Socket { inode: 3 }));
+        let v = entry(&socket, AreaKind::Socket { inode: 3 }, None);
+        assert_eq!((v.status, v.flags), (status::REGULAR | status::SOCKET, flags::SHARED));
     }
 
     #[test]

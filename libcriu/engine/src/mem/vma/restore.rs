@@ -128,7 +128,6 @@ pub struct Layout {
 const PROTECTION_KEYS: u32 = 16;
 
 const UNSUPPORTED: &[(u32, &str)] = &[
-    (status::SOCKET, "the ring of a packet socket"),
     (status::SHADOW_STACK, "a shadow stack"),
     (status::UPROBES, "a uprobes area"),
     (status::PLUGIN, "an area that a plugin saved"),
@@ -221,6 +220,8 @@ fn area(v: &VmaEntry, range: &Range<u64>, rings: &[AioRingEntry]) -> Result<Area
                 Some(r) if u64::from(r.ring_len) == v.end - v.start => Backing::AioRing { requests: r.nr_req },
                 _ => return bad("no context has such a ring"),
             },
+            // Of the socket, of which there is no other file.
+            _ if v.status & status::SOCKET != 0 => file(true)?,
             status::FILE_PRIVATE => file(false)?,
             status::FILE_SHARED => file(true)?,
             status::ANON_SHARED if v.status & status::SYSVIPC != 0 => match u32::try_from(v.shmid) {
@@ -336,8 +337,15 @@ mod tests {
 
     #[test]
     fn names_kinds_that_are_not_restored() {
-        let ring = VmaEntry { status: status::SOCKET | status::ANON_SHARED, ..vma(0x1000, 0x2000) };
-        assert_eq!(layout(vec![ring]).unwrap().unsupported, vec![(0x1000, "the ring of a packet socket")]);
+        let area = VmaEntry { status: status::PLUGIN | status::ANON_SHARED, ..vma(0x1000, 0x2000) };
+        assert_eq!(layout(vec![area]).unwrap().unsupported, vec![(0x1000, "an area that a plugin saved")]);
+    }
+
+    #[test]
+    fn rings_of_sockets() {
+        let ring = VmaEntry { status: status::SOCKET | status::REGULAR, shmid: 7, flags: 1, ..vma(0x1000, 0x2000) };
+        let backing = layout(vec![ring]).unwrap().areas[0].backing;
+        assert!(matches!(backing, Backing::File { id: 7, shared: true, .. }));
     }
 
     #[test]

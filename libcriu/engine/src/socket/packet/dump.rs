@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use criu_images::messages::{FdTypes, FileEntry, PacketMclist, PacketSockEntry, SkMoreOptEntry};
 use rustix::net::netdevice::index_to_name;
 
-use super::{AUXDATA, FANOUT, LOSS, MORE, OLDEST, ORIGDEV, RESERVE, SOL_PACKET, TIMESTAMP, VERSION, VNET_HDR};
+use super::{AUXDATA, FANOUT, LOSS, MORE, OLDEST, ORIGDEV, RESERVE, SOL_PACKET, TIMESTAMP, VERSION, VNET_HDR, ring};
 use crate::error::Result;
 use crate::file::{Collected, DumpKind, FileId, Seen, Unsaved};
 use crate::namespace::Namespace;
@@ -30,7 +30,7 @@ impl DumpKind for PacketSockets {
         seen.socket_family() == Some(libc::AF_PACKET as u32)
     }
 
-    fn collect(&mut self, seen: &Seen<'_>, id: FileId, _common: &mut Collected) -> Result<FileEntry, Unsaved> {
+    fn collect(&mut self, seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Result<FileEntry, Unsaved> {
         let diag = match &mut self.diag {
             Some(diag) => diag,
             none => none.insert(packet_sockets().map_err(|e| {
@@ -47,7 +47,15 @@ impl DumpKind for PacketSockets {
         if let Some(why) = refusal(seen, told)? {
             return Err(Unsaved::because(why.0).hint(why.1));
         }
-        let psk = entry(seen, id, told)?;
+        let mut psk = entry(seen, id, told)?;
+        if told.rx_ring.is_some() || told.tx_ring.is_some() {
+            (psk.rx_ring, psk.tx_ring) = (told.rx_ring.clone(), told.tx_ring.clone());
+            let filled = ring::dump::fill(seen.dup.as_fd(), psk.version, &mut psk.rx_ring, &mut psk.tx_ring);
+            let filled = filled.map_err(|e| Unsaved::os(seen, "a look at its rings", e))?;
+            filled.map_err(|(why, hint)| Unsaved::because(why).hint(hint))?;
+            let bytes = ring::mapping_bytes(psk.rx_ring.as_ref(), psk.tx_ring.as_ref());
+            common.mappable_sockets.insert(seen.stat.st_ino, (id, bytes));
+        }
         Ok(FileEntry { r#type: FdTypes::Packetsk as i32, id, psk: Some(Box::new(psk)), ..FileEntry::default() })
     }
 }
@@ -55,10 +63,6 @@ impl DumpKind for PacketSockets {
 /// What cannot be saved, and what would help.
 fn refusal(seen: &Seen<'_>, told: &PacketSocket) -> Result<Option<(String, &'static str)>, Unsaved> {
     const CLOSE_IT: &str = "close it before the dump";
-    if told.has_rx_ring || told.has_tx_ring {
-        let ring = if told.has_rx_ring { "PACKET_RX_RING" } else { "PACKET_TX_RING" };
-        return Ok(Some((format!("a packet socket with a ring ({ring}) cannot be saved"), CLOSE_IT)));
-    }
     if told.fanout.is_some_and(|f| BY_PROGRAM.contains(&(f >> 16 & 0xff))) {
         return Ok(Some(("a packet socket in a fanout group that a BPF program shares out".into(), CLOSE_IT)));
     }

@@ -1,13 +1,14 @@
-//! Packet sockets: bound to a device and a protocol or not, with their memberships, options, fanout group and classic filter.
+//! Packet sockets: bound to a device and a protocol or not, with their memberships, options, fanout group, classic filter and `ring`s.
 //!
 //! Devices are found again by their names. A socket is made without a protocol and bound last, so that it receives nothing
 //! before all of it is there.
 //!
-//! Limits, refused by name: rings, fanout by a program, packets that wait to be read. Packets that arrive between this look and
+//! Limits, refused by name: fanout by a program, packets that wait to be read. Packets that arrive between this look and
 //! the task's end are lost, as they are where a reader is too slow.
 
 mod dump;
 mod restore;
+mod ring;
 
 use criu_images::messages::FdTypes;
 
@@ -16,7 +17,7 @@ use crate::file::FileKind;
 pub(crate) const KIND: FileKind = FileKind {
     types: &[FdTypes::Packetsk],
     dump: || Box::<dump::PacketSockets>::default(),
-    restore: || Box::new(restore::PacketSockets),
+    restore: || Box::<restore::PacketSockets>::default(),
 };
 
 /// SOCK_PACKET, which has no options of its own, and is bound to a device by its name.

@@ -1,7 +1,9 @@
 //! Packet sockets: made, given their options and memberships, bound, joined to their fanout groups.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use criu_images::ImageDir;
 use criu_images::messages::{FdTypes, FileEntry, PacketMclist, PacketSockEntry};
@@ -11,15 +13,18 @@ use rustix::net::{AddressFamily, Protocol, RawProtocol, RecvFlags, SocketFlags, 
 
 use super::{
     ADD_MEMBERSHIP, ADDRESS_BYTES, AUXDATA, COPY_THRESH, FANOUT, LOSS, MORE, OLDEST, ORIGDEV, RESERVE, SOL_PACKET,
-    TIMESTAMP, VERSION, VNET_HDR,
+    TIMESTAMP, VERSION, VNET_HDR, ring,
 };
 use crate::error::{Error, Phase, Result};
-use crate::file::{Object, Plan, RestoreKind, body};
+use crate::file::{FileId, Object, Plan, RestoreKind, body};
 use crate::socket::options;
 use crate::sys::socket::{bind_packet, int_option, set_int_option, set_option_bytes};
 
-#[derive(Debug)]
-pub(crate) struct PacketSockets;
+#[derive(Debug, Default)]
+pub(crate) struct PacketSockets {
+    /// Those with rings, by the id of the entry: tasks map them before they open anything.
+    made: HashMap<FileId, OwnedFd>,
+}
 
 impl RestoreKind for PacketSockets {
     fn load(&mut self, plan: &Plan, _images: &ImageDir) -> Result<()> {
@@ -30,15 +35,50 @@ impl RestoreKind for PacketSockets {
         Ok(())
     }
 
+    fn prepare(&mut self, plan: &mut Plan) -> Result<()> {
+        let entries = Rc::clone(&plan.entries);
+        let with_rings = entries.values().filter_map(|e| e.psk.as_deref());
+        for psk in with_rings.filter(|psk| psk.rx_ring.is_some() || psk.tx_ring.is_some()) {
+            let fd = inherited_or_made(plan, psk)?;
+            self.made.insert(psk.id, fd);
+        }
+        Ok(())
+    }
+
     fn open(&mut self, plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
-        let open = |m: &FileEntry| {
+        let mut open = |m: &FileEntry| {
             let psk = body(m, m.psk.as_deref())?;
-            match plan.inherited(&format!("socket:[{}]", psk.ino()))? {
+            match self.again(psk)? {
                 Some(fd) => Ok(fd),
-                None => make(psk),
+                None => inherited_or_made(plan, psk),
             }
         };
         members.iter().map(|m| open(m)).collect()
+    }
+
+    fn open_again(&mut self, _plan: &mut Plan, entry: &FileEntry, _flags: u32) -> Result<OwnedFd> {
+        let psk = body(entry, entry.psk.as_deref())?;
+        let again = self.again(psk)?;
+        again.ok_or_else(|| Error::new(Phase::Files, named(psk), "has no ring that could be mapped"))
+    }
+
+    fn close(&mut self) {
+        self.made.clear();
+    }
+}
+
+impl PacketSockets {
+    /// Another descriptor of a socket that was made before.
+    fn again(&self, psk: &PacketSockEntry) -> Result<Option<OwnedFd>> {
+        let again = self.made.get(&psk.id).map(OwnedFd::try_clone).transpose();
+        again.map_err(|e| Error::os(Phase::Files, named(psk), "dup", e))
+    }
+}
+
+fn inherited_or_made(plan: &mut Plan, psk: &PacketSockEntry) -> Result<OwnedFd> {
+    match plan.inherited(&format!("socket:[{}]", psk.ino()))? {
+        Some(fd) => Ok(fd),
+        None => make(psk),
     }
 }
 
@@ -51,9 +91,7 @@ fn check(psk: &PacketSockEntry) -> std::result::Result<(), String> {
     if !matches!(psk.r#type as i32, libc::SOCK_RAW | libc::SOCK_DGRAM) && psk.r#type != OLDEST {
         return Err(format!("there is no type {}", psk.r#type));
     }
-    if psk.rx_ring.is_some() || psk.tx_ring.is_some() {
-        return Err("its rings cannot be restored".into());
-    }
+    ring::restore::check(psk)?;
     if u16::try_from(psk.protocol).is_err() || psk.mclist.iter().any(|m| m.addr.len() > ADDRESS_BYTES) {
         return Err("there is no such protocol or address".into());
     }
@@ -85,15 +123,16 @@ fn make(psk: &PacketSockEntry) -> Result<OwnedFd> {
             set(psk, fd.as_fd(), name, value)?;
         }
     }
-    if psk.copy_thresh != 0 {
-        set(psk, fd.as_fd(), COPY_THRESH, psk.copy_thresh)?;
-    }
     for option in &psk.more_opts {
         set_option_bytes(fd.as_fd(), SOL_PACKET, option.name as i32, &option.value)
             .map_err(|e| failed(&format!("setsockopt SOL_PACKET {}", option.name), e))?;
     }
+    ring::restore::make(psk, fd.as_fd()).map_err(|(call, e)| failed(call, e))?;
     // Its filter, too, before it hears anything.
     options::write(fd.as_fd(), &psk.opts, None).map_err(|e| failed("setsockopt", e))?;
+    if psk.copy_thresh != 0 {
+        set(psk, fd.as_fd(), COPY_THRESH, psk.copy_thresh)?;
+    }
     for member in &psk.mclist {
         join(psk, fd.as_fd(), member)?;
     }
