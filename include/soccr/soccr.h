@@ -100,7 +100,10 @@ struct libsoccr_sk *libsoccr_pause(int fd);
 void libsoccr_resume(struct libsoccr_sk *sk);
 void libsoccr_release(struct libsoccr_sk *sk);
 
-/* Reads the connection; returns how many bytes of data were filled in. Queues and addresses stay with the handle. */
+/*
+ * Reads the connection; returns how many bytes of data were filled in, what is behind them is zeroed. Queues and addresses
+ * stay with the handle.
+ */
 int libsoccr_save(struct libsoccr_sk *sk, struct libsoccr_sk_data *data, unsigned data_size);
 
 /* Bytes of a queue (TCP_RECV_QUEUE: inq_len, TCP_SEND_QUEUE: outq_len of them) after save; NULL for an empty one. */

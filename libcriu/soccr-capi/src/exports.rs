@@ -67,6 +67,7 @@ pub extern "C" fn libsoccr_save(sk: *mut libsoccr_sk, data: *mut Data, data_size
             NAME,
             sk.save().map(|saved| {
                 ffi::write(data, saved);
+                ffi::zero_behind(data, data_size as usize);
                 DATA_BYTES as c_int
             }),
         )

@@ -76,6 +76,15 @@ pub(crate) fn write<T>(to: *mut T, value: T) -> bool {
     true
 }
 
+/// Zeroes the rest of the `bytes` of a structure that has more members than `T`.
+pub(crate) fn zero_behind<T>(at: *mut T, bytes: usize) {
+    let more = bytes.saturating_sub(size_of::<T>());
+    if !at.is_null() {
+        // SAFETY: not NULL; the interface asks for room for as many bytes as the caller says.
+        unsafe { at.add(1).cast::<u8>().write_bytes(0, more) };
+    }
+}
+
 /// Bytes from malloc: they can become the caller's, who frees them. NULL when there are none, or no memory.
 fn allocate(bytes: &[u8]) -> *mut c_char {
     if bytes.is_empty() {

@@ -34,6 +34,7 @@ impl libsoccr_sk {
     }
 
     pub(crate) fn restore(&self, data: Data) -> Result<()> {
+        data.check_lengths()?;
         let connection = Connection {
             data,
             local: address(&self.local, "local address")?,

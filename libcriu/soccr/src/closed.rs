@@ -18,8 +18,10 @@ const OTHER_PORTS: std::ops::Range<u16> = 1..32;
 
 pub(crate) fn restore(fd: BorrowedFd<'_>, connection: &Connection) -> Result<()> {
     let data = &connection.data;
-    // A socket that was never connected has not received anything: its sequence number is zero.
-    if data.inq_seq == 0 && data.inq_len == 0 && data.flags & FLAG_PENDING_ERROR == 0 {
+    // A socket that was never connected has not received anything: its sequence number is zero. One whose connection was
+    // taken back has no peer.
+    let has_left_nothing = data.inq_len == 0 && data.flags & FLAG_PENDING_ERROR == 0;
+    if has_left_nothing && (data.inq_seq == 0 || connection.peer.port() == 0) {
         return bind_only(fd, &connection.local);
     }
     let mut living = Connection {

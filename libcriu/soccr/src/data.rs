@@ -51,6 +51,22 @@ pub struct Data {
     pub rcv_wup: u32,
 }
 
+impl Data {
+    /// Whether a socket can hold queues of these lengths: to be asked before they are read.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn check_lengths(&self) -> Result<()> {
+        let reason = "more than a socket can hold";
+        for (field, bytes) in [("inq_len", self.inq_len), ("outq_len", self.outq_len)] {
+            if bytes > QUEUE_LIMIT_BYTES {
+                return Err(Error::Invalid { field, value: bytes.into(), reason });
+            }
+        }
+        Ok(())
+    }
+}
+
 pub(crate) const OPT_TIMESTAMPS: u32 = 1;
 pub(crate) const OPT_SACK: u32 = 2;
 pub(crate) const OPT_WSCALE: u32 = 4;
@@ -107,8 +123,7 @@ impl Connection {
             data.outq_len,
             "not the length of the bytes given",
         )?;
-        ensure(data.inq_len <= QUEUE_LIMIT_BYTES, "inq_len", data.inq_len, "more than a socket can hold")?;
-        ensure(data.outq_len <= QUEUE_LIMIT_BYTES, "outq_len", data.outq_len, "more than a socket can hold")?;
+        data.check_lengths()?;
         ensure(data.unsq_len <= data.outq_len, "unsq_len", data.unsq_len, "more than the send queue has")?;
         if state == State::Close {
             return Ok(state);

@@ -93,6 +93,21 @@ int main(void)
 	FAILS(libsoccr_restore(sk, &data, sizeof(data)), EINVAL);
 	assert(strstr(last, "inq_len"));
 
+	/* Not read: it cannot be so long. */
+	data.inq_len = 0xffffffff;
+	assert(!libsoccr_set_queue_bytes(sk, TCP_RECV_QUEUE, last, 0));
+	FAILS(libsoccr_restore(sk, &data, sizeof(data)), EINVAL);
+	assert(!libsoccr_set_queue_bytes(sk, TCP_RECV_QUEUE, NULL, 0));
+
+	/* Members that a later version has. */
+	struct {
+		struct libsoccr_sk_data known;
+		__u32 more[3];
+	} longer;
+	memset(&longer, 0x55, sizeof(longer));
+	assert(libsoccr_save(sk, &longer.known, sizeof(longer)) == sizeof(data));
+	assert(!longer.more[0] && !longer.more[1] && !longer.more[2] && longer.known.state == 7);
+
 	/* Memory that changes hands, both ways, once. */
 	char *bytes = strdup("abc");
 	assert(!libsoccr_set_queue_bytes(sk, TCP_RECV_QUEUE, bytes, SOCCR_MEM_EXCL));
