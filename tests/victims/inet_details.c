@@ -1,6 +1,7 @@
 // What: a UDP-Lite pair with checksum coverage; a connection that both sides have shut down, in TIME_WAIT;
-// urgent data that nobody has read.
-// Variants: udplite timewait urgent
+// urgent data that nobody has read; a connection that was taken back (AF_UNSPEC); keys of MD5 at a socket that does not listen yet.
+// Variants: udplite timewait urgent taken_back signed
+// Refused.signed: MD5 & close it
 // Refused.urgent: urgent data
 // Options: --tcp-established
 #include "victim.h"
@@ -75,8 +76,38 @@ static void urgent(void) {
   ready_and_wait();
   CHECK(recv(client, b, 1, MSG_OOB) == 1 && b[0] == '!' && read(client, b, 8) == 2 && !memcmp(b, "ab", 2));
 }
+static void taken_back(void) {
+  int l = bound(SOCK_STREAM, 0), client = bound(SOCK_STREAM, 0);
+  struct sockaddr_in at = own(l), own_at = own(client);
+  struct sockaddr nobody = {AF_UNSPEC, {0}};
+  CHECK(listen(l, 1) == 0 && connect(client, (void *)&at, sizeof at) == 0);
+  close(accept(l, 0, 0));
+  CHECK(connect(client, &nobody, sizeof nobody) == 0);
+  // To take a connection back is an error that waits to be told.
+  int error;
+  socklen_t n = sizeof error;
+  CHECK(getsockopt(client, SOL_SOCKET, SO_ERROR, &error, &n) == 0);
+  ready_and_wait();
+  CHECK(own(client).sin_port == own_at.sin_port && connect(client, (void *)&at, sizeof at) == 0);
+  int server = accept(l, 0, 0);
+  char b[8];
+  CHECK(write(server, "again", 5) == 5 && read(client, b, 8) == 5);
+  // Nothing that would keep the port is to be left of it.
+  struct linger reset = {1, 0};
+  CHECK(setsockopt(server, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0 && close(server) == 0);
+}
+static void signed_(void) {
+  struct tcp_md5sig key = {.tcpm_keylen = 3, .tcpm_key = "key"};
+  struct sockaddr_in *peer = (void *)&key.tcpm_addr;
+  int fd = bound(SOCK_STREAM, 0);
+  *peer = (struct sockaddr_in){AF_INET, 0, {htonl(INADDR_LOOPBACK)}, {0}};
+  if (setsockopt(fd, SOL_TCP, TCP_MD5SIG, &key, sizeof key)) SKIP("TCP_MD5SIG: %s", strerror(errno));
+  ready_and_wait();
+}
 static void victim(void) {
   if (is("udplite")) udplite();
   else if (is("urgent")) urgent();
+  else if (is("taken_back")) taken_back();
+  else if (is("signed")) signed_();
   else timewait();
 }

@@ -11,6 +11,7 @@ mod freeze;
 mod infect;
 mod kin;
 mod look;
+mod newcomers;
 mod release;
 mod save;
 mod snapshot;
@@ -25,6 +26,7 @@ use crate::stats::DumpStats;
 use apart::Shelter;
 use collect::Collected;
 use freeze::Frozen;
+use newcomers::Newcomers;
 
 /// What a finished dump tells its caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +42,16 @@ pub struct DumpOutcome {
 /// Whatever stood in the way; the tree then runs on as before.
 pub fn dump(options: &Options, operator: &mut dyn Operator) -> Result<DumpOutcome> {
     operator.stage(Stage::PreDump, Some(options.pid), None)?;
+    let mut newcomers = Newcomers::default();
+    loop {
+        match attempt(options, operator) {
+            Err(e) if newcomers.are_let_in(&e, options) => log::info!("the dump begins anew after: {e}"),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn attempt(options: &Options, operator: &mut dyn Operator) -> Result<DumpOutcome> {
     if !ahead::by_a_copy(options, operator) {
         let collected = collect(options, operator)?;
         let snapshots = snapshot::are_wanted(options, operator) && collected.is_large();

@@ -16,6 +16,7 @@
 //! Linux 5.12, `CAP_NET_ADMIN` in the user namespace of the network namespace.
 
 mod channel;
+mod door;
 mod ruleset;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use std::os::fd::BorrowedFd;
 
 use channel::Channel;
 use criu_images::messages::{CriuNetworkLockMethod, CriuOpts};
+pub(crate) use door::Door;
 use wire::Batch;
 
 use crate::{Error, Phase};

@@ -12,6 +12,7 @@
 //! A packet costs one lookup, however many connections are locked. The priorities make both chains see the addresses that
 //! the socket has: on the way in behind address translation, on the way out in front of it.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Flow;
@@ -69,19 +70,54 @@ pub(super) fn create(batch: &mut Batch, table: &str, owned: bool) {
         });
     }
     for (chain, hook, priority) in CHAINS {
-        batch.message(NEW_CHAIN, NLM_F_CREATE, |a| {
-            a.text(1, table);
-            a.text(3, chain);
-            a.nested(4, |a| {
-                a.number(1, hook);
-                a.number(2, priority as u32);
-            });
-            a.text(7, "filter");
-        });
+        add_chain(batch, table, chain, hook, priority);
         for version in &VERSIONS {
             rule(batch, table, chain, version);
         }
     }
+}
+
+/// ```text
+/// table inet criu-lock-ID {
+///     chain in { hook input priority 200;  TCP, port is one of these, flags are SYN alone (with those of ECN or without): drop }
+/// }
+/// ```
+pub(super) fn create_door(batch: &mut Batch, table: &str, ports: &BTreeSet<u16>) {
+    const SYN: u8 = 0x02;
+    const SYN_ECN: u8 = 0xc2;
+    batch.message(NEW_TABLE, NLM_F_CREATE | NLM_F_EXCL, |a| {
+        a.text(TABLE_NAME, table);
+        a.number(TABLE_FLAGS, TABLE_OWNED);
+    });
+    let (chain, hook, priority) = CHAINS[0];
+    add_chain(batch, table, chain, hook, priority);
+    for (port, flags) in ports.iter().flat_map(|port| [(port, SYN), (port, SYN_ECN)]) {
+        batch.message(NEW_RULE, NLM_F_CREATE, |a| {
+            a.text(1, table);
+            a.text(2, chain);
+            a.nested(4, |a| {
+                meta(a, META_L4_PROTOCOL);
+                compare(a, EQUAL, &[libc::IPPROTO_TCP as u8]);
+                payload(a, REGISTER, TRANSPORT_HEADER, DESTINATION_PORT_AT, 2);
+                compare(a, EQUAL, &port.to_be_bytes());
+                payload(a, REGISTER, TRANSPORT_HEADER, FLAGS_AT, 1);
+                compare(a, EQUAL, &[flags]);
+                drop_packet(a);
+            });
+        });
+    }
+}
+
+fn add_chain(batch: &mut Batch, table: &str, chain: &str, hook: u32, priority: i32) {
+    batch.message(NEW_CHAIN, NLM_F_CREATE, |a| {
+        a.text(1, table);
+        a.text(3, chain);
+        a.nested(4, |a| {
+            a.number(1, hook);
+            a.number(2, priority as u32);
+        });
+        a.text(7, "filter");
+    });
 }
 
 pub(super) fn delete(batch: &mut Batch, table: &str) {
@@ -137,14 +173,17 @@ fn octets(address: &SocketAddr) -> Vec<u8> {
 const REGISTER: u32 = 8;
 const VERDICT_REGISTER: u32 = 0;
 
+const META_MARK: u32 = 3;
+const META_PROTOCOL: u32 = 15;
+const META_L4_PROTOCOL: u32 = 16;
+const EQUAL: u32 = 0;
+const NOT_EQUAL: u32 = 1;
+const NETWORK_HEADER: u32 = 1;
+const TRANSPORT_HEADER: u32 = 2;
+const DESTINATION_PORT_AT: u32 = 2;
+const FLAGS_AT: u32 = 13;
+
 fn rule(batch: &mut Batch, table: &str, chain: &str, version: &Version) {
-    const META_MARK: u32 = 3;
-    const META_PROTOCOL: u32 = 15;
-    const META_L4_PROTOCOL: u32 = 16;
-    const EQUAL: u32 = 0;
-    const NOT_EQUAL: u32 = 1;
-    const NETWORK_HEADER: u32 = 1;
-    const TRANSPORT_HEADER: u32 = 2;
     let ports_register = REGISTER + version.addresses_bytes / 4;
     batch.message(NEW_RULE, NLM_F_CREATE, |a| {
         a.text(1, table);

@@ -364,3 +364,22 @@ fn ids_from_outside_are_checked() {
     }
     assert_eq!(id("4fd2-A_0").to_string(), "4fd2-A_0");
 }
+
+/// Whoever is connected goes on; new ones wait until it is opened.
+#[test]
+fn a_door_is_shut_to_newcomers() {
+    let net = net_or_skip!();
+    let (mut ours, mut peer) = net.connect("10.7.0.1:0", "10.7.0.1");
+    let at = ours.local_addr().unwrap();
+    let listener = net.ours.run(|| TcpListener::bind("10.7.0.1:0").unwrap());
+    let new = listener.local_addr().unwrap();
+    let connect = || net.peers.run(|| TcpStream::connect_timeout(&new, Duration::from_millis(300)));
+    connect().unwrap();
+    let door = net.ours.run(|| Door::shut(&id("door"), &[at.port(), new.port()].into()).unwrap());
+    assert_eq!(connect().unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    let mut byte = [0];
+    peer.write_all(b"x").unwrap();
+    ours.read_exact(&mut byte).unwrap();
+    drop(door);
+    net.peers.run(|| TcpStream::connect_timeout(&new, Duration::from_secs(20))).unwrap();
+}

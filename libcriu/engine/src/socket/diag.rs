@@ -1,7 +1,7 @@
 //! What netlink tells of sockets: of unix sockets names, peers, states, queues; of internet sockets what was shut down, and
 //! keys. One question for all of a kind.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -207,6 +207,7 @@ struct TcpSockets {
 const SHUTDOWN_OF_INET: u16 = 8;
 const MD5_KEYS: u16 = 18;
 const SYN_RECV: u8 = 3;
+const LISTEN: u8 = 10;
 const TIME_WAIT: u32 = 6;
 const NEW_SYN_RECV: u32 = 12;
 /// Keys come along with this.
@@ -221,11 +222,7 @@ impl InetSockets {
 
     /// How many handshakes with the socket that listens at `local` are not complete.
     pub(crate) fn half_open(&mut self, local: SocketAddr) -> io::Result<u32> {
-        let of_it = |a: &&SocketAddr| {
-            let same = local.ip().is_unspecified() || local.ip().to_canonical() == a.ip().to_canonical();
-            a.port() == local.port() && same
-        };
-        Ok(self.tcp()?.half_open.iter().filter(of_it).count() as u32)
+        Ok(self.tcp()?.half_open.iter().filter(|at| is_for(local, at)).count() as u32)
     }
 
     /// What was shut down of a socket of `protocol`; 0 for one that netlink does not know (not bound).
@@ -250,7 +247,7 @@ impl InetSockets {
                     found.half_open.push(m.local);
                     return;
                 }
-                let InetMessage { state, local, peer, ino, shutdown, md5 } = m;
+                let InetMessage { state, local, peer, ino, shutdown, md5, .. } = m;
                 let socket = TcpSocket { state: state.into(), local, peer, shutdown, has_md5_keys: md5 };
                 found.known.insert(ino, socket);
             })?;
@@ -260,12 +257,42 @@ impl InetSockets {
     }
 }
 
+/// A TCP socket that listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    pub local: SocketAddr,
+    /// Those that wait to be accepted, and those whose handshake is not complete.
+    pub connections: u32,
+}
+
+/// Those of `sockets` (inodes) that listen.
+pub(crate) fn waiting_for(sockets: &HashSet<u32>) -> io::Result<Vec<Waiting>> {
+    let (mut found, mut half_open) = (Vec::new(), Vec::new());
+    ask(libc::IPPROTO_TCP as u32, 1 << LISTEN | 1 << SYN_RECV | 1 << NEW_SYN_RECV, |m| match m.state {
+        LISTEN if sockets.contains(&m.ino) => found.push(Waiting { local: m.local, connections: m.rqueue }),
+        LISTEN => {}
+        _ => half_open.push(m.local),
+    })?;
+    for listener in &mut found {
+        listener.connections += half_open.iter().filter(|a| is_for(listener.local, a)).count() as u32;
+    }
+    Ok(found)
+}
+
+/// Whether what came to the address `at` is for a socket that listens at `local`.
+fn is_for(local: SocketAddr, at: &SocketAddr) -> bool {
+    let same = local.ip().is_unspecified() || local.ip().to_canonical() == at.ip().to_canonical();
+    at.port() == local.port() && same
+}
+
 /// One internet socket.
 pub(super) struct InetMessage {
     state: u8,
     local: SocketAddr,
     peer: SocketAddr,
     ino: u32,
+    /// Of one that listens: connections waiting to be accepted.
+    rqueue: u32,
     shutdown: u8,
     md5: bool,
 }
@@ -298,7 +325,8 @@ pub(super) fn parse_inet(body: &[u8]) -> Option<InetMessage> {
         Some(SocketAddr::new(ip, port))
     };
     let (local, peer) = (address(4, 8)?, address(6, 24)?);
-    let mut message = InetMessage { state, local, peer, ino: word(body, 68)?, shutdown: 0, md5: false };
+    let mut message =
+        InetMessage { state, local, peer, ino: word(body, 68)?, rqueue: word(body, 56)?, shutdown: 0, md5: false };
     let mut rest = body.get(72..)?;
     while let (Some(len), Some(kind)) = (half(rest, 0).map(usize::from), half(rest, 2)) {
         let Some(value) = rest.get(4..len) else { break };

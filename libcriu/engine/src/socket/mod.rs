@@ -8,6 +8,7 @@ mod options;
 pub(crate) mod packet;
 pub(crate) mod unix;
 
+pub(crate) use diag::{Waiting, waiting_for};
 pub(crate) use likeness::{Likenesses, Told};
 
 /// For [`crate::parsers`].

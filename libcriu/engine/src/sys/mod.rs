@@ -20,6 +20,7 @@ pub(crate) mod landlock;
 pub(crate) mod lock;
 pub mod mapping;
 pub mod memory;
+pub(crate) mod message;
 pub(crate) mod notify;
 pub mod pagemap;
 pub mod peer;

@@ -111,7 +111,7 @@ impl DumpKind for InetSockets {
         if kind.kind != STREAM {
             isk.groups = self.groups.of(fd, kind.family).map_err(os(seen, "getsockopt MCAST_MSFILTER"))?;
             if let Some(why) = queue::refusal(fd, &isk).map_err(os(seen, "poll"))? {
-                return Err(Unsaved::because(why).hint("have them read before the dump"));
+                return Err(Unsaved::because(why).hint(queue::HINT));
             }
         }
         if matches!(kind, SocketKind { kind: DGRAM, protocol: UDP | UDP_LITE, .. }) {
@@ -224,13 +224,13 @@ impl InetSockets {
         info: facts::TcpInfo,
         common: &Collected,
     ) -> Result<(u32, u32, Option<SkShutdown>), Unsaved> {
+        refuse_ao_keys(seen)?;
         let local = facts::local(seen.dup.as_fd()).map_err(os(seen, "getsockname"))?;
         let half_open = self.diag.half_open(local).map_err(os(seen, "sock_diag"))?;
         let pending = info.waiting + half_open;
         if pending > 0 && !common.opts.tcp_skip_in_flight() {
             let cause = format!("{pending} connections wait to be accepted");
-            return Err(Unsaved::because(cause)
-                .hint("have them accepted before the dump, or leave them out with --skip-in-flight"));
+            return Err(Unsaved::because(cause).hint(super::HAVE_THEM_ACCEPTED));
         }
         self.hold_on(seen, id, None, true)?;
         Ok((state::LISTEN, info.backlog, None))
@@ -314,7 +314,11 @@ fn refuse_keys_and_layers(seen: &Seen<'_>) -> Result<(), Unsaved> {
         let cause = format!("a connection with the upper layer protocol {protocol} cannot be saved");
         return Err(Unsaved::because(cause).hint("close it before the dump"));
     }
-    if facts::has_ao_keys(fd).map_err(os(seen, "getsockopt TCP_AO_INFO"))? {
+    refuse_ao_keys(seen)
+}
+
+fn refuse_ao_keys(seen: &Seen<'_>) -> Result<(), Unsaved> {
+    if facts::has_ao_keys(seen.dup.as_fd()).map_err(os(seen, "getsockopt TCP_AO_INFO"))? {
         return Err(Unsaved::because("a connection signed with AO keys cannot be saved"));
     }
     Ok(())

@@ -38,6 +38,8 @@ pub(super) struct TcpInfo {
     /// In state LISTEN: connections waiting to be accepted, and how many may.
     pub waiting: u32,
     pub backlog: u32,
+    /// Segments are this long, unless in state LISTEN.
+    pub segment_bytes: u32,
 }
 
 pub(super) fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<TcpInfo> {
@@ -47,7 +49,7 @@ pub(super) fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<TcpInfo> {
         bytes.map(u32::from_ne_bytes).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
     };
     let state = info.first().copied().unwrap_or_default();
-    Ok(TcpInfo { state: state.into(), waiting: word(24)?, backlog: word(28)? })
+    Ok(TcpInfo { state: state.into(), waiting: word(24)?, backlog: word(28)?, segment_bytes: word(16)? })
 }
 
 pub(super) fn local(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
@@ -66,7 +68,7 @@ pub(super) fn peer(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
 }
 
 /// A `sockaddr_in` or `sockaddr_in6`.
-fn parse_address(bytes: &[u8]) -> Option<SocketAddr> {
+pub(super) fn parse_address(bytes: &[u8]) -> Option<SocketAddr> {
     let word = |at: usize| bytes.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok());
     let [f0, f1, p0, p1] = word(0)?;
     let port = u16::from_be_bytes([p0, p1]);
@@ -102,7 +104,7 @@ pub(super) fn has_ao_keys(fd: BorrowedFd<'_>) -> io::Result<bool> {
     const INFO_BYTES: usize = 56;
     match option_bytes(fd, libc::IPPROTO_TCP, TCP_AO_INFO, INFO_BYTES) {
         Ok(_) => Ok(true),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOPROTOOPT)) => Ok(false),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOPROTOOPT | libc::EOPNOTSUPP)) => Ok(false),
         Err(e) => Err(e),
     }
 }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use criu_images::messages::{InetSkEntry, SkMoreOptEntry, SkShutdown};
 use rustix::net::netdevice::{index_to_name, name_to_index};
 
-use super::{ICMP, ICMPV6, MPTCP, RAW, STREAM, queue, state};
+use super::{ICMP, ICMPV6, MPTCP, RAW, STREAM, facts, queue, state};
 use crate::file::{Seen, Unsaved};
 use crate::socket::options::{instruction, packed};
 use crate::sys::kernel::{Address, Kernel};
@@ -39,7 +39,8 @@ impl Hidden {
         let failed = isk.r#type == STREAM
             && isk.state == state::CLOSE
             && queue::has_error(fd).map_err(|e| Unsaved::os(seen, "poll", e))?;
-        if isk.r#type == STREAM && !isk.opts.so_reuseport() && !counts_sent(isk) && !failed {
+        let is_listed = isk.r#type == STREAM && isk.state != state::CLOSE;
+        if is_listed && !isk.opts.so_reuseport() && !counts_sent(isk) {
             return Ok(());
         }
         let kernel = self.kernel.get_or_insert_with(|| Kernel::open().map_err(|e| e.to_string()));
@@ -52,10 +53,15 @@ impl Hidden {
                 return Ok(());
             }
         };
-        if failed && found.error != libc::ECONNRESET {
+        // Where a peer is known, it was the peer's.
+        let had_peer = || facts::peer(fd).map(|peer| peer.is_some()).map_err(|e| Unsaved::os(seen, "getpeername", e));
+        if failed && (found.error != libc::ECONNRESET || !had_peer()?) {
             let error = io::Error::from_raw_os_error(found.error);
             return Err(Unsaved::because(format!("an error that was not read yet ({error}) cannot be saved"))
                 .hint("have it read (SO_ERROR) before the dump"));
+        }
+        if found.has_md5_keys {
+            return Err(Unsaved::because("keys of MD5 (TCP_MD5SIG) cannot be saved").hint("close it before the dump"));
         }
         if found.counted {
             let cause = "the numbers of its notifications (MSG_ZEROCOPY, SOF_TIMESTAMPING_OPT_ID) would begin anew";
@@ -83,6 +89,16 @@ impl Hidden {
     }
 }
 
+/// How many datagrams wait at a UDP socket: empty ones are shown to one look only.
+pub(super) fn datagrams(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let kernel = Kernel::open()?;
+    let sock = kernel.socket(fd)?;
+    let arrived = kernel.number(sock, "sock", "sk_receive_queue.qlen")?;
+    // Those that a reader has fetched to look at them.
+    let fetched = kernel.number(sock, "udp_sock", "reader_queue.qlen")?;
+    Ok((arrived + fetched) as usize)
+}
+
 /// What the kernel has of a socket.
 #[derive(Debug)]
 struct Found {
@@ -94,6 +110,8 @@ struct Found {
     group: Option<(Option<u32>, Option<Vec<u64>>)>,
     /// It has counted what was sent, and tells the numbers in its queue of errors.
     counted: bool,
+    /// Signs segments, though it is no connection and does not listen.
+    has_md5_keys: bool,
     /// What SO_ERROR would tell, and take.
     error: i32,
 }
@@ -136,6 +154,8 @@ fn look(kernel: &Kernel, fd: BorrowedFd<'_>, isk: &InetSkEntry) -> io::Result<Fo
         shutdown,
         group,
         counted: copied || timed,
+        // Not there in a kernel without them.
+        has_md5_keys: isk.r#type == STREAM && kernel.number(sock, "tcp_sock", "md5sig_info").is_ok_and(|at| at != 0),
         error: kernel.number(sock, "sock", "sk_err")? as i32,
     })
 }

@@ -97,7 +97,8 @@ impl Connections {
     fn save_datagrams(&self, common: &mut Collected) -> Result<()> {
         for socket in &self.datagrams {
             let queue = queue::peek(socket.dup.as_fd())
-                .map_err(|e| Error::os(Phase::Save, &socket.object, "recvmsg", e).pid(socket.pid))?;
+                .map_err(|e| Error::os(Phase::Save, &socket.object, "recvmsg", e).pid(socket.pid))?
+                .map_err(|why| Error::new(Phase::Save, &socket.object, why).pid(socket.pid).hint(queue::HINT))?;
             if queue.is_empty() {
                 continue;
             }
@@ -117,9 +118,7 @@ impl Connections {
                 info.map_err(|e| Error::os(Phase::Save, &held.object, "getsockopt TCP_INFO", e).pid(held.pid))?;
             if info.waiting > 0 {
                 let cause = format!("{} connections came in during the dump and wait to be accepted", info.waiting);
-                return Err(Error::new(Phase::Save, &held.object, cause)
-                    .pid(held.pid)
-                    .hint("dump again, or leave them out with --skip-in-flight"));
+                return Err(Error::new(Phase::Save, &held.object, cause).pid(held.pid).hint(super::HAVE_THEM_ACCEPTED));
             }
         }
         Ok(())

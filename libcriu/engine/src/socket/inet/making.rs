@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, Shutdown, bind, connect, listen, recv, shutdown};
 use super::address::Addresses;
 use super::facts::Fresh;
 use super::more_options::SocketKind;
-use super::{facts, hidden, memberships, more_options, queue, state, stream};
+use super::{facts, hidden, memberships, more_options, resend, state, stream};
 use crate::socket::options;
 use crate::sys::socket::{attach_filter, set_int_option, set_option, set_option_bytes};
 
@@ -66,6 +66,7 @@ impl Making<'_> {
         if isk.r#type == super::RAW {
             hear_nothing(fd).map_err(call("setsockopt SO_ATTACH_FILTER"))?;
         }
+        resend::fill(fd, isk).map_err(call("receiving a datagram again"))?;
         self.set_early(fd, matches!(shape, Shape::Connected(_)))?;
         let addresses = Addresses::of(isk, self.scope()?).map_err(|why| Failed {
             call: format!("its address: {why}"),
@@ -97,7 +98,6 @@ impl Making<'_> {
         for group in &isk.groups {
             memberships::join(fd, group).map_err(|(call, source)| Failed { call, source })?;
         }
-        queue::fill(fd, isk, &addresses).map_err(call("receiving a datagram again"))?;
         self.shut_down_as_before(fd)?;
         Ok(socket)
     }

@@ -1,7 +1,7 @@
 //! Internet sockets: TCP and UDP over IPv4 and IPv6 (also IPv4 through an IPv6 socket), with all their options.
 //!
-//! - TCP: not bound, bound, listening with its backlog. Connections waiting to be accepted are refused by name, unless
-//!   `skip-in-flight` leaves them out.
+//! - TCP: not bound, bound, listening with its backlog. Connections waiting to be accepted are refused by name when their
+//!   server has not accepted them in a while (`dump/newcomers`), unless `skip-in-flight` leaves them out.
 //! - MPTCP: not bound, bound, listening. Those that listeners accept of peers without MPTCP are TCP connections like others.
 //! - Connections, in every state that libsoccr knows, with `tcp-established`; `tcp-close` leaves them out, and the restored
 //!   sockets are closed. See `hold` for the order at the dump; at the restore, all is made while the network is locked, and
@@ -28,6 +28,7 @@ mod making;
 mod memberships;
 mod more_options;
 mod queue;
+mod resend;
 mod restore;
 mod stream;
 #[cfg(test)]
@@ -42,6 +43,10 @@ pub(crate) const KIND: FileKind = FileKind {
     dump: || Box::<dump::InetSockets>::default(),
     restore: || Box::<restore::InetSockets>::default(),
 };
+
+/// The hint of what stands in the way only until a server has accepted.
+pub(crate) const HAVE_THEM_ACCEPTED: &str =
+    "have them accepted before the dump, or leave them out with --skip-in-flight";
 
 const INET: u32 = libc::AF_INET as u32;
 const INET6: u32 = libc::AF_INET6 as u32;

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use criu_images::messages::SkMoreOptEntry;
 use rustix::net::{AddressFamily, Protocol, RawProtocol, SocketFlags, SocketType, socket_with};
 
-use super::{INET, INET6, STREAM};
+use super::{INET, INET6, STREAM, facts};
 use crate::sys::socket::{option_bytes, set_option_bytes};
 
 /// When an option means something that is worth keeping.
@@ -38,11 +38,13 @@ struct Row {
 }
 
 impl Row {
-    /// TCP_MAXSEG as nobody can have set it: options of IP (IP_OPTIONS) take their room from it before there is a route.
-    fn is_the_kernels(&self, value: &[u8]) -> bool {
+    /// TCP_MAXSEG as nobody has set it: options of IP (IP_OPTIONS) take their room from it before there is a route, and a
+    /// connection that was taken back (connect to AF_UNSPEC) leaves its own.
+    fn is_the_kernels(&self, fd: BorrowedFd<'_>, value: &[u8]) -> bool {
         const TCP_MIN_MSS: u32 = 88;
         let number = value.try_into().map(u32::from_ne_bytes);
-        (self.level, self.name) == (SOL_TCP, libc::TCP_MAXSEG) && number.is_ok_and(|n| n < TCP_MIN_MSS)
+        let is_used = |n| facts::tcp_info(fd).is_ok_and(|info| info.segment_bytes == n);
+        (self.level, self.name) == (SOL_TCP, libc::TCP_MAXSEG) && number.is_ok_and(|n| n < TCP_MIN_MSS || is_used(n))
     }
 }
 
@@ -205,7 +207,7 @@ impl Usual {
         let mut found = Vec::new();
         for (row, fresh) in usual.iter().filter(|(row, _)| !(connected && row.when == When::Unconnected)) {
             let value = option_bytes(fd, row.level, row.name, row.room)?;
-            if value != *fresh && !row.is_the_kernels(&value) {
+            if value != *fresh && !row.is_the_kernels(fd, &value) {
                 found.push(SkMoreOptEntry { level: row.level as u32, name: row.name as u32, value });
             }
         }

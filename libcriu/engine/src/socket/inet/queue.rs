@@ -1,56 +1,47 @@
-//! Datagrams that nobody has read yet: peeked at the dump with their senders; at the restore sent to the socket again, in the
-//! sender's name, over the loopback device.
-//!
-//! Where the destination matters (a socket for every address that asks for it) or the packet was put together from several
-//! (UDP_GRO), a queue that is not empty is refused by name.
+//! Datagrams that nobody has read yet, peeked at the dump: with their senders and with what the kernel tells along with them
+//! as the socket's options ask: time to live, type of service, destination. What else it would tell (the time they came at,
+//! how they were put together) cannot be had again: then they are refused by name. `resend` brings them back.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::BorrowedFd;
 
 use criu_images::messages::{InetDatagramEntry, InetSkEntry, SkMoreOptEntry};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, SocketFlags, SocketType, ipproto, recvmsg,
-    sendto, socket_with,
-};
 use rustix::time::Timespec;
 
-use super::address::{self, Addresses};
-use super::{UDP, facts};
-use crate::sys::socket::{int_option, option, option_bytes, set_option};
+use super::{UDP, address, facts, hidden};
+use crate::sys::message::{self, Peeked, Told};
+use crate::sys::socket::{option, set_option};
 
 /// The longest datagram there is.
 const LONGEST: usize = 65535;
 const UDP_HEADER_BYTES: usize = 8;
-/// As libsoccr's: passes a network lock.
-const MARK: i32 = 0xC114;
-const HOP_LIMIT: u8 = 255;
-/// How long a packet may take over the loopback device.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const HINT: &str = "have them read before the dump";
+/// Of every network namespace.
+const LOOPBACK_INDEX: u32 = 1;
 
-/// Why the queue of a socket could not be restored; `None` when it is empty, or can be.
-pub(super) fn refusal(fd: BorrowedFd<'_>, isk: &InetSkEntry) -> io::Result<Option<&'static str>> {
+/// Why the queue of a socket could not be restored, as far as its first datagram shows; `None` when it is empty, or can be.
+pub(super) fn refusal(fd: BorrowedFd<'_>, isk: &InetSkEntry) -> io::Result<Option<String>> {
     let is = events(fd)?;
     if is.contains(PollFlags::ERR) {
-        return Ok(Some("an error that was not read yet cannot be saved"));
+        return Ok(Some("an error that was not read yet cannot be saved".into()));
     }
-    if !is.contains(PollFlags::IN) || is.contains(PollFlags::RDHUP) {
+    // Sockets of ICMP do not tell.
+    let first_bytes = rustix::io::ioctl_fionread(fd).unwrap_or(0);
+    if isk.proto != UDP {
+        let waits = is.contains(PollFlags::IN) && (first_bytes > 0 || !is.contains(PollFlags::RDHUP));
+        return Ok(waits.then(|| "datagrams that were not read yet cannot be saved".into()));
+    }
+    // Empty ones can be looked at only once.
+    if first_bytes == 0 || option(fd, libc::SO_PEEK_OFF)? >= 0 {
         return Ok(None);
     }
-    const UDP_GRO: i32 = 104;
-    let is_merged = int_option(fd, libc::IPPROTO_UDP, UDP_GRO).is_ok_and(|on| on != 0);
-    let wildcard = facts::local(fd)?.ip().is_unspecified();
-    let tells_destination = isk.ip_opts.as_ref().is_some_and(|o| o.pktinfo());
-    Ok(match isk {
-        _ if isk.proto != UDP => Some("datagrams that were not read yet cannot be saved"),
-        _ if isk.ifname.is_some() => Some("datagrams that were not read yet, from one device, cannot be saved"),
-        _ if is_merged => Some("merged datagrams (UDP_GRO) that were not read yet cannot be saved"),
-        _ if wildcard && tells_destination => {
-            Some("the destination of datagrams that were not read yet cannot be saved")
-        }
-        _ => None,
+    let mut buf = vec![0; LONGEST];
+    Ok(match message::peek(fd, &mut buf) {
+        Ok(first) => entry(&first, &buf[..first.bytes]).err(),
+        Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => None,
+        Err(e) => return Err(e),
     })
 }
 
@@ -81,154 +72,116 @@ fn events(fd: BorrowedFd<'_>) -> io::Result<PollFlags> {
     Ok(fds[0].revents())
 }
 
-/// Looks at all datagrams.
-pub(super) fn peek(fd: BorrowedFd<'_>) -> io::Result<Vec<InetDatagramEntry>> {
-    let is = events(fd)?;
-    if !is.contains(PollFlags::IN) || is.contains(PollFlags::RDHUP) {
-        return Ok(Vec::new());
+/// Looks at all datagrams; the text says why they cannot be saved.
+pub(super) fn peek(fd: BorrowedFd<'_>) -> io::Result<Result<Vec<InetDatagramEntry>, String>> {
+    if !events(fd)?.contains(PollFlags::IN) {
+        return Ok(Ok(Vec::new()));
     }
     let before = option(fd, libc::SO_PEEK_OFF)?;
     set_option(fd, libc::SO_PEEK_OFF, 0)?;
     let found = peek_all(fd);
     set_option(fd, libc::SO_PEEK_OFF, before)?;
-    found
+    let found = found?;
+    if let Ok(queue) = &found
+        && hidden::datagrams(fd).is_ok_and(|waiting| waiting > queue.len())
+    {
+        return Ok(Err("an empty datagram that was looked at (MSG_PEEK) and not read cannot be saved".into()));
+    }
+    Ok(found)
 }
 
-fn peek_all(fd: BorrowedFd<'_>) -> io::Result<Vec<InetDatagramEntry>> {
+fn peek_all(fd: BorrowedFd<'_>) -> io::Result<Result<Vec<InetDatagramEntry>, String>> {
     let mut queue = Vec::new();
     let mut buf = vec![0; LONGEST];
     loop {
-        let mut none = RecvAncillaryBuffer::default();
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let seen = match recvmsg(fd, &mut [IoSliceMut::new(&mut buf)], &mut none, flags) {
-            Ok(seen) => seen,
-            Err(rustix::io::Errno::AGAIN) => return Ok(queue),
-            Err(e) => return Err(e.into()),
+        let seen = match message::peek(fd, &mut buf) {
+            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => return Ok(Ok(queue)),
+            other => other?,
         };
-        let from = seen.address.map(SocketAddr::try_from).transpose()?;
-        let (Some(from), false) = (from, seen.flags.contains(ReturnFlags::TRUNC)) else {
-            return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
-        };
-        let data = buf[..seen.bytes].to_vec();
-        queue.push(InetDatagramEntry { from_addr: address::words(from.ip()), from_port: from.port().into(), data });
+        match entry(&seen, &buf[..seen.bytes]) {
+            Ok(entry) => queue.push(entry),
+            Err(why) => return Ok(Err(why)),
+        }
+    }
+}
+
+fn entry(seen: &Peeked, data: &[u8]) -> Result<InetDatagramEntry, String> {
+    let with = |what: &str| format!("datagrams that were not read yet, with {what}, cannot be saved");
+    let from = facts::parse_address(&seen.sender).filter(|_| !seen.cut);
+    let from = from.ok_or_else(|| with("more than there is room for"))?;
+    if matches!(from, SocketAddr::V6(v6) if v6.scope_id() != 0) {
+        return Err(with("a sender known by one device only"));
+    }
+    let mut entry = InetDatagramEntry {
+        from_addr: address::words(from.ip()),
+        from_port: from.port().into(),
+        data: data.to_vec(),
+        ..InetDatagramEntry::default()
+    };
+    seen.control.iter().try_for_each(|told| note(told, &mut entry)).map_err(|what| with(&what))?;
+    Ok(entry)
+}
+
+/// Puts what is told along with a datagram into its entry, or names what has no place there.
+fn note(told: &Told, entry: &mut InetDatagramEntry) -> Result<(), String> {
+    const UDP_GRO: i32 = 104;
+    let word = |at: usize| told.data.get(at..at + 4).and_then(|w| w.try_into().ok()).map(u32::from_ne_bytes);
+    let number = || word(0).or(told.data.first().map(|&b| b.into())).unwrap_or(0);
+    let mut to = |device: Option<u32>, ip: Option<IpAddr>| match ip.filter(|ip| is_own(ip.to_canonical())) {
+        Some(ip) if device == Some(LOOPBACK_INDEX) => {
+            entry.to_addr = address::words(ip);
+            Ok(())
+        }
+        _ => Err("their destination (IP_PKTINFO)".into()),
+    };
+    match (told.level, told.kind) {
+        (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => entry.ttl = Some(number()),
+        (libc::IPPROTO_IP, libc::IP_TOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => entry.tos = Some(number()),
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+            return to(word(0), told.data.get(8..12).and_then(|b| b.first_chunk()).map(|b: &[u8; 4]| (*b).into()));
+        }
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+            return to(word(16), told.data.first_chunk().map(|b: &[u8; 16]| (*b).into()));
+        }
+        (libc::IPPROTO_IP, 20) | (libc::IPPROTO_IPV6, 74) => {
+            return Err("the destination they had at first (IP_RECVORIGDSTADDR)".into());
+        }
+        (libc::IPPROTO_UDP, UDP_GRO) => return Err("several of them merged to one (UDP_GRO)".into()),
+        (libc::SOL_SOCKET, libc::SCM_TIMESTAMP | libc::SCM_TIMESTAMPNS | libc::SCM_TIMESTAMPING | 63..=65) => {
+            return Err("the time they came at (SO_TIMESTAMP)".into());
+        }
+        (level, kind) => return Err(format!("a control message (level {level}, type {kind})")),
+    }
+    Ok(())
+}
+
+/// Whether a packet to this address stays on this host.
+fn is_own(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() && ip != Ipv4Addr::new(127, 255, 255, 255),
+        IpAddr::V6(ip) => ip == Ipv6Addr::LOCALHOST,
     }
 }
 
 /// What of a queue in an image is none.
 pub(super) fn check(isk: &InetSkEntry) -> Result<(), String> {
     for d in &isk.queue {
-        if isk.proto != UDP || address::ip(isk.family, &d.from_addr).is_none() || d.from_port > 65535 {
+        let sender = address::ip(isk.family, &d.from_addr);
+        if isk.proto != UDP || sender.is_none() || d.from_port > 65535 {
             return Err("a datagram without a sender".into());
         }
         if d.data.len() > LONGEST - UDP_HEADER_BYTES - 20 {
             return Err(format!("a datagram of {} bytes", d.data.len()));
         }
-    }
-    Ok(())
-}
-
-/// Has the socket receive its datagrams again.
-pub(super) fn fill(fd: BorrowedFd<'_>, isk: &InetSkEntry, addresses: &Addresses) -> io::Result<()> {
-    for d in &isk.queue {
-        let ip = address::ip(isk.family, &d.from_addr).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let from = SocketAddr::new(ip, d.from_port as u16);
-        let before = held_bytes(fd)?;
-        send(&from, &addresses.local, &d.data)?;
-        let end = Instant::now() + PATIENCE;
-        while held_bytes(fd)? == before {
-            if Instant::now() > end {
-                return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
-            }
-            std::thread::sleep(Duration::from_micros(100));
+        let is_four = |ip: IpAddr| ip.to_canonical().is_ipv4();
+        let to = address::ip(isk.family, &d.to_addr);
+        let fits = to.is_some_and(|to| is_own(to.to_canonical()) && Some(is_four(to)) == sender.map(is_four));
+        if !d.to_addr.is_empty() && !fits {
+            return Err("a datagram to an address that is not the host's own".into());
+        }
+        if [d.ttl, d.tos].into_iter().flatten().any(|n| n > 255) {
+            return Err("a datagram with a header that there is not".into());
         }
     }
     Ok(())
-}
-
-/// Memory of the receive queue.
-fn held_bytes(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    const SO_MEMINFO: i32 = 55;
-    let info = option_bytes(fd, libc::SOL_SOCKET, SO_MEMINFO, 36)?;
-    let first = info.get(..4).and_then(|b| b.try_into().ok());
-    first.map(u32::from_ne_bytes).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
-}
-
-fn send(from: &SocketAddr, local: &SocketAddr, data: &[u8]) -> io::Result<()> {
-    let (packet, to) = match from.ip().to_canonical() {
-        IpAddr::V4(source) => {
-            let to = match local.ip().to_canonical() {
-                IpAddr::V4(ip) if !ip.is_unspecified() => ip,
-                _ => Ipv4Addr::LOCALHOST,
-            };
-            (ipv4(source, to, from.port(), local.port(), data), SocketAddr::new(to.into(), 0))
-        }
-        IpAddr::V6(source) => {
-            let to = match local {
-                SocketAddr::V6(v6) if !v6.ip().is_unspecified() => *v6.ip(),
-                _ => Ipv6Addr::LOCALHOST,
-            };
-            let mut target = *local;
-            target.set_ip(to.into());
-            target.set_port(0);
-            (ipv6(source, to, from.port(), local.port(), data), target)
-        }
-    };
-    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let raw = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::RAW))?;
-    set_option(raw.as_fd(), libc::SO_MARK, MARK)?;
-    sendto(&raw, &packet, SendFlags::empty(), &to)?;
-    Ok(())
-}
-
-fn udp(from: u16, to: u16, sum: u16, data: &[u8]) -> Vec<u8> {
-    let mut udp = Vec::with_capacity(UDP_HEADER_BYTES + data.len());
-    udp.extend(from.to_be_bytes());
-    udp.extend(to.to_be_bytes());
-    udp.extend(((UDP_HEADER_BYTES + data.len()) as u16).to_be_bytes());
-    udp.extend(sum.to_be_bytes());
-    udp.extend(data);
-    udp
-}
-
-fn ipv4(source: Ipv4Addr, to: Ipv4Addr, from_port: u16, to_port: u16, data: &[u8]) -> Vec<u8> {
-    let mut packet = vec![0x45, 0];
-    packet.extend(((20 + UDP_HEADER_BYTES + data.len()) as u16).to_be_bytes());
-    // Identification, flags and offset, then the checksum, which the kernel fills in.
-    packet.extend([0, 0, 0x40, 0, HOP_LIMIT, UDP as u8, 0, 0]);
-    packet.extend(source.octets());
-    packet.extend(to.octets());
-    // Over IPv4 a datagram may do without a checksum.
-    packet.extend(udp(from_port, to_port, 0, data));
-    packet
-}
-
-fn ipv6(source: Ipv6Addr, to: Ipv6Addr, from_port: u16, to_port: u16, data: &[u8]) -> Vec<u8> {
-    let length = (UDP_HEADER_BYTES + data.len()) as u16;
-    let bare = udp(from_port, to_port, 0, data);
-    let mut summed = [source.octets(), to.octets()].concat();
-    summed.extend(u32::from(length).to_be_bytes());
-    summed.extend([0, 0, 0, UDP as u8]);
-    summed.extend(&bare);
-    // Zero would mean none.
-    let sum = match checksum(&summed) {
-        0 => 0xffff,
-        sum => sum,
-    };
-    let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend(length.to_be_bytes());
-    packet.extend([UDP as u8, HOP_LIMIT]);
-    packet.extend(source.octets());
-    packet.extend(to.octets());
-    packet.extend(udp(from_port, to_port, sum, data));
-    packet
-}
-
-/// The Internet checksum (RFC 1071).
-fn checksum(bytes: &[u8]) -> u16 {
-    let word = |w: &[u8]| u32::from(u16::from_be_bytes([w[0], w.get(1).copied().unwrap_or(0)]));
-    let mut sum: u32 = bytes.chunks(2).map(word).sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
 }

@@ -22,7 +22,9 @@ pub(super) fn is_connected(state: u32) -> bool {
 /// A socket in state CLOSE that never was anything else.
 pub(super) fn is_fresh(connection: &Connection) -> bool {
     let data = &connection.data;
-    data.state == state::CLOSE && data.inq_seq == 0 && data.inq_len == 0 && data.flags & FLAG_PENDING_ERROR == 0
+    let has_left_nothing = data.inq_len == 0 && data.flags & FLAG_PENDING_ERROR == 0;
+    // One that was taken back has no peer any more.
+    data.state == state::CLOSE && has_left_nothing && (data.inq_seq == 0 || connection.peer.port() == 0)
 }
 
 /// Established, and with nothing to send.
