@@ -1,6 +1,7 @@
 // What: pseudo terminals: a session with its controlling terminal, foreground and background groups; waiting bytes, modes; ends left
-// alone; what was typed before the slave was opened; speeds that are no standard ones; the terminal that controls another session.
-// Variants: session bytes ends typed speed other
+// alone; what was typed before the slave was opened; speeds that are no standard ones; the terminal that controls another session; one
+// that a session has and holds no descriptor of.
+// Variants: session bytes ends typed speed other unheld
 // Terminals: own
 #include "victim.h"
 #include <sys/ioctl.h>
@@ -202,8 +203,38 @@ static void speed(void) {
   CHECK(ioctl(s, GET_SPEEDS, &now) == 0 && !memcmp(&now, &before, sizeof now));
   CHECK(ioctl(usual, GET_SPEEDS, &un) == 0 && !memcmp(&u, &un, sizeof u));
 }
+
+// ---- a session that has closed all it had of its terminal
+static void unheld(void) {
+  char name[64];
+  int m = master_of(name, sizeof name);
+  pid_t leader = fork();
+  if (!leader) {
+    close(m);
+    setsid();
+    int s = open(name, O_RDWR);
+    CHECK(s >= 0 && tcgetsid(s) == getpid());
+    close(s);
+    mark("closed");
+    wait_go();
+    int t = open("/dev/tty", O_RDWR);
+    CHECK(t >= 0 && tcgetpgrp(t) == getpid() && write(t, "here", 4) == 4);
+    pause();
+  }
+  await_mark("closed");
+  ready_and_wait();
+  pass_on(leader);
+  struct pollfd p = {m, POLLIN, 0};
+  for (int i = 0; i < 5000 && poll(&p, 1, 1) == 1 && !(p.revents & POLLIN); i++) sleep_ms(1);
+  CHECK(reads(m, "here"));
+  // The end of its terminal is the leader's.
+  close(m);
+  int st = status_of(leader);
+  CHECK(WIFSIGNALED(st) && WTERMSIG(st) == SIGHUP);
+}
 static void victim(void) {
   if (is("session")) session();
+  else if (is("unheld")) unheld();
   else if (is("typed")) typed();
   else if (is("speed")) speed();
   else if (is("bytes")) bytes();

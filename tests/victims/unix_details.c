@@ -1,8 +1,11 @@
-// What: unix sockets that tell when a message came, that tell its sender by a pidfd, that take no descriptors, and whose peer was
-// closed before it had read all.
-// Variants: times pidfd no_descriptors reset_stream reset_packets
+// What: unix sockets that tell when a message came, that tell its sender by a pidfd, that take no descriptors, whose peer was
+// closed before it had read all, that are connected to themselves, or in a message to themselves; an empty message that was looked at.
+// Variants: times pidfd no_descriptors reset_stream reset_packets to_itself in_itself looked
+// Refused.looked: empty message & have its messages read
 #include "victim.h"
+#include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/un.h>
 #ifndef SO_PASSPIDFD
 #define SO_PASSPIDFD 76
 #endif
@@ -20,6 +23,30 @@ static int along(int fd) {
   CHECK(recvmsg(fd, &h, MSG_DONTWAIT) == 2);
   struct cmsghdr *c = CMSG_FIRSTHDR(&h);
   return c ? c->cmsg_type : 0;
+}
+// The kernel collects one that only a message to itself holds some time after its process has ended.
+static void itself(int in_message) {
+  struct sockaddr_un a = {.sun_family = AF_UNIX};
+  socklen_t n = offsetof(struct sockaddr_un, sun_path) + 1 + sprintf(a.sun_path + 1, "criu-itself-%d", getpid());
+  int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+  CHECK(bind(fd, (void *)&a, n) == 0);
+  if (!in_message) CHECK(connect(fd, (void *)&a, n) == 0);
+  char b[8], room[CMSG_SPACE(sizeof fd)] __attribute__((aligned(8)));
+  struct iovec iov = {"text", 4};
+  struct msghdr h = {.msg_name = &a, .msg_namelen = n, .msg_iov = &iov, .msg_iovlen = 1};
+  if (in_message) h.msg_control = room, h.msg_controllen = sizeof room;
+  struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+  if (c) {
+    *c = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)};
+    memcpy(CMSG_DATA(c), &fd, sizeof fd);
+  }
+  CHECK(sendmsg(fd, &h, 0) == 4);
+  ready_and_wait();
+  struct sockaddr_un from;
+  socklen_t m = sizeof from;
+  CHECK(recvfrom(fd, b, 8, MSG_DONTWAIT, (void *)&from, &m) == 4 && m == n && !memcmp(&from, &a, n));
+  CHECK(sendto(fd, "more", 4, 0, (void *)&a, n) == 4 && read(fd, b, 8) == 4);
+  if (!in_message) CHECK(send(fd, "more", 4, 0) == 4 && read(fd, b, 8) == 4);
 }
 static void victim(void) {
   const int one = 1, rx[2] = {1 << 3 | 1 << 4, 0};
@@ -45,6 +72,13 @@ static void victim(void) {
     return;
   }
   char b[8];
+  if (is("looked")) {
+    CHECK(send(fds[0], "", 0, 0) == 0 && send(fds[0], "text", 4, 0) == 4 && recv(fds[1], b, 8, MSG_PEEK) == 0);
+    ready_and_wait();
+    CHECK(recv(fds[1], b, 8, 0) == 0 && recv(fds[1], b, 8, 0) == 4);
+    return;
+  }
+  if (is("to_itself") || is("in_itself")) return itself(is("in_itself"));
   if (is("no_descriptors")) {
     const int off = 0;
     if (setsockopt(fds[0], SOL_SOCKET, 83 /* SO_PASSRIGHTS */, &off, sizeof off)) SKIP("SO_PASSRIGHTS: %s", strerror(errno));

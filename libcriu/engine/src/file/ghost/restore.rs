@@ -121,6 +121,12 @@ fn open_link(link: &str, name: &str) -> Result<OwnedFd> {
     opened.map_err(|e| failed("open", e))
 }
 
+/// Whether it never had a name, and may be given one (`O_TMPFILE`): the kernel shows the number of the inode.
+fn is_nameless(path: &Path) -> bool {
+    let shown = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix('#'));
+    shown.is_some_and(|number| number.parse::<u64>().is_ok())
+}
+
 fn make(images: &ImageDir, ghost: u32, name: &str) -> Result<OwnedFd> {
     let object = format!("ghost file {name}");
     let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, &*object, call, e);
@@ -128,8 +134,12 @@ fn make(images: &ImageDir, ghost: u32, name: &str) -> Result<OwnedFd> {
     let entry: GhostFileEntry =
         image.entry().map_err(loading)?.ok_or_else(|| loading(image.corrupt("the image holds no entry")))?;
     let parents = Parents::make(Path::new(name)).map_err(|e| failed("mkdir", e))?;
-    let path = create(&entry, ghost, name).map_err(|e| failed("create", e));
-    let opened = path.and_then(|path| {
+    let may_be_named = is_nameless(Path::new(name)) && entry.mode & libc::S_IFMT == libc::S_IFREG;
+    let folder = Path::new(name).parent().filter(|_| may_be_named);
+    let nameless = folder.and_then(|folder| make_nameless(folder).transpose());
+    let opened = nameless.map(|made| made.map_err(|e| failed("open O_TMPFILE", e)));
+    let opened = opened.unwrap_or_else(|| {
+        let path = create(&entry, ghost, name).map_err(|e| failed("create", e))?;
         let opened = open_and_unlink(&entry, &path).map_err(|e| failed("open", e));
         // Where opening failed the name may still be there.
         if opened.is_err() {
@@ -148,6 +158,15 @@ fn make(images: &ImageDir, ghost: u32, name: &str) -> Result<OwnedFd> {
         return openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|e| failed("open", e));
     }
     Ok(file)
+}
+
+/// `None`: the file system has no such files.
+fn make_nameless(folder: &Path) -> rustix::io::Result<Option<OwnedFd>> {
+    match openat(CWD, folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Makes the node and answers its path: the old one, or one beside it when that is taken.

@@ -95,7 +95,8 @@ impl Pair {
                 set_switch(slave.as_fd(), Switch::Exclusive, true).map_err(|e| failed("ioctl TIOCEXCL", e))?;
             }
             let (sid, pgrp) = self.session();
-            if sid != 0 && needs_slave {
+            // A session keeps it when it has closed all descriptors of it.
+            if sid != 0 {
                 made.control = Some((sid, pgrp, slave));
             }
         } else {

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use criu_images::messages::{FilePermsEntry, UnixSkEntry};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chmodat, chownat, lstat, mkdirat, openat, renameat, unlinkat};
@@ -58,7 +59,7 @@ impl Files {
         };
         let name = match Name::parse(&usk.name) {
             Ok(Name::Path(name)) => name,
-            Ok(Name::Abstract(name)) => return unix::bind(fd, name).map_err(failed),
+            Ok(Name::Abstract(name)) => return bind_abstract(name, fd).map_err(failed),
             Ok(Name::None) => return Ok(()),
             Err(why) => return Err(Error::new(Phase::Check, named(usk), why)),
         };
@@ -123,6 +124,21 @@ fn make_room(usk: &UnixSkEntry, place: &Path) -> Result<()> {
         return Err(Error::new(Phase::Files, named(usk), cause).hint("end who uses it").errno(libc::EADDRINUSE));
     }
     unlinkat(CWD, place, AtFlags::empty()).map_err(|e| failed("unlink", e.into()))
+}
+
+/// The sockets of a dump that were in their own queues, or in those of each other, have their names until the kernel has
+/// collected them, some time after the tasks have ended.
+fn bind_abstract(name: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match unix::bind(fd, name) {
+            Err(e) if e.raw_os_error() == Some(libc::EADDRINUSE) && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Until they have their owner and mode, files are for nobody.

@@ -43,7 +43,9 @@ impl<'a> Filling<'a> {
     /// Fills every queue of the group, and connects datagram sockets between.
     pub(super) fn fill(&self) -> Result<()> {
         let by_ino: ByNumber<u32, &UnixSkEntry> = self.group.iter().map(|s| (s.ino, *s)).collect();
-        let mutual = |s: &UnixSkEntry| by_ino.get(&s.peer).filter(|p| s.peer != 0 && p.peer == s.ino).copied();
+        // One that is connected to itself takes what it sends like what others do.
+        let mutual =
+            |s: &UnixSkEntry| by_ino.get(&s.peer).filter(|p| ![0, s.ino].contains(&s.peer) && p.peer == s.ino).copied();
         let mut left: ByNumber<FileId, &[Saved]> = HashMap::default();
         let datagrams: Vec<&UnixSkEntry> = self.group.iter().copied().filter(|s| s.r#type == DGRAM).collect();
         for usk in sources_first(&datagrams) {

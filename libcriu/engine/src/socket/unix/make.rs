@@ -73,7 +73,7 @@ impl<'a> Making<'a> {
             let peer = by_ino.get(&usk.peer).copied().filter(|_| usk.peer != 0);
             match peer {
                 Some(peer) if peer.state == state::LISTEN => {}
-                Some(peer) if peer.peer == usk.ino => self.pair(usk, peer, &mut listeners)?,
+                Some(peer) if peer.peer == usk.ino && peer.ino != usk.ino => self.pair(usk, peer, &mut listeners)?,
                 None if is_widowed(usk) && (usk.r#type != DGRAM || usk.name.is_empty()) => {
                     self.widowed(usk, &mut listeners)?;
                 }

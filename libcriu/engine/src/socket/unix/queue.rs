@@ -14,6 +14,7 @@ use criu_images::messages::SkOptsEntry;
 
 use super::STREAM;
 use crate::socket::Told;
+use crate::sys::kernel::Kernel;
 use crate::sys::socket::set_option;
 use crate::sys::unix::{Credentials, Peeked, at_mark, peek, peek_whole};
 
@@ -59,6 +60,8 @@ pub(super) struct Usual {
     peek_off: i32,
     passes_credentials: bool,
     in_line: bool,
+    /// How many messages wait, if that is known.
+    queued: Option<u32>,
     /// What waits carries nothing but its bytes, as the kernel's memory tells.
     is_plain: bool,
 }
@@ -66,6 +69,7 @@ pub(super) struct Usual {
 impl Usual {
     pub(super) fn of(opts: &SkOptsEntry, told: Option<&Told>) -> Self {
         Usual {
+            queued: told.map(|t| t.queued),
             is_plain: told.is_some_and(|t| t.is_plain),
             peek_off: opts.so_peek_off.unwrap_or(-1),
             passes_credentials: opts.so_passcred(),
@@ -105,7 +109,21 @@ pub(super) fn look(fd: BorrowedFd<'_>, kind: u32, unread: u32, usual: Usual, buf
         }
     };
     offset.put_back()?;
-    Ok(found)
+    match &found {
+        Queue::Messages(messages) if kind != STREAM && hides_some(fd, usual, messages.len()) => {
+            Ok(Queue::Refused("an empty message that was looked at (MSG_PEEK) and not read"))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// Whether there are more messages than a look has shown: an empty one is shown to one look only.
+fn hides_some(fd: BorrowedFd<'_>, usual: Usual, shown: usize) -> bool {
+    let counted = || {
+        let kernel = Kernel::open()?;
+        kernel.number(kernel.socket(fd)?, "sock", "sk_receive_queue.qlen")
+    };
+    usual.queued.map_or_else(counted, |queued| Ok(queued.into())).is_ok_and(|queued| queued > shown as u64)
 }
 
 /// Whether there is any message; a queue may hold one of no bytes.
