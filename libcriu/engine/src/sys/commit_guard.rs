@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use super::descriptor::close_all_but;
+use super::descriptor::{close_all_but, read_word};
 use super::spawn;
 
 /// The word that all is done.
@@ -86,13 +86,10 @@ fn watch([end, tells]: [RawFd; 2], pids: &[i32], tasks: &mut Vec<OwnedFd>) -> ! 
         // SAFETY: as above. There is room: nothing is allocated.
         tasks.push(unsafe { OwnedFd::from_raw_fd(fd as RawFd) });
     }
-    let (mut word, ready) = (0u8, COMMITTED);
-    // SAFETY: one byte is written from and read into a local.
-    let got = unsafe {
-        libc::write(tells, (&raw const ready).cast(), 1);
-        libc::read(end, (&raw mut word).cast(), 1)
-    };
-    if got != 1 || word != COMMITTED {
+    let ready = COMMITTED;
+    // SAFETY: one byte is written from a local.
+    unsafe { libc::write(tells, (&raw const ready).cast(), 1) };
+    if read_word(end) != Some(COMMITTED) {
         for task in tasks {
             // SAFETY: no information is given along.
             unsafe {

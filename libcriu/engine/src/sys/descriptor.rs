@@ -38,6 +38,24 @@ fn check(ret: i64) -> io::Result<i64> {
     if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret) }
 }
 
+/// A read that fails is tried so often.
+const TRIES: usize = 64;
+
+/// The next byte that the other end of `fd` writes; `None` when it has ended. Neither allocates nor fails: what guards others must
+/// not take an error for the end of whom it waits for.
+pub(super) fn read_word(fd: RawFd) -> Option<u8> {
+    let mut word = 0u8;
+    for _ in 0..TRIES {
+        // SAFETY: one byte is read into a local.
+        match unsafe { libc::read(fd, (&raw mut word).cast(), 1) } {
+            0 => return None,
+            1 => return Some(word),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Reads who is signalled about `fd`. Not for O_PATH descriptors.
 ///
 /// # References

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use super::descriptor::read_word;
 use super::spawn;
 
 const TCP_REPAIR: i32 = 19;
@@ -88,18 +89,15 @@ fn watch(keep: &[RawFd], end: RawFd, sockets: &[(RawFd, bool)], mut armed: bool)
         first = fd + 1;
     }
     close(first, i32::MAX);
-    let mut word = 0u8;
     // SAFETY: a session of its own keeps the terminal's signals away.
     unsafe { libc::setsid() };
-    let got = loop {
-        // SAFETY: one byte is read into a local.
-        let got = unsafe { libc::read(end, (&raw mut word).cast(), 1) };
-        if got != 1 || word != ARMED {
-            break got;
+    let last = loop {
+        match read_word(end) {
+            Some(ARMED) => armed = true,
+            last => break last,
         }
-        armed = true;
     };
-    if got != 1 && armed {
+    if last.is_none() && armed {
         for &(fd, reuse) in sockets {
             let mut mode = 0i32;
             let mut len = size_of::<i32>() as libc::socklen_t;
