@@ -29,7 +29,7 @@ pub struct ThreadAnswer {
     pub scratch: Vec<u8>,
 }
 
-/// Calls for a thread whose scratch memory (128 bytes, zeroed) is at the given address; at most 12.
+/// Calls for a thread whose scratch memory (128 bytes, zeroed) is at the given address; at most 13.
 pub type MakeCalls<'a> = &'a dyn Fn(u64) -> Vec<Call>;
 
 const ALL_SIGNALS: u64 = u64::MAX;

@@ -42,7 +42,7 @@ pub(crate) struct Area {
 }
 
 /// Per other thread: a slot, its calls, its results.
-pub(crate) const SLOT_CALLS: usize = 12;
+pub(crate) const SLOT_CALLS: usize = 13;
 pub(crate) const SLOT_SCRATCH_BYTES: u64 = 128;
 pub(crate) const PER_THREAD_BYTES: u64 =
     (size_of::<Slot>() + SLOT_CALLS * size_of::<Call>()) as u64 + SLOT_SCRATCH_BYTES;

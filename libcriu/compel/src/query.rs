@@ -89,6 +89,8 @@ pub struct ThreadFacts {
     pub mempolicy: Option<MemPolicy>,
     /// Has it a keyring of its own (KEY_SPEC_THREAD_KEYRING)?
     pub has_keyring: bool,
+    /// May it look at this process? What is confined by a security module may not, whatever its rights.
+    pub may_look_at_tracer: bool,
 }
 
 /// Where a thread gets memory from.
@@ -279,7 +281,7 @@ impl Infected {
     }
 
     fn thread_facts(&self, answer: &ThreadAnswer) -> Result<ThreadFacts> {
-        let [altstack, pdeath, secure, slack, privs, tid_address, mce, tsc, cpuid, flusher, policy, keyring] =
+        let [altstack, pdeath, secure, slack, privs, tid_address, mce, tsc, cpuid, flusher, policy, keyring, look] =
             answer.calls[..]
         else {
             return Err(Error::new(answer.tid, Kind::Unexpected, "asking all threads"));
@@ -302,6 +304,7 @@ impl Infected {
             io_flusher: known(flusher.ret).map(|v| v != 0),
             mempolicy: (policy.ret == 0).then(|| mempolicy(got)).filter(|p| p.mode != MPOL_DEFAULT),
             has_keyring: keyring.ret > 0,
+            may_look_at_tracer: look.ret == -i64::from(libc::EFAULT),
         })
     }
 }
@@ -333,5 +336,7 @@ fn thread_calls(scratch: u64) -> Vec<Call> {
         prctl(PR_GET_IO_FLUSHER, 0),
         call(libc::SYS_get_mempolicy, &[at(POLICY_AT), at(NODES_AT), NODES as u64 + 1, 0, 0]),
         keyring(KEY_SPEC_THREAD_KEYRING),
+        // Rights come first; then there is no place to write to.
+        call(libc::SYS_get_robust_list, &[u64::from(std::process::id()), 0, 0]),
     ]
 }

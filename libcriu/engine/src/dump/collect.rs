@@ -26,10 +26,10 @@ use crate::progress::Operator;
 use crate::pstree::{FirstOf, Item, SharedIds, TaskIds, session_blockers};
 use crate::task::abi::{self, Abi};
 use crate::task::creds::landlock;
-use crate::task::identity::Identity;
+use crate::task::identity::{Identity, autogroup_nice};
 use crate::task::sched::Sched;
 use crate::task::seccomp::ThreadSeccomp;
-use crate::task::{rseq, seccomp, signals, timers as posix};
+use crate::task::{limits, rseq, seccomp, signals, timers as posix};
 
 /// A stopped thread, seen from outside.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(super) struct Living {
     pub ids: TaskIds,
     pub mm: mm::Collected,
     pub identity: Identity,
+    /// Of the leader of a session.
+    pub autogroup_nice: i32,
     pub limits: TaskRlimitsEntry,
     pub timers: Vec<PosixTimer>,
     pub pending: SignalQueueEntry,
@@ -81,6 +83,8 @@ pub(super) struct CollectedTask {
     pub comm: Vec<u8>,
     /// The kernel's PF_* flags.
     pub flags: u32,
+    /// By which its parent is told of its end; 0 for none.
+    pub exit_signal: i32,
     /// `None` for a zombie.
     pub living: Option<Living>,
 }
@@ -160,7 +164,10 @@ impl Collected {
 
     /// Must some steps of the dump not be left halfway, not even by a killed engine?
     pub fn is_delicate(&self) -> bool {
-        self.is_confined() || self.files.are_delicate()
+        let is_tight = |l: &Living| limits::are_tight(&l.limits, l.used(&self.files));
+        self.is_confined()
+            || self.files.are_delicate()
+            || self.tasks.iter().filter_map(|t| t.living.as_ref()).any(is_tight)
     }
 
     /// Is any task so large that a snapshot of it may pay?
@@ -205,6 +212,14 @@ impl<'a> Model<'a> {
     }
 }
 
+impl Living {
+    /// What it has of what limits hold.
+    pub fn used(&self, files: &DumpFiles) -> limits::Used {
+        let locked_kb = self.threads.first().map_or(0, |t| t.status.locked_kb);
+        limits::Used { descriptors: files.count(self.ids.files), locked_bytes: locked_kb << 10 }
+    }
+}
+
 impl CollectedTask {
     /// Does its record tell what it was seen to be?
     fn is_as_told(&self, own: &kin::Own) -> bool {
@@ -224,6 +239,11 @@ fn confined_blockers(tasks: &[CollectedTask], blockers: &mut Vec<Blocker>) {
         asked.map(move |(_, t)| (pid, t.tid))
     });
     let all: Vec<(i32, i32)> = all.collect();
+    complain_of_confined(&all, blockers);
+}
+
+/// Which of these threads, each with its process, are confined by Landlock.
+pub(super) fn complain_of_confined(all: &[(i32, i32)], blockers: &mut Vec<Blocker>) {
     let tids: Vec<i32> = all.iter().map(|(_, tid)| *tid).collect();
     match landlock::confined(&tids) {
         Ok(confined) => {
@@ -296,7 +316,12 @@ impl Collector<'_> {
                 self.living(pid, &dir, &stat, seized, Looked { look, ids, model })?
             }
         };
-        Ok(CollectedTask { item, dir, comm: stat.comm, flags: stat.flags, living })
+        if living.is_none() && stat.exit_signal != libc::SIGCHLD {
+            let cause = format!("its parent was told of its end by signal {}; this cannot be saved", stat.exit_signal);
+            self.blockers.push(Blocker::new(pid, "zombie", cause).hint("have it waited for (__WALL)"));
+        }
+        let exit_signal = stat.exit_signal;
+        Ok(CollectedTask { item, dir, comm: stat.comm, flags: stat.flags, exit_signal, living })
     }
 
     fn living(
@@ -380,7 +405,22 @@ impl Collector<'_> {
             };
             threads.push(thread);
         }
-        Ok(Some(Living { ids, mm, identity, limits, timers, pending, cwd, root, threads, alike, dead_leader, seized }))
+        let autogroup_nice = if stat.sid == pid { autogroup_nice(dir) } else { 0 };
+        Ok(Some(Living {
+            ids,
+            mm,
+            identity,
+            autogroup_nice,
+            limits,
+            timers,
+            pending,
+            cwd,
+            root,
+            threads,
+            alike,
+            dead_leader,
+            seized,
+        }))
     }
 
     fn dead_leader(&mut self, pid: i32, stat: &crate::proc::Stat) -> Result<DeadLeader> {

@@ -220,6 +220,7 @@ impl Walk {
             dir = ProcDir::open(thread.tid).map_err(failed)?;
             stat = dir.stat().map_err(failed)?;
             (stat.comm, stat.flags, stat.exit_code) = (leader.comm, leader.flags, leader.exit_code);
+            stat.exit_signal = leader.exit_signal;
         }
         let state = match &seized {
             None => TaskState::Zombie(stat.exit_code),

@@ -5,20 +5,22 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use criu_compel::{Call, Infected, Known, Pin, ProcessFacts, SeizedTask, ThreadFacts};
-use criu_images::messages::VmaEntry;
+use criu_images::messages::{AreaPolicyEntry, VmaEntry};
 
 use super::alike::Alike;
-use super::collect::{Collected, CollectedTask, Living};
+use super::collect::{Collected, CollectedTask, Living, complain_of_confined};
 use super::kin::{self, Kin};
 use super::snapshot::{self, Snapshot, Wanted};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::DumpFiles;
 use crate::ipc::DumpIpc;
+use crate::mem;
 use crate::mem::pages::Run;
 use crate::mem::vma::status;
 use crate::options::Options;
 use crate::proc::{Area, PosixTimer, ProcDir, areas};
 use crate::progress::Operator;
+use crate::task::limits::Room;
 use crate::task::seccomp::mode;
 
 /// A task that has told everything.
@@ -39,6 +41,8 @@ pub(super) struct Told {
     has_ldt: bool,
     /// How what it maps from now on is locked: MCL_* of mlockall; 0 when it is not.
     pub mlock_future: u32,
+    /// Memory policies of single areas.
+    pub policies: Vec<AreaPolicyEntry>,
     /// Pages to keep, when they have been looked for already.
     pub runs: Option<Vec<Run>>,
     /// Where they are read from when the task runs on.
@@ -78,9 +82,13 @@ impl Collected {
                 Some(living) => {
                     let wanted = if snapshots { wanted(&task, &living)? } else { Wanted::Nothing };
                     let model = kin.like(done).and_then(|(own, model)| Some((own, tasks.get(model)?.told.as_ref()?)));
-                    let (living, told) = match model.filter(|_| wanted.is_nothing()) {
+                    let is_told = wanted.is_nothing() && living.mm.bindable.is_empty();
+                    let (living, told) = match model.filter(|_| is_told) {
                         Some((own, model)) => told_by(task.item.pid, &own, model, living)?,
-                        None => ask(task.item.pid, &task.dir, living, wanted)?,
+                        None => {
+                            let _room = Room::make(task.item.pid, &living.limits, living.used(&self.files));
+                            ask(task.item.pid, &task.dir, living, wanted)?
+                        }
                     };
                     check_model(&mut kin, done, &told);
                     unsupported(task.item.pid, &told, &mut blockers);
@@ -91,6 +99,7 @@ impl Collected {
             tasks.push(InformedTask { task, told });
         }
         orphans(&tasks, &mut blockers);
+        confined(&tasks, &mut blockers);
         if !blockers.is_empty() {
             return Err(Error::refused(Phase::Infect, blockers));
         }
@@ -118,6 +127,21 @@ fn orphans(tasks: &[InformedTask], blockers: &mut Vec<Blocker>) {
     }
 }
 
+/// Who is confined by Landlock without no_new_privs: with the right to do so they could look at this process otherwise.
+fn confined(tasks: &[InformedTask], blockers: &mut Vec<Blocker>) {
+    const CAP_SYS_ADMIN: u32 = 21;
+    let told = tasks.iter().filter_map(|t| Some((t.task.item.pid, t.task.living.as_ref()?, t.told.as_ref()?)));
+    let all = told.flat_map(|(pid, living, told)| {
+        let threads = living.threads.iter().zip(&told.threads);
+        let asked = threads.filter(|(thread, facts)| {
+            let status = &thread.status;
+            !facts.may_look_at_tracer && !status.no_new_privs && status.cap_eff >> CAP_SYS_ADMIN & 1 != 0
+        });
+        asked.map(move |(thread, _)| (pid, thread.tid))
+    });
+    complain_of_confined(&all.collect::<Vec<_>>(), blockers);
+}
+
 /// Is a snapshot to be taken?
 fn wanted(task: &CollectedTask, living: &Living) -> Result<Wanted> {
     // The copy would have to be made by a thread that is no leader.
@@ -130,20 +154,48 @@ fn wanted(task: &CollectedTask, living: &Living) -> Result<Wanted> {
 
 fn ask(pid: i32, dir: &ProcDir, living: Living, wanted: Wanted) -> Result<(Living, Told)> {
     let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
-    let Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, alike, dead_leader } = living;
+    let Living {
+        seized,
+        ids,
+        mm,
+        identity,
+        autogroup_nice,
+        limits,
+        timers,
+        pending,
+        cwd,
+        root,
+        threads,
+        alike,
+        dead_leader,
+    } = living;
     let known = Known {
         vdso: mm.vmas.iter().find(|v| v.status & status::VDSO != 0).map(|v| (v.start, v.end)),
         unfiltered: threads.iter().position(|t| t.seccomp.mode == mode::NONE),
     };
     let locked = threads.first().map_or(0, |t| t.status.locked_kb);
     let alike = alike.as_ref();
-    let outside = Outside { pid, dir, timers: &timers, vmas: &mm.vmas, known, locked, alike };
+    let outside = Outside { pid, dir, timers: &timers, vmas: &mm.vmas, bindable: &mm.bindable, known, locked, alike };
     let (mut told, seized, mlock_future) = infected(seized, &outside, wanted).map_err(failed)?;
     told.mlock_future = mlock_future.map_err(|e| {
         Error::os(Phase::Infect, "memory", "reading how its new mappings are locked (mlockall)", e).pid(pid)
     })?;
     Ok((
-        Living { seized, ids, mm, identity, limits, timers, pending, cwd, root, threads, alike: None, dead_leader },
+        Living {
+            seized,
+            ids,
+            mm,
+            identity,
+            autogroup_nice,
+            limits,
+            timers,
+            pending,
+            cwd,
+            root,
+            threads,
+            alike: None,
+            dead_leader,
+        },
         told,
     ))
 }
@@ -157,6 +209,7 @@ fn told_by(pid: i32, own: &kin::Own, model: &Told, living: Living) -> Result<(Li
         xstate: vec![living.seized.xstate(0).map_err(failed)?],
         has_ldt: false,
         mlock_future: 0,
+        policies: Vec::new(),
         runs: None,
         snapshot: None,
     };
@@ -178,6 +231,7 @@ struct Outside<'a> {
     dir: &'a ProcDir,
     timers: &'a [PosixTimer],
     vmas: &'a [VmaEntry],
+    bindable: &'a [(u64, u64)],
     known: Known,
     /// Locked memory in KiB.
     locked: u64,
@@ -189,7 +243,7 @@ fn infected(
     outside: &Outside<'_>,
     wanted: Wanted,
 ) -> criu_compel::Result<(Told, SeizedTask, io::Result<u32>)> {
-    let &Outside { pid, dir, timers, vmas, known, locked, alike } = outside;
+    let &Outside { pid, dir, timers, vmas, bindable, known, locked, alike } = outside;
     let ids: Vec<i32> = timers.iter().map(|t| t.id as i32).collect();
     let mut infected = seized.infect_knowing(known)?;
     let count = infected.task().threads().len();
@@ -197,6 +251,7 @@ fn infected(
     let process = infected.query_process(&ids)?;
     let threads = ask_threads(&mut infected, alike)?;
     let (has_ldt, may_lock) = has_ldt_and_may_lock(&mut infected)?;
+    let policies = mem::policy::ask(&mut infected, bindable)?;
     // The parasite's area is a new mapping like any other.
     let mlock_future = if may_lock { mlock_future(dir, infected.scratch().0, locked) } else { Ok(0) };
     let snapshot = snapshot::take(&mut infected, pid, vmas, &wanted)?;
@@ -205,7 +260,8 @@ fn infected(
         Wanted::Nothing | Wanted::Copy => None,
     };
     // The copy, if there is one, is ended when the task runs again.
-    Ok((Told { process, threads, xstate, has_ldt, mlock_future: 0, runs, snapshot }, infected.cure()?, mlock_future))
+    let told = Told { process, threads, xstate, has_ldt, mlock_future: 0, policies, runs, snapshot };
+    Ok((told, infected.cure()?, mlock_future))
 }
 
 /// The facts of all threads; those that are like another need not be disturbed.
@@ -260,13 +316,6 @@ fn unsupported(pid: i32, told: &Told, blockers: &mut Vec<Blocker>) {
     if told.has_ldt {
         let cause = "it has a local descriptor table (modify_ldt); this cannot be saved";
         blockers.push(Blocker::new(pid, "memory", cause));
-    }
-    if told.process.memory_merge == Some(true) {
-        blockers.push(Blocker::new(
-            pid,
-            "memory",
-            "it is to be merged (PR_SET_MEMORY_MERGE); this cannot be saved yet",
-        ));
     }
     if told.process.has_keyring {
         let cause = "it has a keyring of its own (KEY_SPEC_PROCESS_KEYRING); its keys cannot be saved";

@@ -52,7 +52,7 @@ const TABLE: Word = Word::Block("files", "files_struct", "fd_array");
 const TABLE_WORDS: usize = 64;
 
 /// What is the same in processes that are alike, beside what is in threads that are.
-const ALSO_SAME: [Word; 35] = [
+const ALSO_SAME: [Word; 37] = [
     Word::At("personality"),
     Word::Perhaps("loginuid"),
     Word::Behind("fs", "fs_struct", "umask"),
@@ -72,6 +72,8 @@ const ALSO_SAME: [Word; 35] = [
     Word::Behind("cred", "cred", "cap_ambient"),
     Word::Behind("cred", "cred", "user_ns"),
     Word::Behind("cred", "cred", "group_info"),
+    Word::PerhapsBehind("cred", "cred", "process_keyring"),
+    Word::PerhapsBehind("cred", "cred", "thread_keyring"),
     Word::Behind("signal", "signal_struct", "is_child_subreaper"),
     Word::Behind("signal", "signal_struct", "oom_score_adj"),
     Word::Behind("signal", "signal_struct", "oom_score_adj_min"),

@@ -155,6 +155,8 @@ impl Saver {
             thp_disable: p.thp_disable as u32,
             protection_keys: p.protection_keys,
             mlock_future: told.mlock_future,
+            policies: told.policies.clone(),
+            memory_merge: p.memory_merge == Some(true),
         };
         let living = write::Living {
             dir: &task.dir,
@@ -216,7 +218,9 @@ impl Saver {
                 state: task.item.state,
                 comm: &task.comm,
                 flags: task.flags,
+                exit_signal: task.exit_signal,
                 identity: &living.identity,
+                autogroup_nice: living.autogroup_nice,
                 limits: &living.limits,
                 pending: &living.pending,
                 timers: &living.timers,

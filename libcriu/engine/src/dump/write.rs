@@ -83,7 +83,7 @@ impl Job<'_> {
         let id = self.pid as u64;
         images.write_one(Kind::Ids, id, &living.ids).map_err(image)?;
         images.write_one(Kind::Fs, id, &living.fs).map_err(image)?;
-        images.write_one(Kind::Mm, id, &living.mm.entry(living.facts)).map_err(image)?;
+        images.write_one(Kind::Mm, id, &living.mm.entry(&living.facts)).map_err(image)?;
         if living.is_deferred {
             return Ok(Some(Written { pages_id: living.pages_id, ..Written::default() }));
         }

@@ -369,6 +369,11 @@ impl DumpFiles {
         self.kinds.iter().any(|k| k.is_delicate())
     }
 
+    /// How many descriptors there are in a table.
+    pub fn count(&self, files_id: u32) -> u64 {
+        self.common.tables.get(&files_id).map_or(0, |table| table.fds.len() as u64)
+    }
+
     /// Everything is saved: no descriptor of the tasks is held any more.
     pub fn close(&mut self) {
         self.kinds.clear();

@@ -4,6 +4,7 @@ pub(crate) mod aio;
 pub(crate) mod huge;
 pub mod mm;
 pub mod pages;
+pub(crate) mod policy;
 pub mod shmem;
 pub mod vdso;
 pub mod vma;

@@ -41,6 +41,7 @@ const LETTERS: &[(u32, [u8; 2])] = &[
     (21, *b"nr"),
     (25, *b"wf"),
     (26, *b"dd"),
+    (27, *b"sd"),
     (29, *b"hg"),
     (30, *b"nh"),
     (31, *b"mg"),
@@ -48,7 +49,7 @@ const LETTERS: &[(u32, [u8; 2])] = &[
 const EXEC: u64 = 1 << 2;
 const MAY_SHARE: u64 = 1 << 7;
 
-const WORDS: [Word; 13] = [
+const WORDS: [Word; 14] = [
     Word::At("vm_start"),
     Word::At("vm_end"),
     Word::At("vm_flags"),
@@ -62,6 +63,7 @@ const WORDS: [Word; 13] = [
     Word::Behind("vm_mm", "mm_struct", "start_stack"),
     Word::Behind("vm_mm", "mm_struct", "start_brk"),
     Word::Behind("vm_mm", "mm_struct", "brk"),
+    Word::Perhaps("vm_policy"),
 ];
 
 /// What is mapped, by the file, or by what the kernel has instead, and what that is called. For as long as nobody runs who could unmap it.
@@ -157,8 +159,8 @@ impl Records {
 impl Area {
     /// The records know that pages were changed, but not whether they are code.
     fn is_told_as(&self, told: &Area) -> bool {
-        let Area { has_own_code, access, .. } = *self;
-        (has_own_code || !told.has_own_code) && *self == Area { has_own_code, access, ..told.clone() }
+        let Area { has_own_code, access, may_have_policy, .. } = *self;
+        (has_own_code || !told.has_own_code) && *self == Area { has_own_code, access, may_have_policy, ..told.clone() }
     }
 
     /// Was the file, if there is one, opened as the links of map_files tell it? What is unmapped by now does not matter.
@@ -175,7 +177,8 @@ fn area(
 ) -> io::Result<Option<Area>> {
     const MODE_READ: u64 = 1;
     const MODE_WRITE: u64 = 2;
-    let [start, end, bits, page, file, mode, operations, data, own_pages, name, stack, heap_start, heap_end] = *record;
+    let [start, end, bits, page, file, mode, operations, data, own_pages, name, stack, heap_start, heap_end, policy] =
+        *record;
     let Some(flags) = letters(bits) else { return Ok(None) };
     let mut area = Area {
         start,
@@ -184,6 +187,7 @@ fn area(
         shared: bits & MAY_SHARE != 0,
         offset: if file == 0 { 0 } else { page << 12 },
         flags,
+        may_have_policy: policy != 0,
         ..Area::default()
     };
     // It could have some, at least.
@@ -231,10 +235,13 @@ mod tests {
         let area = |record: &[u64; WORDS.len()], query: &dyn Fn(u64) -> io::Result<procmap::Mapped>| {
             area(record, &Names::default(), query)
         };
-        let heap = [0x1000, 0x3000, 0x10_0073, 1, 0, 0, 0, 0, 9, 0, 0x9000, 0x2000, 0x2800];
+        let heap = [0x1000, 0x3000, 0x10_0073, 1, 0, 0, 0, 0, 9, 0, 0x9000, 0x2000, 0x2800, 0];
         let told = area(&heap, &none).unwrap().unwrap();
         assert_eq!((told.prot, told.shared, told.offset, told.name.as_slice()), (3, false, 0, b"[heap]".as_slice()));
-        assert!(told.has(b"ac") && told.has(b"wr") && !told.has(b"ex"));
+        assert!(told.has(b"ac") && told.has(b"wr") && !told.has(b"ex") && !told.may_have_policy);
+        let mut bound = heap;
+        bound[13] = 7;
+        assert!(area(&bound, &none).unwrap().unwrap().may_have_policy);
         let mut beside = heap;
         beside[12] = 0x1000;
         assert!(area(&beside, &none).unwrap().unwrap().name.is_empty());
@@ -246,7 +253,7 @@ mod tests {
             special[2] |= 1 << bit;
             assert_eq!(area(&special, &none).unwrap(), None, "{bit}");
         }
-        let mapped = [0x1000, 0x3000, 0x75, 1, 7, 3, 0, 0, 9, 0, 0, 0, 0];
+        let mapped = [0x1000, 0x3000, 0x75, 1, 7, 3, 0, 0, 9, 0, 0, 0, 0, 0];
         assert!(area(&mapped, &none).is_err());
         let other = |_| Ok(procmap::Mapped { start: 0x1000, end: 0x2000, ..procmap::Mapped::default() });
         assert!(area(&mapped, &other).is_err());

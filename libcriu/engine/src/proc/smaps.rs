@@ -29,6 +29,8 @@ pub struct Area {
     pub has_own_code: bool,
     /// Of a mapped file: O_RDONLY, O_WRONLY or O_RDWR, as it was opened. smaps does not tell.
     pub access: Option<u32>,
+    /// Can it have a memory policy of its own (mbind)? smaps does not tell.
+    pub may_have_policy: bool,
 }
 
 /// Pairs of letters; more than there are is not taken in.
@@ -225,6 +227,7 @@ fn header(line: &[u8]) -> Option<Area> {
         protection_key: 0,
         has_own_code: false,
         access: None,
+        may_have_policy: true,
     };
     (area.start < area.end).then_some(area)
 }

@@ -19,6 +19,8 @@ pub struct Stat {
     pub start_code: u64,
     pub end_code: u64,
     pub start_stack: u64,
+    /// By which its parent is told of its end; 0 for none.
+    pub exit_signal: i32,
     pub rt_priority: u32,
     pub policy: u32,
     pub start_data: u64,
@@ -56,6 +58,7 @@ impl Stat {
             start_code: u(26)?,
             end_code: u(27)?,
             start_stack: u(28)?,
+            exit_signal: i(38)?,
             rt_priority: u(40)? as u32,
             policy: u(41)? as u32,
             start_data: u(45)?,
@@ -84,7 +87,7 @@ mod tests {
         assert_eq!((s.state, s.ppid, s.pgid, s.sid), (b'S', 1, 2, 3));
         assert_eq!((s.nice, s.threads, s.start_time), (-5, 3, 999));
         assert_eq!((s.start_code, s.end_code, s.start_stack), (10, 11, 12));
-        assert_eq!((s.rt_priority, s.policy), (7, 1));
+        assert_eq!((s.exit_signal, s.rt_priority, s.policy), (17, 7, 1));
         assert_eq!((s.start_data, s.start_brk, s.env_end, s.exit_code), (20, 22, 26, 1792));
         assert!(Stat::parse(b"17 (x) S 1").is_none());
     }

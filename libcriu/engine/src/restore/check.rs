@@ -301,7 +301,9 @@ fn thread(t: &Thread, here: &Here) -> Result<PreparedThread, (&'static str, Stri
     let creds = creds::restore::creds(entry, here.last_cap, here.permitted).map_err(|e| ("credentials", e))?;
     let pending = signals::restore::pending(t.core.signals_p.as_ref()).map_err(|e| ("pending signals", e))?;
     let affinity = sched::restore::affinity(t.tid, &t.core.cpu_affinity, &here.own.affinity);
-    let mempolicy = t.core.mempolicy.and_then(|mode| sched::restore::mempolicy(t.tid, mode, &t.core.mempolicy_nodes));
+    let whose = || format!("thread {}", t.tid);
+    let mempolicy =
+        t.core.mempolicy.and_then(|mode| sched::restore::mempolicy(&whose(), mode, &t.core.mempolicy_nodes));
     let has_creds = here.own.has_creds(&creds, entry);
     Ok(PreparedThread { creds, has_creds, pending, affinity, mempolicy })
 }

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
+use criu_images::messages::AreaPolicyEntry;
+
 use super::checkpoint::Alive;
 use super::own_exe;
 use super::world::World;
@@ -13,13 +15,16 @@ use crate::error::{Error, Phase, Result};
 use crate::file::FileId;
 use crate::mem::aio::restore::Ring;
 use crate::mem::pages::restore::{Placed, Run};
+use crate::mem::policy;
 use crate::mem::vma::placement::{Space, own_mappings};
 use crate::mem::vma::restore::{Area, Backing};
 use crate::mem::vma::{ADVICE, PAGE_BYTES};
 use crate::sys::ipc::shm_attach_part;
 use crate::sys::mapping::{Mapped, Source, allocate_key, free_key, unmap_inherited};
-use crate::sys::spawn::shared_file;
+use crate::sys::spawn::{prctl, shared_file};
 
+/// Linux 6.4
+const PR_SET_MEMORY_MERGE: i32 = 67;
 const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
 /// One area of the image as it is mapped now.
@@ -38,6 +43,7 @@ pub(crate) struct Inheritance<'a> {
     pub areas: &'a [Area],
     pub pages: &'a crate::mem::pages::restore::PageSet,
     pub placed: &'a [PlacedArea],
+    pub policies: &'a [AreaPolicyEntry],
 }
 
 /// A task's memory under construction.
@@ -87,6 +93,7 @@ impl Memory {
         }
         let placed: Vec<PlacedArea> = placed.into_iter().flatten().collect();
         let memory = Memory { placed, space: rooms.space };
+        memory.bind(alive, inheritance)?;
         memory.fill(world, alive, inheritance)?;
         Ok(memory)
     }
@@ -108,6 +115,21 @@ impl Memory {
             }
             other => other.map(Some).map_err(failed),
         }
+    }
+
+    /// Gives areas their memory policies.
+    fn bind(&self, alive: &Alive, inheritance: Option<&Inheritance<'_>>) -> Result<()> {
+        let (own, parents) = (&alive.mm.policies, inheritance.map_or(&[][..], |from| from.policies));
+        if own.is_empty() && parents.is_empty() {
+            return Ok(());
+        }
+        for (area, place) in alive.layout.areas.iter().zip(&self.placed) {
+            let parents = if place.inherited { parents } else { &[] };
+            if let Some((mode, nodes)) = policy::restore::of_inherited(parents, own, area) {
+                place.mapped.bind(mode, &nodes).map_err(failed(area, "mbind"))?;
+            }
+        }
+        Ok(())
     }
 
     fn fill(&self, world: &World, alive: &Alive, inheritance: Option<&Inheritance<'_>>) -> Result<()> {
@@ -211,6 +233,18 @@ impl Memory {
                 let run = self.placed[first..next].iter().map(|p| p.mapped);
                 let run = run.reduce(|whole, part| whole.joined(&part)).unwrap_or(self.placed[first].mapped);
                 run.advise(*advice).map_err(failed(&areas[first], "madvise"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the kernel merge pages of all areas, those to come among them, but of those that have said no since.
+    pub fn merge(&self, alive: &Alive) -> Result<()> {
+        prctl(PR_SET_MEMORY_MERGE, 1)
+            .map_err(|e| Error::os(Phase::Memory, "merging of memory", "prctl PR_SET_MEMORY_MERGE", e))?;
+        for (area, place) in alive.layout.areas.iter().zip(&self.placed) {
+            if area.is_private() && area.advice >> libc::MADV_MERGEABLE & 1 == 0 {
+                place.mapped.advise(libc::MADV_UNMERGEABLE).map_err(failed(area, "madvise"))?;
             }
         }
         Ok(())

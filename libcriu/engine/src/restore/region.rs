@@ -72,6 +72,9 @@ pub(crate) fn enter(
     let no_room = || Error::new(Phase::Memory, "the restorer's region", "there is no room in the address space");
     let prepared = checked.prepared[index].as_ref().ok_or_else(no_room)?;
     set_process_flags(task, alive)?;
+    if alive.mm.memory_merge() {
+        memory.merge(alive)?;
+    }
 
     let (vdso_moves, vdso_extra) = place_vdso(world, alive, prepared, &mut memory)?;
     let actions = &prepared.actions;

@@ -28,6 +28,8 @@ pub(crate) fn fork(world: &mut World, index: usize, inheritance: Option<&Inherit
         as_sibling: index == 0 && world.root_is_sibling || is_sibling,
         shares_files: shared.files[index] != index,
         shares_fs: shared.fs[index] != index,
+        // Whoever starts the root waits for it in the usual way.
+        exit_signal: task.core.exit_signal.filter(|_| index != 0).map_or(libc::SIGCHLD, |signal| signal as i32),
     };
     let parent = match task.parent.filter(|_| is_sibling) {
         Some(parent) => checked.checkpoint.tasks[parent].pid,
@@ -148,7 +150,12 @@ fn become_task(
     fork_siblings(world, index)?;
     born(world, index);
     let mut memory = Memory::build(world, alive, inheritance)?;
-    let for_children = Inheritance { areas: &alive.layout.areas, pages: &alive.pages, placed: &memory.placed };
+    let for_children = Inheritance {
+        areas: &alive.layout.areas,
+        pages: &alive.pages,
+        placed: &memory.placed,
+        policies: &alive.mm.policies,
+    };
     let is_siblings = |c: usize| matches!(kin.sessions[c], Session::Sibling { .. });
     let twins = world.twins.clone();
     for &child in task.children.iter().filter(|&c| !is_early(&c) && !is_siblings(*c) && !twins.contains(*c)) {
@@ -213,6 +220,10 @@ fn fork_siblings(world: &mut World, index: usize) -> Result<()> {
 fn enter_session(world: &World, index: usize) -> Result<()> {
     if world.checked.kin.sessions[index] == Session::Lead {
         rustix::process::setsid().map_err(|e| Error::os(Phase::Fork, "session", "setsid", e))?;
+        if let Some(nice) = world.checked.checkpoint.tasks[index].core.autogroup_nice {
+            std::fs::write("/proc/self/autogroup", nice.to_string())
+                .map_err(|e| Error::os(Phase::Fork, "autogroup", "writing /proc/self/autogroup", e))?;
+        }
         // Before there are children, which inherit it.
         if let Some((terminal, _)) = world.files.controlling(world.checked.checkpoint.tasks[index].pid) {
             take_as_controlling(terminal)

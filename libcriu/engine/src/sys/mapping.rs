@@ -212,12 +212,37 @@ impl Mapped {
         advise(address, len, advice)
     }
 
+    /// Says from which nodes pages are to come: bit n of word n / 64 is the node n.
+    ///
+    /// # References
+    /// mbind(2)
+    pub fn bind(&self, mode: u32, nodes: &[u64]) -> io::Result<()> {
+        // The kernel takes the number of bits for one more than they are.
+        let most = 64 * nodes.len() as u64 + 1;
+        // SAFETY: the kernel reads the words of `nodes`; a policy changes no contents.
+        let ret = unsafe { libc::syscall(libc::SYS_mbind, self.start, self.len, mode, nodes.as_ptr(), most, 0) };
+        check(ret).map(drop)
+    }
+
+    /// Where pages cannot be had (without any access, behind the end of a file) it is locked all the same, as by mlockall.
+    ///
     /// # References
     /// mlock2(2) (Linux 4.4).
     pub fn lock(&self, on_fault: bool) -> io::Result<()> {
         let flags = if on_fault { libc::MLOCK_ONFAULT } else { 0 };
         // SAFETY: locking changes no contents.
-        check(unsafe { libc::mlock2(self.start as *const libc::c_void, self.len as usize, flags) }.into()).map(drop)
+        let locked = check(unsafe { libc::mlock2(self.start as *const libc::c_void, self.len as usize, flags) }.into());
+        match locked {
+            Err(e) if e.raw_os_error() == Some(libc::ENOMEM) && self.is_locked() => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Of locked memory the kernel does not let pages be taken for old ones (Linux 5.4).
+    fn is_locked(&self) -> bool {
+        const PAGE_BYTES: u64 = 4096;
+        let refused = |e: io::Error| e.raw_os_error() == Some(libc::EINVAL);
+        advise(self.start, PAGE_BYTES, libc::MADV_COLD).is_err_and(refused)
     }
 
     /// Writes `bytes` at the beginning.

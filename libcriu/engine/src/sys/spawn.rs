@@ -3,7 +3,7 @@
 use std::io;
 
 /// What a new process has in common with the one that starts it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Kinship {
     /// Its parent.
     pub as_sibling: bool,
@@ -11,6 +11,14 @@ pub struct Kinship {
     pub shares_files: bool,
     /// Root, current directory and umask.
     pub shares_fs: bool,
+    /// Tells its parent of its end; 0: nothing does.
+    pub exit_signal: i32,
+}
+
+impl Default for Kinship {
+    fn default() -> Kinship {
+        Kinship { as_sibling: false, shares_files: false, shares_fs: false, exit_signal: libc::SIGCHLD }
+    }
 }
 
 /// Starts a copy of this process under the pid `pid`; returns 0 in the copy.
@@ -27,7 +35,7 @@ pub fn fork_as(pid: i32, kinship: Kinship) -> io::Result<i32> {
         | flag(kinship.shares_files, libc::CLONE_FILES)
         | flag(kinship.shares_fs, libc::CLONE_FS);
     // The kernel refuses an exit signal beside CLONE_PARENT: the sibling inherits the creator's.
-    let exit_signal = if kinship.as_sibling { 0 } else { libc::SIGCHLD };
+    let exit_signal = if kinship.as_sibling { 0 } else { kinship.exit_signal };
     let until = std::time::Instant::now() + BECOMES_FREE_WITHIN;
     loop {
         match clone_as(pid, flags, exit_signal) {

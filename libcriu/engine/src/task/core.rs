@@ -49,7 +49,10 @@ pub struct Process<'a> {
     pub comm: &'a [u8],
     /// The kernel's PF_* flags.
     pub flags: u32,
+    /// By which its parent is told of its end.
+    pub exit_signal: i32,
     pub identity: &'a Identity,
+    pub autogroup_nice: i32,
     pub limits: &'a TaskRlimitsEntry,
     pub pending: &'a SignalQueueEntry,
     pub timers: &'a [PosixTimer],
@@ -136,6 +139,8 @@ pub fn process(p: &Process<'_>, sigmask: u64) -> TaskCoreEntry {
         oom_score_adj: Some(p.identity.oom_score_adj),
         sigactions: sigact::entries(&p.facts.sigactions, p.abi),
         child_subreaper: Some(p.facts.child_subreaper),
+        exit_signal: (p.exit_signal != libc::SIGCHLD).then_some(p.exit_signal as u32),
+        autogroup_nice: (p.autogroup_nice != 0).then_some(p.autogroup_nice),
         stop_signo: match p.state {
             TaskState::Stopped(signo) => Some(signo as u32),
             _ => None,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use criu_images::messages::{AioRingEntry, MmEntry, VmaEntry};
+use criu_images::messages::{AioRingEntry, AreaPolicyEntry, MmEntry, VmaEntry};
 use rustix::fs::{OFlags, major, minor};
 
 use crate::error::{Blocker, Error, Phase, Result};
@@ -41,6 +41,8 @@ pub struct Collected {
     pub segments: Vec<Segment>,
     /// Areas that show rings of packet sockets: which of `vmas`, and the socket's inode.
     sockets: Vec<(usize, u64)>,
+    /// Those areas that can have a memory policy of their own, by their starts.
+    pub bindable: Vec<(u64, u64)>,
     aios: Vec<AioRingEntry>,
     exe: FileId,
     auxv: Vec<u64>,
@@ -62,7 +64,7 @@ pub struct SharedObject {
 }
 
 /// What the task alone can tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     pub brk: u64,
     pub dumpable: i32,
@@ -72,6 +74,10 @@ pub struct Facts {
     pub protection_keys: u16,
     /// MCL_* for memory to come; 0 when it is not locked.
     pub mlock_future: u32,
+    /// Memory policies of single areas.
+    pub policies: Vec<AreaPolicyEntry>,
+    /// PR_GET_MEMORY_MERGE
+    pub memory_merge: bool,
 }
 
 /// What /proc shows of an address space.
@@ -201,6 +207,9 @@ impl Collector {
                 }
             }
             mm.add(area, kind, file);
+            if area.may_have_policy {
+                mm.bindable.push((area.start, area.end));
+            }
             if area.has(b"gu") {
                 mm.add_guards(guard_regions(dir, area.start, area.end).map_err(|e| failed("PAGEMAP_SCAN", e))?);
             }
@@ -302,7 +311,7 @@ impl Collected {
     }
 
     /// The image of the address space.
-    pub fn entry(&self, facts: Facts) -> MmEntry {
+    pub fn entry(&self, facts: &Facts) -> MmEntry {
         let s = &self.stat;
         MmEntry {
             mm_start_code: s.start_code,
@@ -325,6 +334,8 @@ impl Collected {
             thp_disable: (facts.thp_disable > 1).then_some(facts.thp_disable),
             protection_keys: (facts.protection_keys != 0).then_some(facts.protection_keys.into()),
             mlock_future: (facts.mlock_future != 0).then_some(facts.mlock_future),
+            policies: facts.policies.clone(),
+            memory_merge: facts.memory_merge.then_some(true),
         }
     }
 }

@@ -211,6 +211,7 @@ impl<'a> Family<'a> {
         };
         task.children.is_empty()
             && !task.core.child_subreaper()
+            && task.core.exit_signal.is_none()
             && alive.threads.len() == 1
             && is_born_into
             && is_inheritable(self.checked, child, task, alive, prepared)
@@ -273,6 +274,8 @@ fn common_core(core: &TaskCoreEntry) -> impl PartialEq + use<'_> {
         coredump_filter,
         mdwe,
         leader_exit_code,
+        autogroup_nice: _,
+        exit_signal: _,
     } = core;
     let of_process = (personality, cg_set, loginuid, oom_score_adj, coredump_filter);
     (of_process, old_seccomp_mode, old_seccomp_filter, membarrier_registration_mask, mdwe, leader_exit_code)
@@ -280,7 +283,9 @@ fn common_core(core: &TaskCoreEntry) -> impl PartialEq + use<'_> {
 
 /// As `common_core`.
 fn common_mm(mm: &MmEntry) -> impl PartialEq + use<'_> {
-    (mm.exe_file_id, mm.thp_disabled(), mm.thp_disable, &mm.aios, mm.protection_keys, mm.mlock_future)
+    let policies: Vec<_> = mm.policies.iter().map(|p| (p.start, p.end, p.mode, &p.nodes)).collect();
+    let advised = (mm.thp_disabled(), mm.thp_disable, mm.memory_merge(), mm.mlock_future);
+    (mm.exe_file_id, advised, &mm.aios, mm.protection_keys, policies)
 }
 
 /// As `MmMap` tells the kernel.

@@ -2,7 +2,8 @@
 //! credentials, in the part that belongs to security modules. Where in there is found out from a process that has just confined itself:
 //! it differs from this one in nothing else.
 //!
-//! Only tasks with no_new_privs are looked at: without it, confining oneself takes CAP_SYS_ADMIN.
+//! Only tasks with no_new_privs are looked at: without it, confining oneself takes CAP_SYS_ADMIN. Of those that still have that, each is
+//! asked whether it may look at this process: if so, it is not confined.
 
 use std::io;
 use std::os::fd::AsFd;

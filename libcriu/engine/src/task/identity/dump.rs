@@ -14,6 +14,15 @@ pub struct Identity {
     pub coredump_filter: Option<u32>,
 }
 
+/// The nice value of the autogroup that a session's leader is in; 0 where there is none.
+///
+/// # References
+/// sched(7), "The autogroup feature"
+pub fn autogroup_nice(dir: &ProcDir) -> i32 {
+    let nice = |text: String| text.rsplit(' ').next()?.parse().ok();
+    dir.text("autogroup").ok().and_then(nice).unwrap_or(0)
+}
+
 /// # Errors
 /// Those of reading the files.
 pub fn read(dir: &ProcDir) -> io::Result<Identity> {

@@ -2,4 +2,4 @@
 
 mod dump;
 
-pub use dump::{Identity, read};
+pub use dump::{Identity, autogroup_nice, read};

@@ -2,5 +2,7 @@
 
 mod dump;
 pub mod restore;
+mod room;
 
 pub use dump::entry;
+pub use room::{Room, Used, are_tight};

@@ -17,15 +17,15 @@ pub fn affinity(tid: i32, image: &[u64], own: &[u64]) -> Vec<u64> {
     if is_own { Vec::new() } else { mask }
 }
 
-/// The memory policy of a thread with the nodes that are here; where none of its nodes is, it has none, which the log tells.
-pub fn mempolicy(tid: i32, mode: u32, image: &[u64]) -> Option<(u32, Vec<u64>)> {
+/// The memory policy of a thread or area with the nodes that are here; where none of its nodes is, it has none, which the log tells.
+pub fn mempolicy(whose: &str, mode: u32, image: &[u64]) -> Option<(u32, Vec<u64>)> {
     let online = std::fs::read_to_string("/sys/devices/system/node/online").unwrap_or_default();
     let mut here = vec![0; image.len()];
     for node in listed(&online).filter(|node| node / 64 < image.len()) {
         here[node / 64] |= image[node / 64] & 1 << (node % 64);
     }
     if !image.is_empty() && here.iter().all(|w| *w == 0) {
-        log::warn!("thread {tid}: none of the nodes of its memory policy is there; it gets memory from all");
+        log::warn!("{whose}: none of the nodes of its memory policy is there; it gets memory from all");
         return None;
     }
     Some((mode, here))
@@ -37,9 +37,9 @@ mod tests {
 
     #[test]
     fn nodes_that_are_not_here_are_left_out() {
-        assert_eq!(mempolicy(1, 3, &[0b1, 1 << 63]), Some((3, vec![1, 0])));
-        assert_eq!(mempolicy(1, 3, &[0, 1 << 63]), None);
+        assert_eq!(mempolicy("a thread", 3, &[0b1, 1 << 63]), Some((3, vec![1, 0])));
+        assert_eq!(mempolicy("a thread", 3, &[0, 1 << 63]), None);
         // MPOL_LOCAL has no nodes.
-        assert_eq!(mempolicy(1, 4, &[]), Some((4, Vec::new())));
+        assert_eq!(mempolicy("a thread", 4, &[]), Some((4, Vec::new())));
     }
 }
