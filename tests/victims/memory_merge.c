@@ -19,11 +19,12 @@ static int may_merge(void *at) {
 }
 static int is_set(void) { return prctl(GET_MEMORY_MERGE, 0, 0, 0, 0); }
 static void victim(void) {
-  char *area = map_anon(4 * PAGE, MAP_PRIVATE), *not = map_anon(3 * PAGE, MAP_PRIVATE);
-  CHECK(mprotect(not, PAGE, PROT_NONE) == 0);
+  char *area = map_anon(4 * PAGE, MAP_PRIVATE), *not = map_anon(4 * PAGE, MAP_PRIVATE);
+  // With fences: its neighbours can become what it is.
+  CHECK(mprotect(not, PAGE, PROT_NONE) == 0 && mprotect(not + 3 * PAGE, PAGE, PROT_NONE) == 0);
   fill(area, 4 * PAGE, 1), fill(not + PAGE, 2 * PAGE, 2);
   if (prctl(SET_MEMORY_MERGE, 1, 0, 0, 0)) SKIP("PR_SET_MEMORY_MERGE: %s", strerror(errno));
-  CHECK(madvise(not, 3 * PAGE, MADV_UNMERGEABLE) == 0);
+  CHECK(madvise(not, 4 * PAGE, MADV_UNMERGEABLE) == 0);
   pid_t child = is("child") ? fork() : -1;
   if (!child) {
     CHECK(is_set() == 1 && prctl(SET_MEMORY_MERGE, 0, 0, 0, 0) == 0);
