@@ -11,6 +11,7 @@ use criu_images::messages::{CoreEntry, PstreeEntry};
 use criu_images::{ImageDir, Kind};
 use rustix::process::Signal;
 
+use crate::aged;
 use crate::apart::{self, Job, Surroundings};
 use crate::case::Route;
 use crate::descendants::{self, PATIENCE, adopt_orphans, kill_all, reap_all, wait_for};
@@ -35,6 +36,12 @@ const FOLDERS: &[(&str, &[&str])] = &[
     ("sockets", &["--tcp-established"]),
 ];
 
+/// Behind the name of a folder: its images as CRIU wrote them when parts of a task had images of their own.
+const OLDER: &str = ".older";
+
+/// Folders that are restored in that form as well.
+const ALSO_OLDER: [&str; 8] = ["files", "task", "threads", "tree", "unix", "tty", "watch", "inet"];
+
 /// xsave component bits and the CPU flag that each needs.
 const COMPONENTS: [(u32, &str); 8] = [
     (2, "avx"),
@@ -49,9 +56,9 @@ const COMPONENTS: [(u32, &str); 8] = [
 
 /// One at a time: they share names under /tmp.
 pub fn run(layout: &Layout, filters: &[String]) -> Summary {
-    let jobs: Vec<Job> = FOLDERS
-        .iter()
-        .flat_map(|f| Route::ALL.iter().map(move |r| format!("golden/{}/{}", f.0, r.name())))
+    let folders = FOLDERS.iter().map(|f| f.0.to_string()).chain(ALSO_OLDER.map(|name| format!("{name}{OLDER}")));
+    let jobs: Vec<Job> = folders
+        .flat_map(|f| Route::ALL.iter().map(move |r| format!("golden/{f}/{}", r.name())))
         .filter(|name| wanted(name, filters))
         .map(|name| Job { name, surroundings: Surroundings::Namespaces })
         .collect();
@@ -69,11 +76,15 @@ pub fn restore(name: &str, layout: &Layout, folder: &Path) -> Outcome {
 }
 
 fn steps(which: &str, route: Route, layout: &Layout, folder: &Path) -> Outcome {
+    let (which, is_older) = which.strip_suffix(OLDER).map_or((which, false), |which| (which, true));
     let golden = layout.root.join("tests/golden");
     let images = folder.join("images");
     fs::create_dir_all(&images).map_err(failed)?;
     for entry in fs::read_dir(golden.join(which)).map_err(failed)?.flatten().filter(|e| e.path().is_file()) {
         fs::copy(entry.path(), images.join(entry.file_name())).map_err(failed)?;
+    }
+    if is_older {
+        aged::parts_apart(&images)?;
     }
     let ready = Command::new("sh").arg(golden.join("setup.sh")).status().map_err(failed)?;
     if !ready.success() {

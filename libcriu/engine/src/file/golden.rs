@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use criu_images::ImageDir;
-use criu_images::messages::CriuOpts;
+use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry};
+use criu_images::{ImageDir, Kind};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::fs::{OFlags, SeekFrom, fcntl_get_seals, fcntl_getfl, fstat, seek};
@@ -16,7 +16,7 @@ use rustix::io::{FdFlags, fcntl_getfd, pread, read, write};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::RestoreFiles;
-use super::tests::{options, restore};
+use super::tests::{Scratch, options, restore};
 use crate::options::Options;
 use crate::sys::descriptor::borrow;
 
@@ -171,4 +171,28 @@ fn unix() {
     for name in ["dgram", "sender", "listen"] {
         fs::remove_file(format!("/tmp/golden2-{name}")).unwrap();
     }
+}
+
+#[test]
+fn a_socket_of_an_image_without_its_mode_is_open_to_others() {
+    let _guard = set_up();
+    let scratch = Scratch::new();
+    let images = ImageDir::new(File::open(Scratch::path("")).unwrap().into());
+    let from = ImageDir::new(File::open(golden("unix")).unwrap().into());
+    let files: Vec<FileEntry> = from.read_all(Kind::Files, 0).unwrap();
+    let bound = |e: &&FileEntry| e.usk.as_ref().is_some_and(|u| u.name == b"/tmp/golden2-dgram\0");
+    let mut entry = files.iter().find(bound).unwrap().clone();
+    let usk = entry.usk.as_mut().unwrap();
+    (usk.file_perms, usk.name) = (None, format!("{}\0", Scratch::path("socket")).into_bytes());
+    images.write_one(Kind::Files, 0, &entry).unwrap();
+    let fd = FdinfoEntry { id: entry.id, fd: 3, r#type: FdTypes::Unixsk as i32, ..FdinfoEntry::default() };
+    images.write_one(Kind::Fdinfo, 2, &fd).unwrap();
+    restore(
+        &options(Path::new(&Scratch::path("")), CriuOpts::default()),
+        &[|| {
+            let mode = fs::symlink_metadata(Scratch::path("socket")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o755);
+        }],
+    );
+    drop(scratch);
 }

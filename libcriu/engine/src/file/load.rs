@@ -14,7 +14,7 @@ use super::ghost::GhostFiles;
 use super::kind::{FileKind, KINDS, RestoreKind};
 use super::lock::RestoreLocks;
 use super::object::Object;
-use super::{FileId, install};
+use super::{FileId, install, older};
 use crate::error::{Error, Phase, Result};
 use crate::file::Entries;
 use crate::numbers::ByNumber;
@@ -87,14 +87,7 @@ impl RestoreFiles {
                 .hint("filesize or buildid")
                 .errno(libc::EBADRQC));
         }
-        let mut entries = BTreeMap::new();
-        let mut image = images.open(Kind::Files, 0).map_err(loading)?;
-        expect_entries(images);
-        while let Some(entry) = image.as_mut().map_or(Ok(None), |i| i.entry::<FileEntry>()).map_err(loading)? {
-            if let Some(twice) = entries.insert(entry.id, entry) {
-                return Err(Error::new(Phase::Load, "files.img", format!("two files have the id {}", twice.id)));
-            }
-        }
+        let entries = entries(images)?;
         let mut plan = Plan {
             opts: options.msg.clone(),
             images: images
@@ -401,6 +394,25 @@ impl RestoreFiles {
         }
         Ok(())
     }
+}
+
+fn entries(images: &ImageDir) -> Result<Entries> {
+    let mut entries = BTreeMap::new();
+    let mut add = |entry: FileEntry| match entries.insert(entry.id, entry) {
+        None => Ok(()),
+        Some(twice) => Err(Error::new(Phase::Load, "files.img", format!("two files have the id {}", twice.id))),
+    };
+    expect_entries(images);
+    match images.open(Kind::Files, 0).map_err(loading)? {
+        Some(mut image) => {
+            while let Some(entry) = image.entry().map_err(loading)? {
+                add(entry)?;
+            }
+        }
+        None => older::files(images).map_err(loading)?.into_iter().try_for_each(add)?,
+    }
+    older::add_watched(images, &mut entries).map_err(loading)?;
+    Ok(entries)
 }
 
 /// Large images take much memory: an entry that takes so few bytes in the image has room for all that can be there.

@@ -18,6 +18,7 @@ mod kind;
 mod load;
 mod nameless;
 mod object;
+mod older;
 mod path;
 mod seen;
 mod table;

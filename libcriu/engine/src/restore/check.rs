@@ -298,6 +298,9 @@ fn thread(t: &Thread, here: &Here) -> Result<PreparedThread, (&'static str, Stri
     if entry.lsm_profile.as_deref().is_some_and(|p| !p.is_empty() && p != "unconfined") {
         return Err(("security label", "it is not restored yet".into()));
     }
+    if entry.lsm_sockcreate.as_deref().is_some_and(|label| !label.is_empty()) {
+        return Err(("security label of new sockets", "it is not restored yet".into()));
+    }
     let creds = creds::restore::creds(entry, here.last_cap, here.permitted).map_err(|e| ("credentials", e))?;
     let pending = signals::restore::pending(t.core.signals_p.as_ref()).map_err(|e| ("pending signals", e))?;
     let affinity = sched::restore::affinity(t.tid, &t.core.cpu_affinity, &here.own.affinity);

@@ -9,6 +9,7 @@ use criu_images::messages::{
 use criu_images::{ImageDir, ImageError, Kind};
 
 use super::checkpoint::{Alive, Body, Checkpoint, PID_LIMIT, Task, Thread};
+use super::legacy;
 use crate::error::{Error, Phase, Result};
 use crate::mem::pages::restore::PageSet;
 use crate::mem::vma::restore::Layout;
@@ -24,7 +25,7 @@ pub(crate) fn image(e: ImageError) -> Error {
     Error::image(Phase::Load, e)
 }
 
-fn corrupt(file: String, cause: impl Into<String>) -> Error {
+pub(super) fn corrupt(file: String, cause: impl Into<String>) -> Error {
     Error::new(Phase::Load, file, cause)
 }
 
@@ -85,6 +86,10 @@ fn inventory(images: &Arc<ImageDir>) -> Result<InventoryEntry> {
     };
     let entry: Option<InventoryEntry> = reader.entry().map_err(image)?;
     let entry = entry.ok_or_else(|| corrupt(name.clone(), "empty: this is no complete checkpoint"))?;
+    if let Some(plugin) = entry.plugins_entry.as_ref().and_then(|p| p.plugins.first()) {
+        let cause = format!("the plugin {plugin} has saved a part of the tree, and there are no plugins here");
+        return Err(corrupt(name, cause).hint("restore it by the engine that dumped it"));
+    }
     match entry.img_version {
         1 | 2 => Ok(entry),
         v => Err(corrupt(name, format!("images of version {v}; 1 and 2 are known"))),
@@ -116,13 +121,17 @@ fn load_tasks(images: &Arc<ImageDir>, entries: &[PstreeEntry]) -> Result<Vec<(Ta
     let mut tids = tids.iter().map(Vec::len);
     let task = |(e, (core, leader)): (&PstreeEntry, (Option<TaskCoreEntry>, Option<Thread>))| {
         let of_leader = || Kind::Core.file_name(e.pid.into());
-        let core = core.ok_or_else(|| corrupt(of_leader(), "the leader's image has no part about the task"))?;
+        let mut core = core.ok_or_else(|| corrupt(of_leader(), "the leader's image has no part about the task"))?;
         let body = match core.task_state {
             STATE_DEAD | STATE_ZOMBIE => Body::Dead { status: core.exit_code as i32 },
             STATE_ALIVE | STATE_STOPPED => {
                 let leader = leader.ok_or_else(|| corrupt(of_leader(), "a living task without registers"))?;
                 let others = threads.by_ref().take(tids.next().unwrap_or_default());
-                let threads = std::iter::once(Ok(leader)).chain(others).collect::<Result<Vec<_>>>()?;
+                let mut threads = std::iter::once(Ok(leader)).chain(others).collect::<Result<Vec<_>>>()?;
+                legacy::complete_task(images, e.pid, &mut core)?;
+                for thread in &mut threads {
+                    legacy::complete_thread(images, e.pid, thread.tid as u32, &mut thread.core)?;
+                }
                 let missing = || corrupt(Kind::Mm.file_name(e.pid.into()), "missing");
                 Body::Alive(Box::new(alive(e, &core, threads, memories.next().ok_or_else(missing)??)?))
             }
@@ -161,11 +170,13 @@ fn layout(images: &ImageDir, id: u64, known: &Mutex<Option<KnownLayout>>) -> Res
         Some(Ok((Arc::clone(mm), Arc::clone(layout))))
     };
     let make = |mut mm: MmEntry, bytes: Vec<u8>| {
+        let is_whole = !mm.vmas.is_empty();
+        legacy::complete_memory(images, id, &mut mm)?;
         let layout = Layout::new(&mm).map_err(|cause| corrupt(Kind::Mm.file_name(id), cause))?;
         // The layout says it all; every task inherits what is kept here.
         mm.vmas = Vec::new();
         let (mm, layout) = (Arc::new(mm), Arc::new(layout));
-        if bytes.len() <= KEPT_BYTES {
+        if is_whole && bytes.len() <= KEPT_BYTES {
             *lock() = Some((bytes, Arc::clone(&mm), Arc::clone(&layout)));
         }
         Ok((mm, layout))

@@ -9,6 +9,7 @@ pub(crate) mod checkpoint;
 mod failure;
 mod huge;
 mod kin;
+mod legacy;
 mod load;
 mod memory;
 mod own;

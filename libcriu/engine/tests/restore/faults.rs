@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use criu_engine::Stage;
-use criu_images::messages::{CoreEntry, core_entry};
+use criu_images::messages::{CoreEntry, InventoryEntry, PluginsEntry, core_entry};
 use criu_images::{ImageDir, Kind};
 
 use crate::arena::{Quiet, fork, nothing_is_left, options, restore_in_worker, wait};
@@ -81,6 +81,17 @@ pub fn other_architecture() -> CaseResult {
     core.mtype = core_entry::March::Aarch64 as i32;
     dir.write_one(Kind::Core, 2982, &core).map_err(|e| e.to_string())?;
     refused(&images, &["core-2982.img", "AARCH64"])?;
+    Ok(Outcome::Passed)
+}
+
+/// What a plugin has saved is known to nobody else.
+pub fn saved_by_a_plugin() -> CaseResult {
+    let images = transpose("task")?;
+    let dir = ImageDir::new(fs::File::open(&images).map_err(|e| e.to_string())?.into());
+    let mut inventory: InventoryEntry = dir.read_one(Kind::Inventory, 0).map_err(|e| e.to_string())?;
+    inventory.plugins_entry = Some(PluginsEntry { plugins: vec!["cuda_plugin".into()] });
+    dir.write_one(Kind::Inventory, 0, &inventory).map_err(|e| e.to_string())?;
+    refused(&images, &["inventory.img", "cuda_plugin"])?;
     Ok(Outcome::Passed)
 }
 

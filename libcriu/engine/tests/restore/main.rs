@@ -56,6 +56,7 @@ const CASES: &[Case] = &[
     Case { name: "truncated_images", run: faults::truncated_images },
     Case { name: "pid_taken", run: faults::pid_taken },
     Case { name: "other_architecture", run: faults::other_architecture },
+    Case { name: "saved_by_a_plugin", run: faults::saved_by_a_plugin },
     Case { name: "missing_file", run: faults::missing_file },
     Case { name: "killed_engine", run: faults::killed_engine },
     Case { name: "failing_callback", run: faults::failing_callback },

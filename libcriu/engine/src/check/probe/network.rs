@@ -163,7 +163,7 @@ pub fn nftables() -> Probe {
 }
 
 pub fn network_lock_nftables() -> Probe {
-    not_yet("--network-lock", nftables_there())
+    nftables_there()
 }
 
 pub fn has_ipt_legacy() -> Probe {

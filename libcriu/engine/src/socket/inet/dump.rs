@@ -1,7 +1,7 @@
 //! Internet sockets, seen from outside.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
@@ -13,7 +13,9 @@ use super::hidden::Hidden;
 use super::hold::{Connections, Datagrams, Held};
 use super::memberships::Groups;
 use super::more_options::{SocketKind, Usual};
-use super::{DGRAM, ICMP, ICMPV6, MPTCP, RAW, STREAM, TCP, UDP, UDP_LITE, facts, listed, queue, state, stream};
+use super::{
+    DGRAM, ICMP, ICMPV6, MPTCP, RAW, STREAM, TCP, UDP, UDP_LITE, facts, listed, queue, raw_options, state, stream,
+};
 use crate::error::Result;
 use crate::file::{Collected, DumpKind, FileId, Seen, Unsaved};
 use crate::namespace::Namespace;
@@ -123,6 +125,12 @@ impl DumpKind for InetSockets {
         let (local, peer) = addresses(seen, known)?;
         let peer = peer.or(listed.map(|l| l.1)).filter(|_| state != state::CLOSE);
         Addresses { local, peer: peer.unwrap_or(unspecified(kind.family)) }.put(&mut isk);
+        if matches!(local.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local()) {
+            isk.ifname = isk.opts.so_bound_dev.clone();
+        }
+        if isk.proto == MPTCP {
+            (isk.proto, isk.mptcp) = (TCP, Some(true));
+        }
         Ok(FileEntry { r#type: FdTypes::Inetsk as i32, id, isk: Some(Box::new(isk)), ..FileEntry::default() })
     }
 
@@ -164,12 +172,12 @@ impl InetSockets {
         if let Some(like) = likeness.and_then(|l| self.alike.entries.get(&l)) {
             isk.v6only = like.v6only;
             (isk.ip_opts, isk.tcp_opts) = (like.ip_opts.clone(), like.tcp_opts);
-            (isk.ifname, isk.more_opts) = (like.ifname.clone(), like.more_opts.clone());
+            (isk.opts.so_bound_dev, isk.more_opts) = (like.opts.so_bound_dev.clone(), like.more_opts.clone());
             return Ok(());
         }
         isk.v6only = facts::v6only(fd, kind).map_err(&getting)?;
         isk.ip_opts = Some(facts::ip_options(fd, kind).map_err(&getting)?);
-        isk.ifname = facts::device(fd).map_err(&getting)?;
+        isk.opts.so_bound_dev = facts::device(fd).map_err(&getting)?;
         let tcp = facts::is_tcp(kind);
         isk.tcp_opts = Some(if facts::has_tcp_options(kind) {
             facts::tcp_options(fd).map_err(&getting)?
@@ -180,6 +188,7 @@ impl InetSockets {
         let peer = facts::peer(fd).map_err(&getting)?;
         let connected = tcp && (stream::is_connected(isk.state) || peer.is_some());
         isk.more_opts = self.usual.differing(fd, kind, connected).map_err(&getting)?;
+        raw_options::put(isk);
         if let Some(likeness) = likeness {
             self.alike.entries.insert(likeness, isk.clone());
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use criu_images::messages::{InetSkEntry, SkOptsEntry, SkShutdown};
+use criu_images::messages::{InetSkEntry, SkOptsEntry, SkShutdown, TcpOptsEntry};
 use criu_soccr::{Connection, Paused};
 use rustix::fs::{Gid, OFlags, Uid, fchown, fcntl_setfl};
 use rustix::net::{RecvFlags, Shutdown, bind, connect, listen, recv, shutdown};
@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, Shutdown, bind, connect, listen, recv, shutdown};
 use super::address::Addresses;
 use super::facts::Fresh;
 use super::more_options::SocketKind;
-use super::{facts, hidden, memberships, more_options, resend, state, stream};
+use super::{facts, hidden, memberships, more_options, raw_options, resend, state, stream};
 use crate::socket::options;
 use crate::sys::socket::{attach_filter, set_int_option, set_option, set_option_bytes};
 
@@ -55,7 +55,11 @@ pub(super) struct Making<'a> {
     /// Another socket of the images has the same port.
     pub shares_port: bool,
     pub fresh: Fresh,
+    pub switches: Switches,
 }
+
+/// TCP_CORK and TCP_NODELAY where older images have them: with the connection.
+pub(super) type Switches = (Option<bool>, Option<bool>);
 
 impl Making<'_> {
     /// The socket, complete but for SO_REUSEADDR where it shares its port.
@@ -112,9 +116,7 @@ impl Making<'_> {
             },
         };
         // Switched on where there is something to send already, these would send it.
-        if let Some(opts) = &self.isk.tcp_opts {
-            facts::set_tcp_options(fd, opts, &self.fresh).map_err(call("setsockopt IPPROTO_TCP"))?;
-        }
+        facts::set_tcp_options(fd, &self.tcp_opts(), &self.fresh).map_err(call("setsockopt IPPROTO_TCP"))?;
         let reuse = self.isk.opts.reuseaddr() || self.shares_port;
         let paused = Paused::pause_knowing(fd, reuse).map_err(failed)?;
         paused.restore(connection).map_err(failed)?;
@@ -134,7 +136,7 @@ impl Making<'_> {
             facts::set_freebind(fd, isk.family, opts).map_err(call("setsockopt IP_FREEBIND"))?;
         }
         self.set_more(fd, true)?;
-        if let Some(device) = &isk.ifname {
+        if let Some(device) = &isk.opts.so_bound_dev {
             set_option_bytes(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, device.as_bytes())
                 .map_err(call(&format!("binding to device {device}")))?;
         }
@@ -154,9 +156,21 @@ impl Making<'_> {
 
     fn set_late(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
         self.set_others(fd)?;
-        match self.isk.tcp_opts.as_ref().filter(|_| facts::has_tcp_options(SocketKind::of(self.isk))) {
-            Some(opts) => facts::set_tcp_options(fd, opts, &self.fresh).map_err(call("setsockopt IPPROTO_TCP")),
-            None => Ok(()),
+        if !facts::has_tcp_options(SocketKind::of(self.isk)) {
+            return Ok(());
+        }
+        facts::set_tcp_options(fd, &self.tcp_opts(), &self.fresh).map_err(call("setsockopt IPPROTO_TCP"))
+    }
+
+    /// Older images have them in two other places.
+    fn tcp_opts(&self) -> TcpOptsEntry {
+        let (opts, older) = (self.isk.tcp_opts.unwrap_or_default(), &self.isk.opts);
+        TcpOptsEntry {
+            cork: opts.cork.or(self.switches.0),
+            nodelay: opts.nodelay.or(self.switches.1),
+            keepcnt: opts.keepcnt.or(older.tcp_keepcnt),
+            keepidle: opts.keepidle.or(older.tcp_keepidle),
+            keepintvl: opts.keepintvl.or(older.tcp_keepintvl),
         }
     }
 
@@ -166,6 +180,7 @@ impl Making<'_> {
         if let Some(opts) = &isk.ip_opts {
             facts::set_ip_options(fd, isk.family, opts, &self.fresh).map_err(call("setsockopt IPPROTO_IP"))?;
         }
+        raw_options::set(fd, isk).map_err(call("setsockopt of a raw socket"))?;
         self.set_more(fd, false)?;
         if isk.r#type == super::RAW {
             // What was on its way when the filter came.
@@ -197,7 +212,7 @@ impl Making<'_> {
 
     /// The index of the device that link-local addresses belong to.
     fn scope(&self) -> Result<u32, Failed> {
-        let Some(device) = &self.isk.ifname else { return Ok(0) };
+        let Some(device) = self.isk.ifname.as_ref().or(self.isk.opts.so_bound_dev.as_ref()) else { return Ok(0) };
         let path = format!("/sys/class/net/{device}/ifindex");
         let text = std::fs::read_to_string(&path).map_err(call(&path))?;
         text.trim().parse().map_err(|_| call(&path)(io::Error::from_raw_os_error(libc::EINVAL)))

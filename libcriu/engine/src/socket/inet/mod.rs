@@ -28,6 +28,7 @@ mod making;
 mod memberships;
 mod more_options;
 mod queue;
+mod raw_options;
 mod resend;
 mod restore;
 mod stream;

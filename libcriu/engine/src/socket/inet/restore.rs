@@ -11,11 +11,11 @@ use criu_soccr::{Connection, Paused, State};
 
 use super::address::Addresses;
 use super::facts::Fresh;
-use super::making::{Failed, Making, Shape};
+use super::making::{Failed, Making, Shape, Switches};
 use super::more_options::SocketKind;
 use super::{
     DGRAM, ICMP, ICMPV6, INET, INET6, MPTCP, RAW, STREAM, TCP, UDP, UDP_LITE, facts, memberships, more_options, queue,
-    state, stream,
+    raw_options, state, stream,
 };
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
@@ -29,6 +29,7 @@ pub(crate) struct InetSockets {
     made: BTreeMap<FileId, OwnedFd>,
     /// By the id of their socket.
     connections: HashMap<FileId, Connection>,
+    switches: HashMap<FileId, Switches>,
     /// The dump that left the network locked.
     run_id: String,
     /// Connections become closed sockets.
@@ -70,8 +71,10 @@ impl RestoreKind for InetSockets {
             }
         }
         for (isk, connection) in connected.iter().zip(parallel::map(&connected, |isk| load_connection(isk, images))) {
-            if let Some(connection) = connection? {
-                self.connections.insert(isk.id, connection);
+            let Some((connection, switches)) = connection? else { continue };
+            self.connections.insert(isk.id, connection);
+            if switches != (None, None) {
+                self.switches.insert(isk.id, switches);
             }
         }
         if blockers.is_empty() { Ok(()) } else { Err(Error::refused(Phase::Check, blockers)) }
@@ -85,13 +88,14 @@ impl RestoreKind for InetSockets {
         self.lock_network()?;
         let mut users: HashMap<(u32, u32), u32> = HashMap::new();
         for (_, isk) in &sockets {
-            *users.entry((isk.proto, isk.src_port)).or_default() += 1;
+            *users.entry((protocol(isk), isk.src_port)).or_default() += 1;
         }
         let mut blockers = Vec::new();
         let mut crowded = Vec::new();
         for (entry, isk) in &sockets {
-            let shares_port = isk.src_port != 0 && users.get(&(isk.proto, isk.src_port)).is_some_and(|&n| n > 1);
-            let making = Making { isk, shares_port, fresh: self.fresh(SocketKind::of(isk)) };
+            let shares_port = isk.src_port != 0 && users.get(&(protocol(isk), isk.src_port)).is_some_and(|&n| n > 1);
+            let switches = self.switches.get(&entry.id).copied().unwrap_or_default();
+            let making = Making { isk, shares_port, fresh: self.fresh(SocketKind::of(isk)), switches };
             let shape = match self.connections.get(&entry.id) {
                 Some(connection) => Shape::Connected(connection),
                 None if stream::is_connection(isk) => Shape::Closed,
@@ -109,7 +113,8 @@ impl RestoreKind for InetSockets {
         }
         for (entry, isk) in crowded {
             let fd = self.made.get(&entry.id).ok_or_else(|| missing(entry.id))?;
-            let settled = Making { isk, shares_port: true, fresh: Fresh::default() }.settle_reuse(fd.as_fd());
+            let settled = Making { isk, shares_port: true, fresh: Fresh::default(), switches: (None, None) }
+                .settle_reuse(fd.as_fd());
             blockers.extend(settled.err().map(|failed| blocker_of(plan, entry, isk, failed)));
         }
         if blockers.is_empty() { Ok(()) } else { Err(Error::refused(Phase::Files, blockers)) }
@@ -231,7 +236,7 @@ impl InetSockets {
 }
 
 /// The connection of a socket; one in state CLOSE may be the rest of one.
-fn load_connection(isk: &InetSkEntry, images: &ImageDir) -> Result<Option<Connection>> {
+fn load_connection(isk: &InetSkEntry, images: &ImageDir) -> Result<Option<(Connection, Switches)>> {
     let loading = |e| Error::image(Phase::Load, e);
     let id = u64::from(isk.ino);
     let image = match isk.state {
@@ -245,7 +250,8 @@ fn load_connection(isk: &InetSkEntry, images: &ImageDir) -> Result<Option<Connec
     };
     let (received, sent) = image.tcp_queues(&entry).map_err(loading)?;
     let addresses = Addresses::of(isk, 0).map_err(|why| loading(image.corrupt(why)))?;
-    Ok(Some(stream::connection(isk, addresses, &entry, received, sent)))
+    let switches = (entry.cork, entry.nodelay);
+    Ok(Some((stream::connection(isk, addresses, &entry, received, sent), switches)))
 }
 
 fn missing(id: FileId) -> Error {
@@ -255,6 +261,11 @@ fn missing(id: FileId) -> Error {
 fn sockets(plan: &Plan) -> Result<Vec<(&FileEntry, &InetSkEntry)>> {
     let entries = plan.entries.values().filter(|e| e.r#type() == FdTypes::Inetsk);
     entries.map(|e| Ok((e, body(e, e.isk.as_deref())?))).collect()
+}
+
+/// The protocol of the socket itself.
+fn protocol(isk: &InetSkEntry) -> u32 {
+    if isk.mptcp() { MPTCP } else { isk.proto }
 }
 
 /// As `inherit_fd` names it.
@@ -269,18 +280,19 @@ fn check(isk: &InetSkEntry) -> Result<(), String> {
     }
     Addresses::of(isk, 0)?;
     more_options::check(&isk.more_opts)?;
+    raw_options::check(isk)?;
     isk.groups.iter().try_for_each(memberships::check)?;
     if i32::try_from(isk.backlog).is_err() {
         return Err(format!("a backlog of {}", isk.backlog));
     }
-    if [&isk.ifname, &isk.multicast_dev]
+    if [&isk.ifname, &isk.opts.so_bound_dev, &isk.multicast_dev]
         .into_iter()
         .flatten()
         .any(|n| n.is_empty() || n.len() >= libc::IFNAMSIZ || n.contains('\0'))
     {
         return Err("the name of its device is none".into());
     }
-    match (isk.r#type, isk.proto, isk.state) {
+    match (isk.r#type, protocol(isk), isk.state) {
         (STREAM, TCP | MPTCP, state::CLOSE | state::LISTEN) => Ok(()),
         (STREAM, TCP, other) => State::from_number(other).map(drop).map_err(|e| e.to_string()),
         (DGRAM, UDP | UDP_LITE, state::ESTABLISHED | state::CLOSE) => queue::check(isk),
@@ -296,7 +308,7 @@ fn check(isk: &InetSkEntry) -> Result<(), String> {
 fn object(plan: &Plan, entry: &FileEntry, isk: &InetSkEntry) -> String {
     let holder = plan.first_user.get(&entry.id).and_then(|&at| plan.tables.get(at));
     let fd = holder.and_then(|(_, fds)| fds.iter().find(|f| f.id == entry.id)).map(|f| format!("fd {}", f.fd));
-    let kind = match (isk.r#type, isk.proto) {
+    let kind = match (isk.r#type, protocol(isk)) {
         (RAW, _) => "raw",
         (_, TCP) => "TCP",
         (_, MPTCP) => "MPTCP",
@@ -317,6 +329,6 @@ fn blocker_of(plan: &Plan, entry: &FileEntry, isk: &InetSkEntry, failed: Failed)
 
 impl SocketKind {
     pub(super) fn of(isk: &InetSkEntry) -> Self {
-        SocketKind { family: isk.family, kind: isk.r#type, protocol: isk.proto }
+        SocketKind { family: isk.family, kind: isk.r#type, protocol: protocol(isk) }
     }
 }

@@ -1,7 +1,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use criu_images::messages::CriuOpts;
+use criu_images::messages::{CriuOpts, FileEntry};
+use criu_images::{ImageDir, Kind};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::net::{
@@ -9,7 +10,7 @@ use rustix::net::{
     getsockname, listen, recv, send, sendto, shutdown, socket_with,
 };
 
-use crate::file::tests::{blockers, options, restore, round_trip};
+use crate::file::tests::{blockers, dump, options, restore, round_trip};
 use crate::sys::descriptor::{adopt, borrow};
 use crate::sys::socket::{
     attach_filter, filter, int_option, option, option_bytes, set_int_option, set_option, set_option_bytes,
@@ -538,4 +539,65 @@ fn raw_sockets_hear_nothing_before_they_are_bound() {
     fn heard(fd: i32) -> usize {
         std::iter::from_fn(|| recv(borrow(fd), &mut [0u8; 1], RecvFlags::DONTWAIT).ok()).count()
     }
+}
+
+/// CRIU knows no MPTCP: to it, such a listener is one of TCP, which serves as well.
+#[test]
+fn an_mptcp_listener_is_one_of_tcp_to_others() {
+    const MPTCP: i32 = libc::IPPROTO_MPTCP;
+    fn mptcp() -> rustix::io::Result<OwnedFd> {
+        let protocol = rustix::net::Protocol::from_raw(rustix::net::RawProtocol::new(MPTCP as u32).unwrap());
+        socket_with(V4, TCP, SocketFlags::CLOEXEC, Some(protocol))
+    }
+    fix();
+    if mptcp().is_err() {
+        return;
+    }
+    let images = tempfile::tempdir().unwrap();
+    let options = options(images.path(), CriuOpts::default());
+    let check = || {
+        assert_eq!(option(borrow(10), libc::SO_PROTOCOL).unwrap(), MPTCP);
+        connect(socket(V4, TCP), &own(90, 5090)).unwrap();
+    };
+    let set_up = || {
+        let s = mptcp().unwrap();
+        bind(&s, &own(90, 5090)).unwrap();
+        listen(&s, 3).unwrap();
+        put(s, 10);
+    };
+    dump(&options, set_up, &[check]);
+    restore(&options, &[check]);
+    let dir = ImageDir::new(options.images_dir.try_clone().unwrap());
+    let mut files: Vec<FileEntry> = dir.read_all(Kind::Files, 0).unwrap();
+    let isk = files.iter_mut().find_map(|f| f.isk.as_deref_mut()).unwrap();
+    assert_eq!((isk.proto, isk.mptcp), (libc::IPPROTO_TCP as u32, Some(true)));
+    isk.mptcp = None;
+    let mut image = dir.create(Kind::Files, 0).unwrap();
+    files.iter().for_each(|f| image.entry(f).unwrap());
+    image.finish().unwrap();
+    let as_tcp = || {
+        assert_eq!(option(borrow(10), libc::SO_PROTOCOL).unwrap(), libc::IPPROTO_TCP);
+        connect(socket(V4, TCP), &own(90, 5090)).unwrap();
+    };
+    restore(&options, &[as_tcp]);
+}
+
+/// In CRIU's images `ifname` is about addresses alone.
+#[test]
+fn the_device_of_a_socket_stands_among_its_options() {
+    let images = tempfile::tempdir().unwrap();
+    let options = options(images.path(), CriuOpts::default());
+    let is_bound = || {
+        assert_eq!(option_bytes(borrow(10), libc::SOL_SOCKET, libc::SO_BINDTODEVICE, 16).unwrap(), b"lo\0");
+    };
+    let set_up = || {
+        put(socket(V4, UDP), 10);
+        set_option_bytes(borrow(10), libc::SOL_SOCKET, libc::SO_BINDTODEVICE, b"lo").unwrap();
+    };
+    dump(&options, set_up, &[is_bound]);
+    let dir = ImageDir::new(options.images_dir.try_clone().unwrap());
+    let files: Vec<FileEntry> = dir.read_all(Kind::Files, 0).unwrap();
+    let isk = files.iter().find_map(|f| f.isk.as_deref()).unwrap();
+    assert_eq!((isk.opts.so_bound_dev.as_deref(), isk.ifname.as_deref()), (Some("lo"), None));
+    restore(&options, &[is_bound]);
 }

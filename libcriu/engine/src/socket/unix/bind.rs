@@ -23,6 +23,9 @@ use crate::socket::diag::unix_sockets;
 use crate::sys::fs::{apart, enter_root};
 use crate::sys::unix;
 
+/// The mode of a file whose own is not in the image: older checkpoints have none.
+const USUAL: Mode = Mode::from_raw_mode(0o755);
+
 /// The files that a restore has made; removed when it fails.
 #[derive(Debug, Default)]
 pub(super) struct Files {
@@ -82,7 +85,10 @@ impl Files {
         bound.map_err(failed)?;
         self.maker = std::process::id();
         self.made.push(place.clone());
-        usk.file_perms.as_ref().map_or(Ok(()), |p| own(&place, p)).map_err(failed)
+        match &usk.file_perms {
+            Some(perms) => own(&place, perms).map_err(failed),
+            None => chmodat(CWD, &place, USUAL, AtFlags::empty()).map_err(|e| failed(e.into())),
+        }
     }
 }
 
