@@ -4,7 +4,10 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use criu_images::messages::{CoreEntry, FileEntry, InetSkEntry, MmEntry, PstreeEntry, TcpStreamEntry};
+use criu_images::messages::{
+    CoreEntry, EventpollTfdEntry, FanotifyMarkEntry, FileEntry, InetSkEntry, InotifyWdEntry, MmEntry, PstreeEntry,
+    TcpStreamEntry,
+};
 use criu_images::{ImageDir, ImageError, Kind};
 
 use crate::subject::Subject;
@@ -62,12 +65,16 @@ pub fn parts_apart(images: &Path) -> Outcome {
 fn files_of(dir: &ImageDir) -> Result<(), ImageError> {
     let mut files: Vec<FileEntry> = dir.read_all(Kind::Files, 0)?;
     files.iter_mut().filter_map(|f| f.isk.as_deref_mut()).try_for_each(|isk| tcp_options_of(dir, isk))?;
-    let epolls = files.iter_mut().filter_map(|f| f.epfd.as_mut());
-    let targets: Vec<_> = epolls.flat_map(|e| std::mem::take(&mut e.tfd)).collect();
-    let inotifies = files.iter_mut().filter_map(|f| f.ify.as_mut());
-    let watches: Vec<_> = inotifies.flat_map(|e| std::mem::take(&mut e.wd)).collect();
-    let fanotifies = files.iter_mut().filter_map(|f| f.ffy.as_mut());
-    let marks: Vec<_> = fanotifies.flat_map(|e| std::mem::take(&mut e.mark)).collect();
+    let (mut targets, mut watches, mut marks) = (Vec::new(), Vec::new(), Vec::new());
+    for file in &mut files {
+        let id = file.id;
+        let of = file.epfd.iter_mut().flat_map(|e| std::mem::take(&mut e.tfd));
+        targets.extend(of.map(|target| EventpollTfdEntry { id, ..target }));
+        let of = file.ify.iter_mut().flat_map(|e| std::mem::take(&mut e.wd));
+        watches.extend(of.map(|watch| InotifyWdEntry { id, ..watch }));
+        let of = file.ffy.iter_mut().flat_map(|e| std::mem::take(&mut e.mark));
+        marks.extend(of.map(|mark| FanotifyMarkEntry { id, ..mark }));
+    }
     write_all(dir, Kind::EventpollTfd, 0, &targets)?;
     write_all(dir, Kind::InotifyWd, 0, &watches)?;
     write_all(dir, Kind::FanotifyMark, 0, &marks)?;
