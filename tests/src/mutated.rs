@@ -20,7 +20,7 @@ use crate::trial::{Running, accepted};
 use crate::verdict::{Outcome, Summary, failed};
 
 /// Together they have every common kind of image.
-pub const SUBJECTS: [&str; 12] = [
+pub const SUBJECTS: [&str; 13] = [
     "pipe.shared",
     "threads.tls",
     "unix_messages.descriptors",
@@ -33,6 +33,7 @@ pub const SUBJECTS: [&str; 12] = [
     "epoll.nested",
     "memory_cow",
     "inet_connected.unread",
+    "packet_ring.v3",
 ];
 
 /// Boundaries of the fields there are.
