@@ -14,6 +14,7 @@ use crate::error::{Error, Phase, Result};
 use crate::mem::pages::restore::PageSet;
 use crate::mem::vma::restore::Layout;
 use crate::parallel;
+use crate::task::signals::restore::is_told_to_stop;
 
 const STATE_ALIVE: u32 = 1;
 const STATE_DEAD: u32 = 2;
@@ -195,7 +196,10 @@ fn memory(images: &Arc<ImageDir>, e: &PstreeEntry, known: &Mutex<Option<KnownLay
 
 fn alive(e: &PstreeEntry, tc: &TaskCoreEntry, threads: Vec<Thread>, memory: Memory) -> Result<Alive> {
     let Memory { ids, mm, layout, pages, fs } = memory;
-    let stopped = (tc.task_state == STATE_STOPPED).then(|| tc.stop_signo.unwrap_or(libc::SIGSTOP as u32) as i32);
+    let mut stopped = (tc.task_state == STATE_STOPPED).then(|| tc.stop_signo.unwrap_or(libc::SIGSTOP as u32) as i32);
+    if is_told_to_stop(tc.signals_s.as_ref()) || threads.iter().any(|t| is_told_to_stop(t.core.signals_p.as_ref())) {
+        stopped = stopped.or(Some(libc::SIGSTOP));
+    }
     let leader_exit = tc.leader_exit_code.map(|status| status as i32);
     if leader_exit.is_some_and(|status| status & !0xff00 != 0) || leader_exit.is_some() && threads.len() < 2 {
         let cause = format!("a main thread cannot have exited with the status {leader_exit:x?}");

@@ -221,8 +221,13 @@ fn enter_session(world: &World, index: usize) -> Result<()> {
     if world.checked.kin.sessions[index] == Session::Lead {
         rustix::process::setsid().map_err(|e| Error::os(Phase::Fork, "session", "setsid", e))?;
         if let Some(nice) = world.checked.checkpoint.tasks[index].core.autogroup_nice {
-            std::fs::write("/proc/self/autogroup", nice.to_string())
-                .map_err(|e| Error::os(Phase::Fork, "autogroup", "writing /proc/self/autogroup", e))?;
+            match std::fs::write("/proc/self/autogroup", nice.to_string()) {
+                // A kernel that forms no groups of sessions has no nice values for them.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                wrote => {
+                    wrote.map_err(|e| Error::os(Phase::Fork, "autogroup", "writing /proc/self/autogroup", e))?;
+                }
+            }
         }
         // Before there are children, which inherit it.
         if let Some((terminal, _)) = world.files.controlling(world.checked.checkpoint.tasks[index].pid) {

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use super::descriptor::{close_all_but, read_word};
+use super::descriptor::{close_all_but, read_word, write_word};
 use super::spawn;
 
 /// The word that all is done.
@@ -86,9 +86,10 @@ fn watch([end, tells]: [RawFd; 2], pids: &[i32], tasks: &mut Vec<OwnedFd>) -> ! 
         // SAFETY: as above. There is room: nothing is allocated.
         tasks.push(unsafe { OwnedFd::from_raw_fd(fd as RawFd) });
     }
-    let ready = COMMITTED;
-    // SAFETY: one byte is written from a local.
-    unsafe { libc::write(tells, (&raw const ready).cast(), 1) };
+    // Who waits for it would wait for ever.
+    if !write_word(tells, COMMITTED) {
+        spawn::exit_now(1);
+    }
     if read_word(end) != Some(COMMITTED) {
         for task in tasks {
             // SAFETY: no information is given along.

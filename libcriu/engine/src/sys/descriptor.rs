@@ -38,7 +38,7 @@ fn check(ret: i64) -> io::Result<i64> {
     if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret) }
 }
 
-/// A read that fails is tried so often.
+/// A read or write that fails is tried so often.
 const TRIES: usize = 64;
 
 /// The next byte that the other end of `fd` writes; `None` when it has ended. Neither allocates nor fails: what guards others must
@@ -54,6 +54,12 @@ pub(super) fn read_word(fd: RawFd) -> Option<u8> {
         }
     }
     None
+}
+
+/// Writes a byte; false when it cannot be done. As `read_word`.
+pub(super) fn write_word(fd: RawFd, word: u8) -> bool {
+    // SAFETY: one byte is written from a local.
+    (0..TRIES).any(|_| unsafe { libc::write(fd, (&raw const word).cast(), 1) } == 1)
 }
 
 /// Reads who is signalled about `fd`. Not for O_PATH descriptors.

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use super::descriptor::close_all_but;
+use super::descriptor::{close_all_but, read_word, write_word};
 use super::spawn;
 
 const CREATE_RULESET_VERSION: u32 = 1;
@@ -69,16 +69,18 @@ impl Drop for Confined {
 /// The child: all signals are blocked, nothing but the pipes is open.
 fn confine([end, tells]: [RawFd; 2]) -> ! {
     close_all_but(&mut [end, tells]);
-    let (handled, confined, mut word) = (ACCESS_EXECUTE, CONFINED, 0u8);
-    // SAFETY: the kernel reads the 8 bytes of `handled`; one byte is written from and read into a local.
+    let handled = ACCESS_EXECUTE;
+    // SAFETY: the kernel reads the 8 bytes of `handled`.
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64);
         let ruleset = libc::syscall(libc::SYS_landlock_create_ruleset, &raw const handled, size_of::<u64>(), 0);
         if ruleset < 0 || libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0) != 0 {
             spawn::exit_now(1);
         }
-        libc::write(tells, (&raw const confined).cast(), 1);
-        libc::read(end, (&raw mut word).cast(), 1);
     }
+    if !write_word(tells, CONFINED) {
+        spawn::exit_now(1);
+    }
+    read_word(end);
     spawn::exit_now(0)
 }

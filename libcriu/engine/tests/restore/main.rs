@@ -51,6 +51,7 @@ const CASES: &[Case] = &[
     Case { name: "transposed_tree", run: || transposed::restores("tree") },
     Case { name: "transposed_memory", run: || transposed::restores("memory") },
     Case { name: "transposed_unix", run: || transposed::restores("unix") },
+    Case { name: "told_to_stop", run: transposed::told_to_stop },
     Case { name: "restored_as_sibling", run: transposed::restores_as_sibling },
     Case { name: "no_inventory", run: faults::no_inventory },
     Case { name: "truncated_images", run: faults::truncated_images },

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use criu_images::messages::{CoreEntry, PagemapEntry, PagemapHead};
+use criu_images::messages::{CoreEntry, PagemapEntry, PagemapHead, SiginfoEntry};
 use criu_images::{ImageDir, Kind};
 
 use crate::arena::{Quiet, ask, copy_golden, fork, restore_in_worker, set_up_golden, wait};
@@ -46,6 +46,27 @@ pub fn restores_as_sibling() -> CaseResult {
         Err(_) => Ok(Outcome::Passed),
         Ok(why) => Err(why),
     }
+}
+
+/// Somebody sent SIGSTOP while the process stood still for the dump.
+pub fn told_to_stop() -> CaseResult {
+    let images = transpose("task")?;
+    let text = |e: criu_images::ImageError| e.to_string();
+    let dir = ImageDir::new(fs::File::open(&images).map_err(|e| e.to_string())?.into());
+    let mut core: CoreEntry = dir.read_one(Kind::Core, 2982).map_err(text)?;
+    let mut siginfo = vec![0; 128];
+    siginfo[..4].copy_from_slice(&libc::SIGSTOP.to_ne_bytes());
+    let queue = core.tc.as_mut().ok_or("no task")?.signals_s.get_or_insert_default();
+    queue.signals.push(SiginfoEntry { siginfo });
+    dir.write_one(Kind::Core, 2982, &core).map_err(text)?;
+    let pid = restore_in_worker(&images, false, Quiet::default())?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|e| e.to_string())?;
+    if !stat.contains(") T ") {
+        return Err(format!("it does not stand still: {stat}"));
+    }
+    let target = rustix::process::Pid::from_raw(pid).ok_or("no pid")?;
+    rustix::process::kill_process(target, rustix::process::Signal::CONT).map_err(|e| format!("SIGCONT: {e}"))?;
+    ask(pid, Path::new("/tmp/golden-task.res")).map(|()| Outcome::Passed)
 }
 
 /// A copy of the golden checkpoint that runs on this processor.

@@ -1,6 +1,6 @@
 //! Signal actions, masks and pending signals from an image.
 
-use criu_images::messages::{SaEntry, SignalQueueEntry, TaskCoreEntry, ThreadCoreEntry};
+use criu_images::messages::{SaEntry, SiginfoEntry, SignalQueueEntry, TaskCoreEntry, ThreadCoreEntry};
 use criu_pie::abi::restorer::{SigInfo, SignalAction};
 
 use crate::task::abi::IA32_END;
@@ -40,13 +40,23 @@ fn action(signo: i32, e: &SaEntry) -> Result<SignalAction, String> {
     Ok(SignalAction { signo: signo as u64, is_ia32: is_ia32.into(), handler, flags: e.flags, restorer, mask: e.mask })
 }
 
-/// Pending signals with all that is known about each, in their order.
+/// Pending signals with all that is known about each, in their order. But SIGSTOP: nothing holds it off, and it is given to the task
+/// when all else is there.
 ///
 /// # Errors
 /// In words.
 pub fn pending(queue: Option<&SignalQueueEntry>) -> Result<Vec<SigInfo>, String> {
     let signals = queue.map_or(&[][..], |q| &q.signals);
-    signals.iter().map(|s| info(&s.siginfo)).collect()
+    signals.iter().filter(|s| !is_stop(s)).map(|s| info(&s.siginfo)).collect()
+}
+
+/// Was the process, or the thread, told to stop when it stood still already?
+pub fn is_told_to_stop(queue: Option<&SignalQueueEntry>) -> bool {
+    queue.is_some_and(|q| q.signals.iter().any(is_stop))
+}
+
+fn is_stop(s: &SiginfoEntry) -> bool {
+    s.siginfo.starts_with(&libc::SIGSTOP.to_le_bytes())
 }
 
 fn info(bytes: &[u8]) -> Result<SigInfo, String> {
