@@ -207,7 +207,8 @@ impl Collector {
                 }
             }
             mm.add(area, kind, file);
-            if area.may_have_policy {
+            // That of old system calls is the kernel's, and nobody's to bind.
+            if area.may_have_policy && kind != AreaKind::Vsyscall {
                 mm.bindable.push((area.start, area.end));
             }
             if area.has(b"gu") {
