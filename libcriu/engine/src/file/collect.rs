@@ -1,34 +1,37 @@
 //! Collects descriptors and links from outside, and writes them.
 
+mod in_flight;
+mod look;
+mod mapped_locks;
 mod told;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
 use criu_images::{ImageDir, Kind};
-use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, major, minor, openat, readlinkat};
+use rustix::fs::{CWD, Mode, OFlags, fstat, major, minor, openat, readlinkat};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, Resource, Rlimit, getrlimit, pidfd_getfd, pidfd_open, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use self::look::{list, look, open_below, open_proc};
 use super::fdinfo::FdInfo;
 use super::ghost::Ghosts;
 use super::identity::{Found, Identity};
-use super::kind::{DumpKind, InFlight, KINDS, Unsaved};
+use super::kind::{DumpKind, KINDS, Unsaved};
 use super::lock::Locks;
 use super::seen::{Seen, Unseen};
 use super::table::{self, Listed};
-use super::{DumpTask, FileId, Link, nameless, path, unsupported};
+use super::{DumpTask, FileId, Link, path, unsupported};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::numbers::ByNumber;
 use crate::options::Options;
 use crate::progress::Operator;
 use crate::socket::Likenesses;
-use crate::sys::descriptor::{SignalOwner, signal_owner};
 use crate::sys::heap;
 use crate::sys::kernel::Kernel;
 
@@ -298,43 +301,6 @@ impl DumpFiles {
         self.resolve_mapped_locks()
     }
 
-    /// Notes down locks that mappings keep. The kernel makes whoever reads the list of all locks wait some ten milliseconds (for a grace
-    /// period of RCU): without the option it is read only where a file is mapped that is open for writing.
-    fn resolve_mapped_locks(&mut self) -> Result<()> {
-        if !self.common.opts.file_locks() && !self.maps_for_writing() {
-            return Ok(());
-        }
-        let all = match std::fs::read_to_string("/proc/locks") {
-            Ok(all) => all,
-            // A kernel without locks.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(Error::os(Phase::Collect, "/proc/locks", "read", e)),
-        };
-        for held in self.locks.without_descriptor(&all, |pid| self.common.tasks.contains_key(&pid)) {
-            let mapped = self.links.iter().find(|((dev, inode, _), _)| held.is_of(*dev, *inode));
-            let Some((_, &Some(id))) = mapped else { continue };
-            if !self.common.opts.file_locks() {
-                log::warn!(
-                    "pid {}: a lock (FLOCK) that a mapping keeps would be lost; keep it with --file-locks",
-                    held.pid
-                );
-                continue;
-            }
-            let entry = self.common.entries.iter_mut().find(|e| e.id == id).and_then(|e| e.reg.as_mut());
-            if let Some(reg) = entry {
-                reg.mapped_lock = Some(held.r#type);
-                reg.mapped_lock_pid = self.common.tasks.get(&held.pid).map(|&vpid| vpid as u32);
-            }
-        }
-        Ok(())
-    }
-
-    fn maps_for_writing(&self) -> bool {
-        let linked: HashSet<FileId> = self.links.values().copied().flatten().collect();
-        let mut entries = self.common.entries.iter().filter(|e| linked.contains(&e.id)).filter_map(|e| e.reg.as_ref());
-        entries.any(|reg| reg.flags & libc::O_ACCMODE as u32 != libc::O_RDONLY as u32)
-    }
-
     /// Writes `files.img`, `fdinfo-*.img` and whatever the kinds hold beside.
     pub fn save(&mut self, images: &ImageDir, ids: &mut PagesIds, operator: &mut dyn Operator) -> Result<()> {
         let total = self.common.entries.len() as u64;
@@ -419,76 +385,6 @@ impl DumpFiles {
         self.identity.calls()
     }
 
-    /// Descriptors that wait in messages, and in the messages of sockets among those.
-    fn collect_in_flight(&mut self, blockers: &mut Vec<Blocker>) -> Result<()> {
-        loop {
-            let before = self.in_flight.len();
-            for kind in 0..self.kinds.len() {
-                let found = self.kinds.get_mut(kind).map(|k| k.in_flight(&self.common, blockers));
-                for descriptor in found.transpose()?.unwrap_or_default() {
-                    let first = blockers.len();
-                    let id = self.take_in(&descriptor, blockers)?;
-                    for blocker in blockers.iter_mut().skip(first) {
-                        blocker.pid = descriptor.pid;
-                    }
-                    if let (Some(id), Some(kind)) = (id, self.kinds.get_mut(kind)) {
-                        kind.taken_in(descriptor.ticket, id);
-                        self.common.in_messages.insert(id);
-                    }
-                    self.in_flight.push(descriptor.fd);
-                }
-            }
-            if self.in_flight.len() == before {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The id of a descriptor of the engine's own.
-    fn take_in(&mut self, found: &InFlight, blockers: &mut Vec<Blocker>) -> Result<Option<FileId>> {
-        let own = rustix::process::getpid();
-        let pidfd = pidfd_open(own, PidfdFlags::empty())
-            .map_err(|e| Error::os(Phase::Collect, &*found.holder, "pidfd_open", e).pid(found.pid))?;
-        let task = DumpTask { pid: own.as_raw_nonzero().get(), vpid: 0, pidfd: pidfd.as_fd() };
-        let proc = open_proc(&task)?;
-        let (fd_dir, info_dir) = (open_below(&task, &proc, "fd")?, open_below(&task, &proc, "fdinfo")?);
-        let fd = found.fd.as_raw_fd();
-        let info = FdInfo::read(info_dir.as_fd(), fd, &mut self.buf)
-            .map_err(|e| Error::os(Phase::Collect, &*found.holder, "fdinfo", e).pid(found.pid))?;
-        let known = self.identity.find(task.pid, fd, &info);
-        let known = known.map_err(|e| Error::os(Phase::Collect, &*found.holder, "kcmp", e).pid(found.pid))?;
-        let place = match known {
-            Found::Known(id) => return Ok(id),
-            Found::New(place) => place,
-        };
-        let Some(mut seen) = look(&task, &fd_dir, fd, info.clone(), false)? else { return Ok(None) };
-        (seen.holder_pid, seen.holder) = (found.pid, found.holder.clone());
-        let refusal = if seen.info.locks().next().is_some() {
-            Some("a descriptor that a lock is held through is in a message and nowhere else")
-        } else if seen.fown.pid != 0 {
-            Some("a descriptor with a signal owner (F_SETOWN) is in a message and nowhere else")
-        } else if seen.is_anon("[eventpoll]") && seen.info.text.contains("tfd:") {
-            Some("an epoll descriptor that watches something is in a message and nowhere else")
-        } else if ["inotify wd:", "fanotify ino:", "fanotify mnt_id:", "fanotify sdev:"]
-            .iter()
-            .any(|w| seen.info.text.contains(w))
-        {
-            Some("a descriptor that watches files is in a message and nowhere else")
-        } else {
-            None
-        };
-        let id = match refusal {
-            Some(cause) => {
-                let hint = "have the message read before the dump";
-                blockers.push(Blocker::new(found.pid, seen.object(), cause).hint(hint));
-                None
-            }
-            None => self.collect(&seen, blockers)?,
-        };
-        self.identity.record(task.pid, fd, &info, place, id);
-        Ok(id)
-    }
-
     /// `None`: it has to be looked at.
     fn collect_unseen(&mut self, unseen: &Unseen<'_>) -> Option<FileId> {
         let id = self.common.last_id + 1;
@@ -532,79 +428,6 @@ pub(crate) fn saving(e: criu_images::ImageError) -> Error {
 
 fn failed(task: &DumpTask<'_>, object: impl Into<String>, call: &str, e: impl Into<std::io::Error>) -> Error {
     Error::os(Phase::Collect, object, call, e).pid(task.pid)
-}
-
-fn open_proc(task: &DumpTask<'_>) -> Result<OwnedFd> {
-    openat(CWD, format!("/proc/{}", task.pid), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| failed(task, "task", "open /proc", e).errno(libc::ESRCH))
-}
-
-fn open_below(task: &DumpTask<'_>, proc: &OwnedFd, name: &str) -> Result<OwnedFd> {
-    openat(proc, name, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| failed(task, name, "open", e))
-}
-
-fn list(task: &DumpTask<'_>, fd_dir: &OwnedFd) -> Result<Vec<i32>> {
-    let dir = Dir::read_from(fd_dir).map_err(|e| failed(task, "fd", "getdents", e))?;
-    let mut fds = Vec::new();
-    for entry in dir {
-        let entry = entry.map_err(|e| failed(task, "fd", "getdents", e))?;
-        if let Some(fd) = std::str::from_utf8(entry.file_name().to_bytes()).ok().and_then(|n| n.parse().ok()) {
-            fds.push(fd);
-        }
-    }
-    fds.sort_unstable();
-    Ok(fds)
-}
-
-/// Looks at a description through a duplicate; `None` when it is closed by now.
-fn look<'a>(
-    task: &DumpTask<'a>,
-    fd_dir: &OwnedFd,
-    fd: i32,
-    info: FdInfo,
-    has_no_owner: bool,
-) -> Result<Option<Seen<'a>>> {
-    let dup = match pidfd_getfd(task.pidfd, fd, PidfdGetfdFlags::empty()) {
-        Ok(dup) => dup,
-        Err(rustix::io::Errno::BADF) => return Ok(None),
-        Err(e) => return Err(failed(task, format!("fd {fd}"), "pidfd_getfd", e)),
-    };
-    let holder = format!("fd {fd}");
-    let stat = fstat(&dup).map_err(|e| failed(task, &holder, "fstat", e))?;
-    let link = match nameless::link(&stat) {
-        Some(link) => link,
-        None => match readlinkat(fd_dir, fd.to_string(), Vec::new()) {
-            Ok(link) => link.into_bytes(),
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
-            Err(e) => return Err(failed(task, holder, "readlink", e)),
-        },
-    };
-    let (dup, owner) = (dup.into(), FownEntry::default());
-    let mut seen =
-        Seen { task: *task, holder_pid: task.pid, fd, holder, link, info, dup, stat, fown: owner, told: None };
-    if !seen.is_o_path() && !has_no_owner {
-        let owner = signal_owner(seen.dup.as_fd()).map_err(|e| failed(task, seen.object(), "fcntl F_GETOWN_EX", e))?;
-        seen.fown = fown(owner)?;
-    }
-    Ok(Some(seen))
-}
-
-fn fown(owner: SignalOwner) -> Result<FownEntry> {
-    let pid = if owner.pid == 0 { 0 } else { pid_in_own_namespace(owner.pid) };
-    Ok(FownEntry {
-        uid: owner.uid,
-        euid: owner.euid,
-        signum: owner.signal as u32,
-        pid_type: if owner.pid == 0 { 0 } else { owner.kind as u32 },
-        pid: pid as u32,
-    })
-}
-
-/// The innermost pid of a task (or of a process group's leader); the pid itself when it is gone.
-fn pid_in_own_namespace(pid: i32) -> i32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let inner = status.lines().find_map(|l| l.strip_prefix("NSpid:"));
-    inner.and_then(|l| l.split_whitespace().last()).and_then(|n| n.parse().ok()).unwrap_or(pid)
 }
 
 /// Inodes that `ext_unix_sk` or `external` name.
