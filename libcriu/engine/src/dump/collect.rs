@@ -1,19 +1,22 @@
 //! Collect: everything that can be learned from outside. Only reads; whatever cannot be saved becomes a blocker.
 
+mod thread;
+
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use criu_compel::SeizedTask;
-use criu_compel::ptrace::{THREAD_AREAS, ThreadArea, thread_area};
-use criu_images::messages::{RseqEntry, SignalQueueEntry, TaskRlimitsEntry};
+use criu_images::messages::{SignalQueueEntry, TaskRlimitsEntry};
 
+pub(super) use self::thread::CollectedThread;
+use self::thread::is_as_told;
 use super::ahead::resident_pages;
 use super::alike::{Alike, Own};
 use super::freeze::{Frozen, FrozenTask};
 use super::kin::{self, Kin};
-use super::look::{self, ProcessLook, TaskLook, ThreadLook};
+use super::look::{self, ProcessLook, TaskLook};
 use super::snapshot::WORTHWHILE_PAGES;
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{DumpFiles, DumpTask, FileId, Link};
@@ -21,30 +24,13 @@ use crate::ipc::DumpIpc;
 use crate::mem::aio::dump::{self as aio, Contexts};
 use crate::mem::mm;
 use crate::options::Options;
-use crate::proc::{PosixTimer, ProcDir, Status, stat_of};
+use crate::proc::{PosixTimer, ProcDir, Status};
 use crate::progress::Operator;
 use crate::pstree::{FirstOf, Item, SharedIds, TaskIds, session_blockers};
-use crate::task::abi::{self, Abi};
+use crate::task::abi;
 use crate::task::creds::landlock;
 use crate::task::identity::{Identity, autogroup_nice};
-use crate::task::sched::Sched;
-use crate::task::seccomp::ThreadSeccomp;
-use crate::task::{limits, rseq, seccomp, signals, timers as posix};
-
-/// A stopped thread, seen from outside.
-#[derive(Debug)]
-pub(super) struct CollectedThread {
-    pub tid: i32,
-    pub status: Status,
-    pub sched: Sched,
-    pub seccomp: ThreadSeccomp,
-    pub pending: SignalQueueEntry,
-    pub robust_list: (u64, u64),
-    pub rseq: Option<RseqEntry>,
-    /// Its segments of set_thread_area(2).
-    pub segments: Vec<ThreadArea>,
-    pub abi: Abi,
-}
+use crate::task::{limits, seccomp, signals, timers as posix};
 
 /// What a living task has beside its place in the tree.
 #[derive(Debug)]
@@ -432,114 +418,6 @@ impl Collector<'_> {
         }
         Ok(DeadLeader { status, exit_code: stat.exit_code })
     }
-
-    fn thread(
-        &mut self,
-        pid: i32,
-        tid: i32,
-        regs: &criu_compel::Regs,
-        abi: Abi,
-        look: ThreadLook,
-    ) -> Result<CollectedThread> {
-        let object = || format!("thread {tid}");
-        let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, object(), call, e).pid(pid);
-        let ThreadLook { status, sched, cgroups, blockers } = look;
-        self.blockers.extend(blockers);
-        self.check_cgroups(pid, tid, cgroups);
-        for cause in unsupported(tid, &status, regs, abi).map_err(failed("ptrace or reading stat"))? {
-            self.blockers.push(Blocker::new(pid, object(), cause));
-        }
-        Ok(CollectedThread {
-            tid,
-            sched,
-            seccomp: self.seccomp(pid, tid, &status)?,
-            pending: signals::queue(tid, false).map_err(compel(pid))?,
-            robust_list: abi.robust_list(tid).map_err(compel(pid))?,
-            rseq: rseq::entry(tid).map_err(compel(pid))?,
-            segments: THREAD_AREAS
-                .map(|entry| thread_area(tid, entry))
-                .collect::<Result<_, _>>()
-                .map_err(compel(pid))?,
-            abi,
-            status,
-        })
-    }
-
-    /// A thread that is like `model`.
-    fn like(
-        &mut self,
-        pid: i32,
-        own: &Own,
-        model: &CollectedThread,
-        regs: &criu_compel::Regs,
-        look: ThreadLook,
-    ) -> Result<CollectedThread> {
-        if let Some(cause) = model.abi.foreign_code(regs) {
-            self.blockers.push(Blocker::new(pid, format!("thread {}", own.tid), cause));
-        }
-        Ok(CollectedThread {
-            tid: own.tid,
-            status: look.status,
-            sched: look.sched,
-            seccomp: model.seccomp.clone(),
-            pending: if own.has_pending {
-                signals::queue(own.tid, false).map_err(compel(pid))?
-            } else {
-                SignalQueueEntry::default()
-            },
-            robust_list: (own.robust_list, model.robust_list.1),
-            rseq: own.rseq(),
-            segments: model.segments.clone(),
-            abi: model.abi,
-        })
-    }
-
-    fn check_label(&mut self, pid: i32, dir: &ProcDir) {
-        if self.no_labels {
-            return;
-        }
-        let label = match dir.text("attr/current") {
-            Ok(label) => label,
-            // Without a security module the file cannot be read.
-            Err(e) => {
-                self.no_labels |= e.raw_os_error() == Some(libc::EINVAL);
-                return;
-            }
-        };
-        let label = label.trim_end_matches('\0');
-        if !label.is_empty() && label != "unconfined" {
-            let cause = format!("it is {label}; labels of security modules cannot be saved yet");
-            self.blockers.push(Blocker::new(pid, "security label", cause));
-        }
-    }
-
-    fn seccomp(&mut self, pid: i32, tid: i32, status: &Status) -> Result<ThreadSeccomp> {
-        seccomp::read(tid, status).or_else(|e| {
-            let cause = match e.errno() {
-                libc::EACCES => "its seccomp filters cannot be read",
-                libc::EMEDIUMTYPE => "a seccomp filter that is not classic BPF cannot be saved",
-                _ => return Err(compel(pid)(e)),
-            };
-            self.blockers.push(
-                Blocker::new(pid, format!("thread {tid}"), cause)
-                    .hint("that takes CAP_SYS_ADMIN and an engine without filters of its own"),
-            );
-            Ok(ThreadSeccomp::default())
-        })
-    }
-
-    /// A restore puts all tasks into the cgroups of whoever restores them; so all have to be in the same.
-    fn check_cgroups(&mut self, pid: i32, tid: i32, own: Option<Vec<u8>>) {
-        match (&self.cgroups, own) {
-            (_, None) => {}
-            (None, own) => self.cgroups = own,
-            (Some(roots), Some(own)) if *roots == own => {}
-            (Some(_), Some(_)) => {
-                let cause = "it is in other cgroups than the root of the tree; these cannot be saved yet";
-                self.blockers.push(Blocker::new(pid, format!("cgroups of thread {tid}"), cause));
-            }
-        }
-    }
 }
 
 /// The contexts of asynchronous I/O of those tasks that have any.
@@ -563,36 +441,6 @@ fn pidfd_of_thread(seized: &SeizedTask) -> io::Result<Option<OwnedFd>> {
     let Some(first) = seized.threads().first().filter(|t| t.tid != seized.pid()) else { return Ok(None) };
     let pid = rustix::process::Pid::from_raw(first.tid).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(Some(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::from_bits_retain(PIDFD_THREAD))?))
-}
-
-/// Does its record tell what it was seen to be?
-fn is_as_told(thread: &CollectedThread, own: &Own) -> bool {
-    let has_pending = thread.pending != SignalQueueEntry::default();
-    // What a record tells of robust lists is that of 64-bit calls.
-    thread.abi == Abi::Native
-        && (thread.robust_list.0, thread.rseq, has_pending) == (own.robust_list, own.rseq(), own.has_pending)
-}
-
-/// In the kernel's flags of a thread that it has made for io_uring (Linux 5.12).
-const PF_IO_WORKER: u32 = 0x10;
-
-/// State of a thread that no image has a place for.
-fn unsupported(tid: i32, status: &Status, regs: &criu_compel::Regs, abi: Abi) -> io::Result<Vec<&'static str>> {
-    let mut causes: Vec<&'static str> = abi.foreign_code(regs).into_iter().collect();
-    if !status.x86_features.is_empty() {
-        causes.push("it has a shadow stack; this cannot be saved");
-    }
-    if status.untag_mask.is_some_and(|m| m != u64::MAX) {
-        causes.push("it has linear address masking on; this cannot be saved");
-    }
-    if status.name.starts_with(b"iou-") && stat_of(tid)?.flags & PF_IO_WORKER != 0 {
-        causes.push("it works for an io_uring instance, held by another process or in flight; this cannot be saved");
-    }
-    match criu_compel::ptrace::syscall_user_dispatch(tid) {
-        Ok(d) if d.mode != 0 => causes.push("it has its system calls dispatched to itself; this cannot be saved"),
-        _ => {}
-    }
-    Ok(causes)
 }
 
 pub(super) fn compel(pid: i32) -> impl Fn(criu_compel::Error) -> Error {
