@@ -20,11 +20,12 @@ static void victim(void) {
   int resource = is("nofile") ? RLIMIT_NOFILE : is("as") ? RLIMIT_AS : is("data") ? RLIMIT_DATA : is("stack") ? RLIMIT_STACK : is("memlock") ? RLIMIT_MEMLOCK : is("nproc") ? RLIMIT_NPROC : is("fsize") ? RLIMIT_FSIZE : is("sigpending") ? RLIMIT_SIGPENDING : is("cpu") ? RLIMIT_CPU : RLIMIT_MSGQUEUE;
   char *memory = map_anon(1 << 20, MAP_PRIVATE);
   fill(memory, 1 << 20, 3);
-  CHECK(pthread_create(&t, 0, idle, 0) == 0);
+  // In every thread.
   sigset_t s;
   sigemptyset(&s);
   sigaddset(&s, SIGRTMIN + 1);
   sigprocmask(SIG_BLOCK, &s, 0);
+  CHECK(pthread_create(&t, 0, idle, 0) == 0);
   if (resource == RLIMIT_NOFILE) {
     limit(resource, 64, 0);
     while (dup(n % 2 ? 0 : 1) >= 0) n++;
