@@ -152,52 +152,28 @@ fn wanted(task: &CollectedTask, living: &Living) -> Result<Wanted> {
     Wanted::of(&task.dir, &living.mm.vmas).map_err(failed)
 }
 
-fn ask(pid: i32, dir: &ProcDir, living: Living, wanted: Wanted) -> Result<(Living, Told)> {
+fn ask(pid: i32, dir: &ProcDir, mut living: Living, wanted: Wanted) -> Result<(Living, Told)> {
     let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
-    let Living {
-        seized,
-        ids,
-        mm,
-        identity,
-        autogroup_nice,
-        limits,
-        timers,
-        pending,
-        cwd,
-        root,
-        threads,
-        alike,
-        dead_leader,
-    } = living;
     let known = Known {
-        vdso: mm.vmas.iter().find(|v| v.status & status::VDSO != 0).map(|v| (v.start, v.end)),
-        unfiltered: threads.iter().position(|t| t.seccomp.mode == mode::NONE),
+        vdso: living.mm.vmas.iter().find(|v| v.status & status::VDSO != 0).map(|v| (v.start, v.end)),
+        unfiltered: living.threads.iter().position(|t| t.seccomp.mode == mode::NONE),
     };
-    let locked = threads.first().map_or(0, |t| t.status.locked_kb);
-    let alike = alike.as_ref();
-    let outside = Outside { pid, dir, timers: &timers, vmas: &mm.vmas, bindable: &mm.bindable, known, locked, alike };
-    let (mut told, seized, mlock_future) = infected(seized, &outside, wanted).map_err(failed)?;
+    let outside = Outside {
+        pid,
+        dir,
+        timers: &living.timers,
+        vmas: &living.mm.vmas,
+        bindable: &living.mm.bindable,
+        known,
+        locked: living.threads.first().map_or(0, |t| t.status.locked_kb),
+        alike: living.alike.as_ref(),
+    };
+    let (mut told, seized, mlock_future) = infected(living.seized, &outside, wanted).map_err(failed)?;
     told.mlock_future = mlock_future.map_err(|e| {
         Error::os(Phase::Infect, "memory", "reading how its new mappings are locked (mlockall)", e).pid(pid)
     })?;
-    Ok((
-        Living {
-            seized,
-            ids,
-            mm,
-            identity,
-            autogroup_nice,
-            limits,
-            timers,
-            pending,
-            cwd,
-            root,
-            threads,
-            alike: None,
-            dead_leader,
-        },
-        told,
-    ))
+    (living.seized, living.alike) = (seized, None);
+    Ok((living, told))
 }
 
 /// What a task would say that is like one that was asked.

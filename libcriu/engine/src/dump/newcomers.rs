@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::netlock::{Door, LockId, Method};
 use crate::options::Options;
+use crate::proc::ProcDir;
+use crate::pstree::children;
 use crate::socket::{Waiting, inet, waiting_for};
 
 /// How often a dump begins anew.
@@ -87,11 +89,10 @@ fn add_sockets(pid: i32, sockets: &mut HashSet<u32>) -> io::Result<()> {
             sockets.insert(ino);
         }
     }
-    for thread in read_dir(format!("/proc/{pid}/task"))?.flatten() {
-        let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        for child in children.split_whitespace().filter_map(|word| word.parse().ok()) {
-            let _ = add_sockets(child, sockets);
-        }
+    let threads = read_dir(format!("/proc/{pid}/task"))?.flatten();
+    let threads = threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok());
+    for child in children(&ProcDir::open(pid)?, threads)? {
+        let _ = add_sockets(child, sockets);
     }
     Ok(())
 }

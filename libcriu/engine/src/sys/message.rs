@@ -56,22 +56,25 @@ pub(crate) fn peek(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Peeked> {
     Ok(Peeked {
         bytes: got as usize,
         sender: name[..name.len().min(header.msg_namelen as usize)].to_vec(),
-        control: sorted(&control.0[..header.msg_controllen.min(CONTROL_BYTES)]),
+        control: parts(&control.0[..header.msg_controllen.min(CONTROL_BYTES)])
+            .map(|(level, kind, data)| Told { level, kind, data: data.to_vec() })
+            .collect(),
         cut: header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0,
     })
 }
 
-fn sorted(mut control: &[u8]) -> Vec<Told> {
+/// Control messages, one after the other: level, kind, data. Ends at the first that is none.
+pub(super) fn parts(mut control: &[u8]) -> impl Iterator<Item = (i32, i32, &[u8])> {
     const HEADER: usize = size_of::<libc::cmsghdr>();
-    let word = |b: &[u8], at: usize| b.get(at..at + 4).and_then(|w| w.try_into().ok()).map(i32::from_ne_bytes);
-    let mut found = Vec::new();
-    while let Some(len) = control.first_chunk().map(|b| usize::from_ne_bytes(*b)) {
-        let (Some(level), Some(kind), Some(data)) = (word(control, 8), word(control, 12), control.get(HEADER..len))
-        else {
-            break;
-        };
-        found.push(Told { level, kind, data: data.to_vec() });
+    std::iter::from_fn(move || {
+        let len = control.first_chunk().map(|b| usize::from_ne_bytes(*b))?;
+        let part = (word(control, 8)?, word(control, 12)?, control.get(HEADER..len)?);
         control = control.get(len.next_multiple_of(8)..).unwrap_or(&[]);
-    }
-    found
+        Some(part)
+    })
+}
+
+/// The number at this place.
+pub(super) fn word(bytes: &[u8], at: usize) -> Option<i32> {
+    bytes.get(at..at + 4).and_then(|w| w.try_into().ok()).map(i32::from_ne_bytes)
 }

@@ -5,6 +5,7 @@ use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use super::descriptor::adopt;
+use super::message::{parts, word};
 
 const SIOCUNIXFILE: libc::Ioctl = 0x89e0;
 const SCM_SECURITY: i32 = 3;
@@ -100,15 +101,8 @@ pub(crate) fn peek_whole(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize
 }
 
 /// Takes the control messages apart; descriptors among them get an owner.
-fn sort_control(mut control: &[u8], peeked: &mut Peeked) {
-    const HEADER: usize = size_of::<libc::cmsghdr>();
-    let word = |b: &[u8], at: usize| b.get(at..at + 4).and_then(|w| w.try_into().ok()).map(i32::from_ne_bytes);
-    while control.len() >= HEADER {
-        let Some(len) = control.get(..8).and_then(|w| w.try_into().ok()).map(usize::from_ne_bytes) else { break };
-        let (Some(level), Some(kind), Some(data)) = (word(control, 8), word(control, 12), control.get(HEADER..len))
-        else {
-            break;
-        };
+fn sort_control(control: &[u8], peeked: &mut Peeked) {
+    for (level, kind, data) in parts(control) {
         let numbers = || data.chunks_exact(4).filter_map(|w| word(w, 0)).filter(|&n: &RawFd| n >= 0);
         match (level, kind) {
             (libc::SOL_SOCKET, libc::SCM_RIGHTS) => peeked.rights.extend(numbers().map(adopt)),
@@ -121,7 +115,6 @@ fn sort_control(mut control: &[u8], peeked: &mut Peeked) {
             (libc::SOL_SOCKET, SCM_SECURITY) => peeked.more = Some("a security label"),
             _ => peeked.more = Some("a control message of an unknown kind"),
         }
-        control = control.get(len.next_multiple_of(8)..).unwrap_or(&[]);
     }
 }
 

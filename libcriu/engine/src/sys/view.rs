@@ -25,11 +25,17 @@ impl View {
 
     /// The bytes there; fewer where it ends.
     pub(crate) fn bytes(&self, offset: usize, len: usize) -> Vec<u8> {
-        let offset = offset.min(self.len);
-        let mut bytes = vec![0; len.min(self.len - offset)];
-        // SAFETY: within the mapping. Whoever else writes there meanwhile makes these bytes new, old or mixed; callers look again.
-        unsafe { std::ptr::copy_nonoverlapping(self.at.add(offset), bytes.as_mut_ptr(), bytes.len()) };
+        let mut bytes = vec![0; len.min(self.len.saturating_sub(offset))];
+        self.copy_to(offset, &mut bytes);
         bytes
+    }
+
+    /// Copies as much as there is.
+    pub(crate) fn copy_to(&self, offset: usize, bytes: &mut [u8]) {
+        let offset = offset.min(self.len);
+        let len = bytes.len().min(self.len - offset);
+        // SAFETY: within the mapping. Whoever else writes there meanwhile makes these bytes new, old or mixed; callers look again.
+        unsafe { std::ptr::copy_nonoverlapping(self.at.add(offset), bytes.as_mut_ptr(), len) };
     }
 
     /// Writes what there is room for.

@@ -3,11 +3,10 @@
 use criu_compel::{Call, Infected};
 use criu_images::messages::AreaPolicyEntry;
 
-use super::MOST_NODES;
+use super::{DEFAULT, MOST_NODES};
 
 /// MPOL_F_ADDR: of the area at an address.
 const OF_ADDRESS: u64 = 2;
-const DEFAULT: u32 = 0;
 const MODE_BYTES: u64 = size_of::<u32>() as u64;
 /// As many answers as fit its scratch memory.
 const AT_ONCE: usize = 4096;

@@ -7,3 +7,6 @@ pub use dump::ask;
 
 /// As many nodes as the kernel is asked for.
 const MOST_NODES: u64 = 512;
+
+/// MPOL_DEFAULT: none.
+const DEFAULT: u32 = 0;

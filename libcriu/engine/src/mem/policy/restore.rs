@@ -2,11 +2,9 @@
 
 use criu_images::messages::AreaPolicyEntry;
 
+use super::DEFAULT;
 use crate::mem::vma::restore::Area;
 use crate::task::sched;
-
-/// MPOL_DEFAULT
-const DEFAULT: u32 = 0;
 
 /// The mode and the nodes of an area that has a policy, with those nodes that are here.
 pub fn of(policies: &[AreaPolicyEntry], area: &Area) -> Option<(u32, Vec<u64>)> {

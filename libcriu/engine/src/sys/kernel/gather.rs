@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::{
     ADD_NUMBER, Address, CALL, Context, EXIT, IF_GREATER, Kernel, LOAD, LOAD_MAP, MAP, MAP_VALUE, MOVE, MOVE_NUMBER,
-    Shared, create_map, instruction, load, run,
+    create_map, instruction, load, run,
 };
+use crate::sys::view::View;
 
 /// Places read by one run. The kernel takes about as long to look through the program for each of them as a run takes.
 const SLOTS: usize = 32;
@@ -19,13 +20,13 @@ const OR: u8 = 0x4f;
 #[derive(Debug)]
 pub(super) struct Gather {
     program: OwnedFd,
-    map: Shared,
+    map: View,
 }
 
 impl Gather {
     fn new() -> io::Result<Self> {
         let map = create_map(MAP_BYTES)?;
-        Ok(Gather { program: load(&program(), map.as_fd())?, map: Shared::of(&map, MAP_BYTES)? })
+        Ok(Gather { program: load(&program(), map.as_fd())?, map: View::of(map.as_fd(), MAP_BYTES)? })
     }
 }
 
@@ -97,7 +98,7 @@ impl Gather {
             let part = (len - done).min(SLOT_BYTES);
             let padded = places.iter().copied().chain(std::iter::repeat(last)).take(SLOTS);
             let addresses: Vec<u8> = padded.flat_map(|at| at.wrapping_add(done as u64).to_le_bytes()).collect();
-            self.map.copy_from(0, &addresses);
+            self.map.put(0, &addresses);
             run(self.program.as_fd(), Context { len: part as u64, ..Context::default() })?;
             for (slot, place) in into.chunks_mut(len).enumerate().take(places.len()) {
                 let part = place.get_mut(done..done + part).unwrap_or_default();

@@ -20,6 +20,7 @@ use self::gather::Gather;
 pub(crate) use self::iterator::{Each, Iterator, Word};
 use super::bpf;
 use super::descriptor::adopt;
+use super::view::View;
 
 /// A place in the kernel's memory.
 pub(crate) type Address = u64;
@@ -60,7 +61,7 @@ const MAP: i32 = -1;
 #[derive(Debug)]
 pub(crate) struct Kernel {
     program: OwnedFd,
-    bytes: Shared,
+    bytes: View,
     pub layouts: &'static Layouts,
     pages: Cell<Option<Pages>>,
     /// Made when the first list is read.
@@ -105,7 +106,7 @@ impl Kernel {
     fn open_anew() -> io::Result<Self> {
         let map = create_map(CHUNK_BYTES)?;
         let program = load(PROGRAM, map.as_fd())?;
-        let (bytes, layouts) = (Shared::of(&map, CHUNK_BYTES)?, Layouts::of_this_kernel()?);
+        let (bytes, layouts) = (View::of(map.as_fd(), CHUNK_BYTES)?, Layouts::of_this_kernel()?);
         Ok(Kernel {
             program,
             bytes,
@@ -146,7 +147,7 @@ impl Kernel {
     /// ENOENT: there is none, or the kernel does not tell of data.
     pub(crate) fn symbol(&self, name: &str) -> io::Result<Address> {
         let text = [name.as_bytes(), &[0]].concat();
-        self.bytes.copy_from(0, &text);
+        self.bytes.put(0, &text);
         Ok(self.run(Context { what: SYMBOL, address: 0, len: text.len() as u64 })?.address)
     }
 
@@ -339,38 +340,6 @@ fn load(program: &[u64], map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         program.iter().map(|&i| if is_to_map(i) { i & u64::from(u32::MAX) | numbered } else { i }).collect();
     let program = bpf::Program { kind: PROG_TYPE_SYSCALL, code: &code, flags: SLEEPABLE, ..bpf::Program::default() };
     program.load()
-}
-
-/// A map's value, seen from here, and its length.
-#[derive(Debug)]
-struct Shared(*mut u8, usize);
-
-impl Shared {
-    fn of(map: &OwnedFd, len: usize) -> io::Result<Self> {
-        let prot = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, libc::MAP_SHARED, map.as_raw_fd(), 0) };
-        if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Shared(at.cast(), len)) }
-    }
-
-    fn copy_to(&self, from: usize, bytes: &mut [u8]) {
-        let len = bytes.len().min(self.1.saturating_sub(from));
-        // SAFETY: `from + len` is within the mapping, and nobody but the program, which does not run now, writes to it.
-        unsafe { std::ptr::copy_nonoverlapping(self.0.add(from), bytes.as_mut_ptr(), len) };
-    }
-
-    fn copy_from(&self, to: usize, bytes: &[u8]) {
-        let len = bytes.len().min(self.1.saturating_sub(to));
-        // SAFETY: as above.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.add(to), len) };
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // SAFETY: made by `of`, and used through `self` alone.
-        unsafe { libc::munmap(self.0.cast(), self.1) };
-    }
 }
 
 #[cfg(test)]

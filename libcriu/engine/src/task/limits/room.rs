@@ -4,6 +4,8 @@ use criu_images::messages::TaskRlimitsEntry;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
+use super::restore::RESOURCES;
+
 /// More than an infection maps.
 const MAPPED_BYTES: u64 = 1 << 20;
 /// More descriptors than an infection makes.
@@ -25,15 +27,10 @@ pub struct Room {
 
 /// Those that leave no room, and how much more would.
 fn tight(limits: &TaskRlimitsEntry, used: Used) -> impl Iterator<Item = (Resource, Rlimit, u64)> + '_ {
-    let number = |resource| match resource {
-        Resource::Data => 2,
-        Resource::Nofile => 7,
-        Resource::Memlock => 8,
-        _ => 9,
-    };
     let all = [Resource::As, Resource::Data, Resource::Nofile, Resource::Memlock];
     all.into_iter().filter_map(move |resource| {
-        let limit = limits.rlimits.get(number(resource)).filter(|limit| limit.cur != u64::MAX)?;
+        let number = RESOURCES.iter().position(|(at, _)| *at == resource)?;
+        let limit = limits.rlimits.get(number).filter(|limit| limit.cur != u64::MAX)?;
         let wanted = match resource {
             Resource::Nofile => Some(used.descriptors + DESCRIPTORS).filter(|n| limit.cur < *n)?,
             Resource::Memlock if used.locked_bytes == 0 => return None,

@@ -9,7 +9,7 @@ use criu_images::messages::{PacketPieceEntry, PacketRing};
 
 use super::{
     BEING_SENT, BLOCK_FIRST, BLOCK_LAST_TIME, BLOCK_LEN, BLOCK_PACKETS, BLOCK_STATUS, NEXT, Shape, TIME, TIMED_OUT,
-    USER, mapped_bytes,
+    USER, mapping_bytes,
 };
 use crate::sys::kernel::Kernel;
 use crate::sys::view::View;
@@ -54,7 +54,7 @@ pub(crate) fn fill(
             return Ok(Err((why, "give the engine CAP_BPF and CAP_PERFMON, or close it before the dump")));
         }
     };
-    let view = View::of(fd, mapped_bytes(&shapes))?;
+    let view = View::of(fd, mapping_bytes(rx.as_ref(), tx.as_ref()) as usize)?;
     for _ in 0..TRIES {
         let before = look(&kernel, fd, &shapes, &view)?;
         let is_at_rest = shapes[1].is_none_or(|tx| !statuses(&tx, &view).any(|s| s & BEING_SENT != 0));

@@ -82,14 +82,13 @@ impl Shape {
     /// # Errors
     /// What is wrong with them.
     fn both(version: u32, rx: Option<&PacketRing>, tx: Option<&PacketRing>) -> Result<[Option<Shape>; 2], String> {
-        let bytes = |r: Option<&PacketRing>| r.map_or(0, |r| u64::from(r.block_size) * u64::from(r.block_nr));
-        let total = bytes(rx).saturating_add(bytes(tx));
+        let total = mapping_bytes(rx, tx);
         if total > MAX_BYTES {
             return Err(format!("rings of {total} bytes; at most {MAX_BYTES} are saved"));
         }
         let shape = |r: &PacketRing, start, by_block| Shape::of(version, r, start, by_block);
         let rx_shape = rx.map(|r| shape(r, 0, version == 2)).transpose()?;
-        Ok([rx_shape, tx.map(|r| shape(r, bytes(rx), false)).transpose()?])
+        Ok([rx_shape, tx.map(|r| shape(r, mapping_bytes(rx, None), false)).transpose()?])
     }
 
     fn of(version: u32, ring: &PacketRing, start: u64, by_block: bool) -> Result<Shape, String> {
@@ -147,14 +146,10 @@ impl Shape {
     }
 }
 
-/// What is mapped: all rings of a socket.
-fn mapped_bytes(shapes: &[Option<Shape>; 2]) -> usize {
-    shapes.iter().flatten().map(Shape::bytes).sum()
-}
-
-/// How long a mapping of these rings is.
+/// How long a mapping of these rings is, which shows all of them.
 pub(super) fn mapping_bytes(rx: Option<&PacketRing>, tx: Option<&PacketRing>) -> u64 {
-    [rx, tx].into_iter().flatten().map(|r| u64::from(r.block_size) * u64::from(r.block_nr)).sum()
+    let bytes = |r: &PacketRing| u64::from(r.block_size) * u64::from(r.block_nr);
+    [rx, tx].into_iter().flatten().map(bytes).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

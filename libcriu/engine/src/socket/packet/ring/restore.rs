@@ -11,7 +11,7 @@ use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socket_with};
 
 use super::super::SOL_PACKET;
-use super::{BEING_SENT, RX_RING, STATISTICS, Shape, TO_BE_SENT, TX_HAS_OFF, TX_RING, USER, mapped_bytes};
+use super::{BEING_SENT, RX_RING, STATISTICS, Shape, TO_BE_SENT, TX_HAS_OFF, TX_RING, USER, mapping_bytes};
 use crate::sys::socket::{bind_packet, option_bytes, send_packets, set_option_bytes};
 use crate::sys::view::View;
 
@@ -74,7 +74,8 @@ pub(crate) fn make(psk: &PacketSockEntry, fd: BorrowedFd<'_>) -> Result<(), (&'s
     if is_empty(&psk.rx_ring) && is_empty(&psk.tx_ring) {
         return Ok(());
     }
-    let view = View::of(fd, mapped_bytes(&shapes)).map_err(|e| ("mmap of a ring", e))?;
+    let view = View::of(fd, mapping_bytes(psk.rx_ring.as_ref(), psk.tx_ring.as_ref()) as usize)
+        .map_err(|e| ("mmap of a ring", e))?;
     // While nobody listens to what it sends.
     if let (Some(ring), Some(shape)) = (&psk.tx_ring, tx)
         && ring.head() > 0
