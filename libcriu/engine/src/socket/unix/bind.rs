@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -133,13 +134,14 @@ fn make_room(usk: &UnixSkEntry, place: &Path) -> Result<()> {
 }
 
 /// The sockets of a dump that were in their own queues, or in those of each other, have their names until the kernel has
-/// collected them, some time after the tasks have ended.
+/// collected them, some time after the tasks have ended. It does so when a unix socket is closed, anybody's.
 fn bind_abstract(name: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
     const PATIENCE: Duration = Duration::from_millis(500);
     let end = Instant::now() + PATIENCE;
     loop {
         match unix::bind(fd, name) {
             Err(e) if e.raw_os_error() == Some(libc::EADDRINUSE) && Instant::now() < end => {
+                drop(UnixDatagram::unbound()?);
                 std::thread::sleep(Duration::from_millis(2));
             }
             done => return done,
