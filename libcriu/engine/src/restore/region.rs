@@ -291,6 +291,8 @@ impl Facts<'_> {
             prefix_done: AtomicU32::new(0),
             late: p.seccomp.late() as u32,
             late_born: AtomicU32::new(0),
+            timers_made: AtomicU32::new(0),
+            timers_overrun: AtomicU32::new(0),
             pid: self.task.pid,
             unmap: arena.push(&moves.unmap),
             moves: arena.push(&moves.moves),
@@ -441,7 +443,8 @@ impl Facts<'_> {
             pending: arena.push(&prepared.pending),
             creds,
         };
-        if !leader && !self.prepared.seccomp.is_needed() && is_finished(&thread) {
+        let overruns = || self.prepared.timers.iter().any(|t| t.overrun != 0 && t.notify_tid == *tid);
+        if !leader && !self.prepared.seccomp.is_needed() && is_finished(&thread) && !overruns() {
             thread.present |= IS_FINISHED;
         }
         thread

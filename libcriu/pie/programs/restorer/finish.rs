@@ -2,23 +2,20 @@
 
 use core::sync::atomic::Ordering;
 
-use crate::abi::{Args, Call, Filter, HAS_CREDS, HAS_SCHED, IntervalTimer, Limit, PosixTimer, SigInfo, Step, Thread};
+use crate::abi::{Args, Call, Filter, HAS_CREDS, HAS_SCHED, Limit, SigInfo, Step, Thread};
 use crate::report::{check, fail};
-use crate::{call, creds, slice, thread, wait, wake};
+use crate::{call, creds, slice, thread, timers, wait, wake};
 
-const SYS_SETITIMER: i64 = 38;
 const SYS_RT_SIGQUEUEINFO: i64 = 129;
 const SYS_PRCTL: i64 = 157;
 const SYS_SCHED_SETAFFINITY: i64 = 203;
-const SYS_TIMER_CREATE: i64 = 222;
-const SYS_TIMER_SETTIME: i64 = 223;
-const SYS_TIMER_DELETE: i64 = 226;
 const SYS_IOPRIO_SET: i64 = 251;
 const SYS_RT_TGSIGQUEUEINFO: i64 = 297;
 const SYS_PRLIMIT64: i64 = 302;
 const SYS_SCHED_SETATTR: i64 = 314;
 const SYS_SETPRIORITY: i64 = 141;
 const PRIO_PROCESS: u64 = 0;
+const RLIMIT_SIGPENDING: u64 = 11;
 const SCHED_OTHER: u32 = 0;
 const SCHED_BATCH: u32 = 3;
 const SYS_SECCOMP: i64 = 317;
@@ -27,7 +24,6 @@ const PR_SET_DUMPABLE: u64 = 4;
 const PR_SET_SECCOMP: u64 = 22;
 const PR_SET_TIMERSLACK: u64 = 29;
 const PR_SET_NO_NEW_PRIVS: u64 = 38;
-const PR_TIMER_CREATE_RESTORE_IDS: u64 = 77;
 const SECCOMP_SET_MODE_FILTER: u64 = 1;
 const SECCOMP_FILTER_FLAG_TSYNC: u64 = 1;
 
@@ -69,10 +65,11 @@ pub(crate) fn finish(args: &Args, me: &Thread, index: usize) {
     if leader {
         await_late(args);
         for l in slice::<Limit>(args, args.limits) {
-            let ret = call(SYS_PRLIMIT64, [0, l.resource, &raw const l.current as u64, 0, 0, 0]);
-            check(args, Step::Limit, ret, l.resource);
+            if l.resource == RLIMIT_SIGPENDING { make_room(args, l) } else { limit(args, l) }
         }
-        timers(args);
+        timers::create_all(args, me);
+    } else {
+        timers::overrun_own(args, me);
     }
     if me.present & HAS_CREDS != 0 {
         creds::set(args, &me.creds);
@@ -108,11 +105,29 @@ fn await_late(args: &Args) {
 
 /// The process's last part, after all its threads.
 pub(crate) fn finish_process(args: &Args) {
+    timers::start(args);
+    // Pending signals are there by now, however many there may be of them.
+    for l in slice::<Limit>(args, args.limits).iter().filter(|l| l.resource == RLIMIT_SIGPENDING) {
+        limit(args, l);
+    }
     // 2 cannot be set, it is what the kernel leaves behind after a change of credentials where suid_dumpable says so.
     if args.dumpable < 2 {
         let ret = call(SYS_PRCTL, [PR_SET_DUMPABLE, args.dumpable.into(), 0, 0, 0, 0]);
         check(args, Step::Dumpable, ret, args.dumpable.into());
     }
+}
+
+fn limit(args: &Args, l: &Limit) {
+    let ret = call(SYS_PRLIMIT64, [0, l.resource, &raw const l.current as u64, 0, 0, 0]);
+    check(args, Step::Limit, ret, l.resource);
+}
+
+/// Raises what is to be the limit `l`, as long as the right to do so is there.
+fn make_room(args: &Args, l: &Limit) {
+    let mut now = [0_u64; 2];
+    check(args, Step::Limit, call(SYS_PRLIMIT64, [0, l.resource, 0, now.as_mut_ptr() as u64, 0, 0]), l.resource);
+    let maximum = now[1].max(l.maximum);
+    limit(args, &Limit { current: maximum, maximum, ..*l });
 }
 
 fn install(args: &Args, index: u32, flags: u64) {
@@ -146,48 +161,6 @@ fn schedule(args: &Args, me: &Thread) {
     ];
     let ret = call(SYS_SCHED_SETATTR, [0, attr.as_ptr() as u64, 0, 0, 0, 0]);
     check(args, Step::Sched, ret, me.sched_policy.into());
-}
-
-fn timers(args: &Args) {
-    for t in slice::<IntervalTimer>(args, args.itimers) {
-        let ret = call(SYS_SETITIMER, [t.which, &raw const t.interval_s as u64, 0, 0, 0, 0]);
-        check(args, Step::IntervalTimer, ret, t.which);
-    }
-    if args.timers.count == 0 {
-        return;
-    }
-    // Linux 6.16 creates a timer under a chosen id; before, ids count up and the gaps are made by hand.
-    let chosen = call(SYS_PRCTL, [PR_TIMER_CREATE_RESTORE_IDS, 1, 0, 0, 0, 0]) == 0;
-    for t in slice::<PosixTimer>(args, args.timers) {
-        create_timer(args, t, chosen);
-        let ret = call(SYS_TIMER_SETTIME, [t.id.into(), 0, &raw const t.interval_s as u64, 0, 0, 0]);
-        check(args, Step::PosixTimer, ret, t.id.into());
-    }
-    if chosen {
-        call(SYS_PRCTL, [PR_TIMER_CREATE_RESTORE_IDS, 0, 0, 0, 0, 0]);
-    }
-}
-
-fn create_timer(args: &Args, t: &PosixTimer, chosen: bool) {
-    // struct sigevent: value, signal and kind, thread.
-    let mut event = [0_u64; 8];
-    event[0] = t.value;
-    event[1] = u64::from(t.signo as u32) | u64::from(t.notify as u32) << 32;
-    event[2] = u64::from(t.notify_tid as u32);
-    loop {
-        let mut id: u32 = t.id;
-        let ret = call(SYS_TIMER_CREATE, [t.clock as u64, event.as_ptr() as u64, &raw mut id as u64, 0, 0, 0]);
-        check(args, Step::PosixTimer, ret, t.id.into());
-        // SAFETY: a live local; the kernel may have written to it behind the compiler's back.
-        let id = unsafe { (&raw const id).read_volatile() };
-        if id == t.id {
-            return;
-        }
-        call(SYS_TIMER_DELETE, [id.into(), 0, 0, 0, 0, 0]);
-        if chosen || id > t.id {
-            fail(args, Step::PosixTimer, -17, t.id.into());
-        }
-    }
 }
 
 fn pending(args: &Args, me: &Thread, leader: bool) {

@@ -21,6 +21,7 @@ mod report;
 #[path = "../rt/mod.rs"]
 mod rt;
 mod thread;
+mod timers;
 mod twin;
 
 use abi::{Args, Control, GO_FINISH, GO_WAIT, IS_FINISHED, Table, Thread};

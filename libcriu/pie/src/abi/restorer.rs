@@ -102,8 +102,10 @@ pub struct PosixTimer {
     pub clock: i32,
     pub signo: i32,
     pub notify: i32,
+    /// 0 when the signal goes to the process.
     pub notify_tid: i32,
-    pub pad: i32,
+    /// How often it had run over when its last signal was taken; where it is not 0, `signo` can be blocked.
+    pub overrun: i32,
     pub value: u64,
     pub interval_s: u64,
     pub interval_ns: u64,
@@ -274,6 +276,10 @@ pub struct Args {
     /// How many threads are created late, and how many of them exist.
     pub late: u32,
     pub late_born: AtomicU32,
+    /// 1 once all POSIX timers are created.
+    pub timers_made: AtomicU32,
+    /// How many of those that run over by another thread's doing than the leader's have done so.
+    pub timers_overrun: AtomicU32,
     pub pid: i32,
     /// [`Range`] each: everything that is not to stay.
     pub unmap: Table,

@@ -3,4 +3,4 @@
 mod dump;
 pub mod restore;
 
-pub use dump::{itimer, posix, unsupported_clock};
+pub use dump::{itimer, posix, tell_of_lost_overruns, unsupported_clock};

@@ -1,7 +1,9 @@
 //! Timers from an image: their values are remaining times.
 
-use criu_images::messages::{ItimerEntry, TaskTimersEntry};
+use criu_images::messages::{ItimerEntry, PosixTimerEntry, TaskTimersEntry};
 use criu_pie::abi::restorer::{IntervalTimer, PosixTimer};
+
+use super::dump::counts_time;
 
 const MICROS: u64 = 1_000_000;
 const NANOS: u64 = 1_000_000_000;
@@ -42,17 +44,26 @@ pub fn posix(t: Option<&TaskTimersEntry>, has_thread: impl Fn(i32) -> bool) -> R
         if e.it_id > i32::MAX as u32 {
             return bad("an impossible id");
         }
-        let notify_tid = e.notify_thread_id.unwrap_or(0);
-        if notify & libc::SIGEV_THREAD_ID != 0 && !has_thread(notify_tid) {
+        let is_of_thread = notify & libc::SIGEV_THREAD_ID != 0;
+        let notify_tid = e.notify_thread_id.filter(|_| is_of_thread).unwrap_or(0);
+        if is_of_thread && !has_thread(notify_tid) {
             return bad(&format!("it notifies thread {notify_tid}, which is not in the task"));
         }
+        let overrun = if e.overrun == 0 {
+            0
+        } else {
+            overrun(e).unwrap_or_else(|why| {
+                log::warn!("POSIX timer {}: it ran over {} times, which is 0 from now on: {why}", e.it_id, e.overrun);
+                0
+            })
+        };
         timers.push(PosixTimer {
             id: e.it_id,
             clock: e.clock_id as i32,
             signo: e.si_signo as i32,
             notify,
             notify_tid,
-            pad: 0,
+            overrun,
             value: e.sival_ptr,
             interval_s: e.isec,
             interval_ns: e.insec,
@@ -67,6 +78,29 @@ pub fn posix(t: Option<&TaskTimersEntry>, has_thread: impl Fn(i32) -> bool) -> R
     }
 }
 
+/// How often a timer had run over, as it can be brought about again.
+fn overrun(e: &PosixTimerEntry) -> Result<i32, &'static str> {
+    let clock = e.clock_id as i32;
+    if !counts_time(clock) {
+        return Err("that of a CPU clock's timer cannot be set");
+    }
+    let never = "such a timer never does";
+    let overrun = i32::try_from(e.overrun).map_err(|_| never)?;
+    let nanos = |s: u64, ns: u64| i128::from(s) * i128::from(NANOS) + i128::from(ns);
+    let (interval, left) = (nanos(e.isec, e.insec), nanos(e.vsec, e.vnsec));
+    let signo = e.si_signo as i32;
+    let is_signal = (1..=64).contains(&signo) && ![libc::SIGKILL, libc::SIGSTOP].contains(&signo);
+    let notifies = [libc::SIGEV_SIGNAL, libc::SIGEV_THREAD_ID].contains(&(e.it_sigev_notify as i32));
+    if !is_signal || !notifies || left == 0 || left > interval {
+        return Err(never);
+    }
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one timespec.
+    let is_known = unsafe { libc::clock_gettime(clock, &raw mut now) } == 0;
+    let began = i128::from(now.tv_sec) * i128::from(NANOS) + left - interval * (i128::from(overrun) + 1);
+    if is_known && began > 0 { Ok(overrun) } else { Err("its clock has not run for that long on this machine") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +112,31 @@ mod tests {
         assert_eq!((timer.value_s, timer.value_us), (0, 20_000));
         let entry = ItimerEntry { vusec: 7, ..entry };
         assert_eq!(itimer(0, &entry).unwrap().value_us, 7);
+    }
+    #[test]
+    fn overruns_that_can_be_brought_about() {
+        let timer = |change: &dyn Fn(&mut PosixTimerEntry)| {
+            let mut e = PosixTimerEntry {
+                clock_id: libc::CLOCK_REALTIME as u32,
+                si_signo: 34,
+                it_sigev_notify: libc::SIGEV_SIGNAL as u32,
+                overrun: 4,
+                isec: 1000,
+                vsec: 500,
+                ..PosixTimerEntry::default()
+            };
+            change(&mut e);
+            overrun(&e).ok()
+        };
+        assert_eq!(timer(&|_| ()), Some(4));
+        assert_eq!(timer(&|e| e.vsec = 1001), None);
+        assert_eq!(timer(&|e| e.vsec = 0), None);
+        assert_eq!(timer(&|e| e.overrun = u32::MAX), None);
+        assert_eq!(timer(&|e| e.overrun = i32::MAX as u32), None, "before 1970");
+        assert_eq!(timer(&|e| e.clock_id = libc::CLOCK_PROCESS_CPUTIME_ID as u32), None);
+        assert_eq!(timer(&|e| e.clock_id = -6_i32 as u32), None);
+        assert_eq!(timer(&|e| e.si_signo = libc::SIGKILL as u32), None);
+        assert_eq!(timer(&|e| e.si_signo = 65), None);
+        assert_eq!(timer(&|e| e.it_sigev_notify = libc::SIGEV_NONE as u32), None);
     }
 }
