@@ -21,6 +21,7 @@
 
 mod bind;
 mod dump;
+mod entry;
 mod fill;
 mod make;
 mod makers;
