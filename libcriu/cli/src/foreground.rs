@@ -1,10 +1,11 @@
 //! The terminal's foreground, for a shell job that had it: passed on to the job's process group before it runs, and taken
 //! back when the job stops or ends, as a shell does. While the job is stopped so is this command, for the shell above to see.
 
+use criu_engine::sys::process::group_of;
 use criu_engine::sys::spawn::{block_signals, set_signal_mask};
 use criu_images::messages::TtyInfoEntry;
 use criu_images::{ImageDir, Kind};
-use rustix::process::{Pid, Signal, getpgid, getpgrp, getpid, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
 use rustix::stdio::stdin;
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
@@ -25,9 +26,10 @@ impl Foreground {
 
     /// Passes it on to the root's group, if that had it and this command has it now.
     pub fn give(&mut self, root: i32) {
-        let Ok(group) = getpgid(Pid::from_raw(root)) else { return };
+        let Ok(Some(group)) = group_of(Pid::from_raw(root)) else { return };
         let number = group.as_raw_nonzero().get() as u32;
-        if group == getpgrp() || !self.before.contains(&number) || !is_at(getpgrp()) {
+        let Some(own) = own_group().filter(|own| is_at(*own)) else { return };
+        if group == own || !self.before.contains(&number) {
             return;
         }
         match pass_on(group) {
@@ -39,7 +41,8 @@ impl Foreground {
     pub fn take_back(&self) {
         if let Some(job) = self.job
             && is_at(job)
-            && let Err(e) = pass_on(getpgrp())
+            && let Some(own) = own_group()
+            && let Err(e) = pass_on(own)
         {
             log::warn!("the terminal's foreground was not given back: tcsetpgrp: {e}");
         }
@@ -50,7 +53,7 @@ impl Foreground {
         let Some(job) = self.job else { return };
         self.take_back();
         let _ = kill_process(getpid(), Signal::STOP);
-        if is_at(getpgrp()) {
+        if own_group().is_some_and(is_at) {
             let _ = pass_on(job);
         }
         let _ = kill_process_group(job, Signal::CONT);
@@ -59,6 +62,11 @@ impl Foreground {
     pub fn is_given(&self) -> bool {
         self.job.is_some()
     }
+}
+
+/// `None`: it is outside this pid namespace, and cannot be told to a terminal.
+fn own_group() -> Option<Pid> {
+    group_of(None).ok().flatten()
 }
 
 fn is_at(group: Pid) -> bool {

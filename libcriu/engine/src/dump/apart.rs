@@ -19,12 +19,13 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, getpgrp, kill_process, setpgid};
+use rustix::process::{Pid, Signal, kill_process, setpgid};
 
 use super::DumpOutcome;
 use super::verdict;
 use crate::error::{Error, Phase, Result};
 use crate::sys::apart::{self, Side};
+use crate::sys::process::group_of;
 use crate::sys::{signal, spawn};
 
 /// How often the waiting process looks for signals of its own.
@@ -88,8 +89,9 @@ impl Shelter {
         if apart::front().is_none() {
             return Shelter { group: None };
         }
-        let group = getpgrp();
-        let shelter = Shelter { group: setpgid(None, None).is_ok().then_some(group) };
+        let group = group_of(None).ok().flatten();
+        let has_left = setpgid(None, None).is_ok();
+        let shelter = Shelter { group: group.filter(|_| has_left) };
         if let Err(e) = apart::die_with_front(false) {
             log::warn!("prctl PR_SET_PDEATHSIG: {e}");
         }

@@ -8,6 +8,7 @@ use super::task::fork_failed;
 use super::world::World;
 use crate::error::{Error, Phase, Result};
 use crate::sys::control::SharedControl;
+use crate::sys::process::group_of;
 use crate::sys::spawn::{self, Kinship};
 use crate::sys::tty::take_as_controlling;
 
@@ -85,7 +86,7 @@ pub(super) fn bring_to_foreground(world: &World, index: usize) -> Result<()> {
 pub(super) fn enter_group(world: &World, index: usize) -> Result<()> {
     let task = &world.checked.checkpoint.tasks[index];
     let wait_for = |other: usize| await_group_of(world, other);
-    let there = || rustix::process::getpgrp().as_raw_nonzero().get() == task.pgid;
+    let there = || group_of(None).is_ok_and(|group| rustix::process::Pid::as_raw(group) == task.pgid);
     let join = |group: i32| {
         if there() { Ok(()) } else { set_group(group) }
             .map_err(|e| Error::os(Phase::Fork, "process group", "setpgid", e))

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use rustix::process::Pid;
+
 /// The two sides of a fork.
 #[derive(Debug)]
 pub enum Forked {
@@ -24,6 +26,19 @@ pub fn fork() -> io::Result<Forked> {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Forked::Child),
         child => Ok(Forked::Parent { child }),
+    }
+}
+
+/// The process group of a process, this one if `None`; `None`: it is outside this pid namespace, where the kernel calls it 0,
+/// which a [`Pid`] cannot be.
+///
+/// # Errors
+/// ESRCH: there is no such process.
+pub fn group_of(process: Option<Pid>) -> io::Result<Option<Pid>> {
+    // SAFETY: touches no memory.
+    match unsafe { libc::getpgid(Pid::as_raw(process)) } {
+        -1 => Err(io::Error::last_os_error()),
+        group => Ok(Pid::from_raw(group)),
     }
 }
 
