@@ -205,6 +205,7 @@ struct TcpSockets {
 }
 
 const SHUTDOWN_OF_INET: u16 = 8;
+const V6ONLY: u16 = 11;
 const MD5_KEYS: u16 = 18;
 const SYN_RECV: u8 = 3;
 const LISTEN: u8 = 10;
@@ -231,7 +232,7 @@ impl InetSockets {
             return Ok(known.get(&ino).copied().unwrap_or(0));
         }
         let mut known = HashMap::new();
-        ask(protocol, u32::MAX, |m| {
+        ask(protocol, u32::MAX, 0, |m| {
             known.insert(m.ino, m.shutdown);
         })?;
         let found = known.get(&ino).copied().unwrap_or(0);
@@ -242,7 +243,7 @@ impl InetSockets {
     fn tcp(&mut self) -> io::Result<&TcpSockets> {
         if self.tcp.is_none() {
             let mut found = TcpSockets::default();
-            ask(libc::IPPROTO_TCP as u32, !(1 << TIME_WAIT) & ((1 << (NEW_SYN_RECV + 1)) - 1), |m| {
+            ask(libc::IPPROTO_TCP as u32, !(1 << TIME_WAIT) & ((1 << (NEW_SYN_RECV + 1)) - 1), 0, |m| {
                 if m.state == SYN_RECV {
                     found.half_open.push(m.local);
                     return;
@@ -268,7 +269,7 @@ pub(crate) struct Waiting {
 /// Those of `sockets` (inodes) that listen.
 pub(crate) fn waiting_for(sockets: &HashSet<u32>) -> io::Result<Vec<Waiting>> {
     let (mut found, mut half_open) = (Vec::new(), Vec::new());
-    ask(libc::IPPROTO_TCP as u32, 1 << LISTEN | 1 << SYN_RECV | 1 << NEW_SYN_RECV, |m| match m.state {
+    ask(libc::IPPROTO_TCP as u32, 1 << LISTEN | 1 << SYN_RECV | 1 << NEW_SYN_RECV, 0, |m| match m.state {
         LISTEN if sockets.contains(&m.ino) => found.push(Waiting { local: m.local, connections: m.rqueue }),
         LISTEN => {}
         _ => half_open.push(m.local),
@@ -276,6 +277,32 @@ pub(crate) fn waiting_for(sockets: &HashSet<u32>) -> io::Result<Vec<Waiting>> {
     for listener in &mut found {
         listener.connections += half_open.iter().filter(|a| is_for(listener.local, a)).count() as u32;
     }
+    Ok(found)
+}
+
+/// A TCP socket, or what is left of one, among those of a port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Neighbour {
+    /// 0: no process has it.
+    pub ino: u32,
+    pub state: u8,
+    pub local: SocketAddr,
+    /// Index of the device that it is bound to; 0 for any.
+    pub device: u32,
+    /// Known of sockets that are not connected.
+    pub v6only: bool,
+}
+
+/// All that are bound to a port of this network namespace. Linux before 6.8 leaves out those that do nothing else.
+pub(super) fn neighbours(port: u16) -> io::Result<Vec<Neighbour>> {
+    let mut found = Vec::new();
+    ask(libc::IPPROTO_TCP as u32, u32::MAX, port, |m| {
+        let InetMessage { ino, state, local, device, v6only, .. } = m;
+        // Of sockets that are merely bound the kernel tells those of all ports.
+        if local.port() == port {
+            found.push(Neighbour { ino, state, local, device, v6only });
+        }
+    })?;
     Ok(found)
 }
 
@@ -293,13 +320,15 @@ pub(super) struct InetMessage {
     ino: u32,
     /// Of one that listens: connections waiting to be accepted.
     rqueue: u32,
+    device: u32,
     shutdown: u8,
     md5: bool,
+    v6only: bool,
 }
 
-fn ask(protocol: u32, states: u32, mut each: impl FnMut(InetMessage)) -> io::Result<()> {
+fn ask(protocol: u32, states: u32, port: u16, mut each: impl FnMut(InetMessage)) -> io::Result<()> {
     for family in [libc::AF_INET, libc::AF_INET6] {
-        let asked = inet_diag(family, protocol as i32, EXTENSIONS, states, |body| {
+        let asked = inet_diag(family, protocol as i32, EXTENSIONS, states, port, |body| {
             if let Some(message) = parse_inet(body) {
                 each(message);
             }
@@ -325,13 +354,23 @@ pub(super) fn parse_inet(body: &[u8]) -> Option<InetMessage> {
         Some(SocketAddr::new(ip, port))
     };
     let (local, peer) = (address(4, 8)?, address(6, 24)?);
-    let mut message =
-        InetMessage { state, local, peer, ino: word(body, 68)?, rqueue: word(body, 56)?, shutdown: 0, md5: false };
+    let mut message = InetMessage {
+        state,
+        local,
+        peer,
+        ino: word(body, 68)?,
+        rqueue: word(body, 56)?,
+        device: word(body, 40)?,
+        shutdown: 0,
+        md5: false,
+        v6only: false,
+    };
     let mut rest = body.get(72..)?;
     while let (Some(len), Some(kind)) = (half(rest, 0).map(usize::from), half(rest, 2)) {
         let Some(value) = rest.get(4..len) else { break };
         match kind {
             SHUTDOWN_OF_INET => message.shutdown = *value.first()?,
+            V6ONLY => message.v6only = *value.first()? != 0,
             MD5_KEYS => message.md5 = !value.is_empty(),
             _ => {}
         }

@@ -180,18 +180,20 @@ pub(crate) fn unix_diag(show: u32, each: impl FnMut(&[u8])) -> io::Result<()> {
     diag(&request, each)
 }
 
-/// As `unix_diag`, for sockets of an internet protocol in the given states (a bit for each): `struct inet_diag_msg` and
-/// attributes.
+/// As `unix_diag`, for sockets of an internet protocol in the given states (a bit for each), bound to `port` (0:
+/// any): `struct inet_diag_msg` and attributes.
 pub(crate) fn inet_diag(
     family: i32,
     protocol: i32,
     extensions: u8,
     states: u32,
+    port: u16,
     each: impl FnMut(&[u8]),
 ) -> io::Result<()> {
-    // family, protocol, extensions, pad; states; any addresses
+    // family, protocol, extensions, pad; states; local port; any addresses
     let mut request = vec![family as u8, protocol as u8, extensions, 0];
     request.extend(states.to_ne_bytes());
+    request.extend(port.to_be_bytes());
     request.resize(56, 0);
     diag(&request, each)
 }

@@ -171,6 +171,10 @@ pub(super) fn set_freebind(fd: BorrowedFd<'_>, family: u32, opts: &IpOptsEntry) 
     FREEBIND.set(fd, family, opts)
 }
 
+pub(super) fn let_bind_anywhere(fd: BorrowedFd<'_>, family: u32) -> io::Result<()> {
+    set_freebind(fd, family, &IpOptsEntry { freebind: Some(true), ..IpOptsEntry::default() })
+}
+
 /// All others.
 pub(super) fn set_ip_options(fd: BorrowedFd<'_>, family: u32, opts: &IpOptsEntry, fresh: &Fresh) -> io::Result<()> {
     PKTINFO.set(fd, family, opts)?;

@@ -1,5 +1,6 @@
 //! One socket from its entry.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -11,7 +12,8 @@ use rustix::net::{RecvFlags, Shutdown, bind, connect, listen, recv, shutdown};
 use super::address::Addresses;
 use super::facts::Fresh;
 use super::more_options::SocketKind;
-use super::{facts, hidden, memberships, more_options, raw_options, resend, state, stream};
+use super::{facts, hidden, memberships, more_options, raw_options, remains, resend, state, stream};
+use crate::file::FileId;
 use crate::socket::options;
 use crate::sys::socket::{attach_filter, set_int_option, set_option, set_option_bytes};
 
@@ -35,7 +37,7 @@ impl Failed {
     }
 }
 
-fn call(name: &str) -> impl Fn(io::Error) -> Failed {
+pub(super) fn call(name: &str) -> impl Fn(io::Error) -> Failed {
     move |source| Failed { call: name.into(), source }
 }
 
@@ -56,6 +58,8 @@ pub(super) struct Making<'a> {
     pub shares_port: bool,
     pub fresh: Fresh,
     pub switches: Switches,
+    /// Those that were made before it.
+    pub others: &'a BTreeMap<FileId, OwnedFd>,
 }
 
 /// TCP_CORK and TCP_NODELAY where older images have them: with the connection.
@@ -64,6 +68,19 @@ pub(super) type Switches = (Option<bool>, Option<bool>);
 impl Making<'_> {
     /// The socket, complete but for SO_REUSEADDR where it shares its port.
     pub(super) fn make(&self, shape: Shape<'_>) -> Result<OwnedFd, Failed> {
+        match self.attempt(shape, false) {
+            Err(failed) if remains::may_be_in_the_way(self.isk, &failed) => {
+                let made = self.attempt(shape, true);
+                if made.is_err() {
+                    remains::clear(self.isk)?;
+                }
+                made
+            }
+            made => made,
+        }
+    }
+
+    fn attempt(&self, shape: Shape<'_>, over_remains: bool) -> Result<OwnedFd, Failed> {
         let isk = self.isk;
         let socket = SocketKind::of(isk).socket().map_err(call("socket"))?;
         let fd = socket.as_fd();
@@ -88,7 +105,11 @@ impl Making<'_> {
                 return Ok(socket);
             }
         }
-        if addresses.is_bound() {
+        if over_remains {
+            let others: Vec<_> = self.others.values().collect();
+            let reuse = isk.opts.reuseaddr() || self.shares_port;
+            remains::bind_over(fd, isk, addresses.local, reuse, &others)?;
+        } else if addresses.is_bound() {
             bind(fd, &addresses.local).map_err(|e| call("bind")(e.into()))?;
         }
         if isk.state == state::ESTABLISHED {
@@ -97,6 +118,9 @@ impl Making<'_> {
         self.set_late(fd)?;
         if isk.state == state::LISTEN {
             listen(fd, isk.backlog as i32).map_err(|e| call("listen")(e.into()))?;
+        }
+        if over_remains {
+            remains::settle(fd, isk)?;
         }
         hidden::set(fd, isk).map_err(|(call, source)| Failed { call, source })?;
         for group in &isk.groups {
@@ -205,11 +229,6 @@ impl Making<'_> {
         more_options::set(fd, &self.isk.more_opts, early).map_err(|(call, source)| Failed { call, source })
     }
 
-    /// Puts SO_REUSEADDR as it was, once all sockets are bound.
-    pub(super) fn settle_reuse(&self, fd: BorrowedFd<'_>) -> Result<(), Failed> {
-        set_option(fd, libc::SO_REUSEADDR, self.isk.opts.reuseaddr().into()).map_err(call("setsockopt SO_REUSEADDR"))
-    }
-
     /// The index of the device that link-local addresses belong to.
     fn scope(&self) -> Result<u32, Failed> {
         let Some(device) = self.isk.ifname.as_ref().or(self.isk.opts.so_bound_dev.as_ref()) else { return Ok(0) };
@@ -227,6 +246,11 @@ impl Making<'_> {
         };
         shut_down(fd, how)
     }
+}
+
+/// Puts SO_REUSEADDR as it was, once all sockets are bound.
+pub(super) fn settle_reuse(fd: BorrowedFd<'_>, isk: &InetSkEntry) -> Result<(), Failed> {
+    set_option(fd, libc::SO_REUSEADDR, isk.opts.reuseaddr().into()).map_err(call("setsockopt SO_REUSEADDR"))
 }
 
 /// A raw socket hears all of its protocol from the beginning: it is to hear nothing until it is bound and has its own filters.

@@ -12,7 +12,7 @@
 //! - Options: those of `SkOptsEntry`, `IpOptsEntry` and `TcpOptsEntry`, and all of `more_options`.
 //!
 //! The coordinator makes all sockets before it forks: while the others of a port are bound, each has SO_REUSEADDR, and gets
-//! its own setting when all are there.
+//! its own setting when all are there. `remains` binds to ports that the kernel still has for connections that have ended.
 //!
 //! Limits, refused by name: sockets of another network namespace, connections of MPTCP, other protocols (SCTP ...), filters of eBPF,
 //! connections with MD5 or AO keys, with urgent data or an upper layer protocol, corked datagrams, programs of eBPF for
@@ -29,6 +29,7 @@ mod memberships;
 mod more_options;
 mod queue;
 mod raw_options;
+mod remains;
 mod resend;
 mod restore;
 mod stream;

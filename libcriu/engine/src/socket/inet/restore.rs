@@ -11,11 +11,11 @@ use criu_soccr::{Connection, Paused, State};
 
 use super::address::Addresses;
 use super::facts::Fresh;
-use super::making::{Failed, Making, Shape, Switches};
+use super::making::{self, Failed, Making, Shape, Switches};
 use super::more_options::SocketKind;
 use super::{
     DGRAM, ICMP, ICMPV6, INET, INET6, MPTCP, RAW, STREAM, TCP, UDP, UDP_LITE, facts, memberships, more_options, queue,
-    raw_options, state, stream,
+    raw_options, remains, state, stream,
 };
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, body};
@@ -95,7 +95,8 @@ impl RestoreKind for InetSockets {
         for (entry, isk) in &sockets {
             let shares_port = isk.src_port != 0 && users.get(&(protocol(isk), isk.src_port)).is_some_and(|&n| n > 1);
             let switches = self.switches.get(&entry.id).copied().unwrap_or_default();
-            let making = Making { isk, shares_port, fresh: self.fresh(SocketKind::of(isk)), switches };
+            let fresh = self.fresh(SocketKind::of(isk));
+            let making = Making { isk, shares_port, fresh, switches, others: &self.made };
             let shape = match self.connections.get(&entry.id) {
                 Some(connection) => Shape::Connected(connection),
                 None if stream::is_connection(isk) => Shape::Closed,
@@ -111,11 +112,17 @@ impl RestoreKind for InetSockets {
                 Err(failed) => blockers.push(blocker_of(plan, entry, isk, failed)),
             }
         }
+        let mut exclusive = HashMap::new();
         for (entry, isk) in crowded {
             let fd = self.made.get(&entry.id).ok_or_else(|| missing(entry.id))?;
-            let settled = Making { isk, shares_port: true, fresh: Fresh::default(), switches: (None, None) }
-                .settle_reuse(fd.as_fd());
+            let settled = making::settle_reuse(fd.as_fd(), isk);
             blockers.extend(settled.err().map(|failed| blocker_of(plan, entry, isk, failed)));
+            if facts::is_tcp(SocketKind::of(isk)) && !isk.opts.reuseaddr() {
+                exclusive.insert((isk.src_port, &isk.opts.so_bound_dev), (entry, isk));
+            }
+        }
+        for (entry, isk) in exclusive.into_values() {
+            blockers.extend(remains::clear(isk).err().map(|failed| blocker_of(plan, entry, isk, failed)));
         }
         if blockers.is_empty() { Ok(()) } else { Err(Error::refused(Phase::Files, blockers)) }
     }
