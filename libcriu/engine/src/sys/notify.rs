@@ -37,6 +37,17 @@ pub(crate) fn open_by_handle(mount: BorrowedFd<'_>, kind: i32, handle: &[u8]) ->
     Ok(adopt(check(fd as i32)?))
 }
 
+/// Says which number an inotify instance gives to its next watch, from 1 on.
+///
+/// # Errors
+/// ENOTTY without CONFIG_CHECKPOINT_RESTORE (or before Linux 4.16); EINVAL for a number that is none.
+pub(crate) fn set_next_watch(inotify: BorrowedFd<'_>, number: u32) -> io::Result<()> {
+    // _IOW('I', 0, __s32): the number itself, not a pointer to it.
+    const INOTIFY_IOC_SETNEXTWD: libc::Ioctl = 0x4004_4900;
+    // SAFETY: the request reads and writes no memory.
+    check(unsafe { libc::ioctl(inotify.as_raw_fd(), INOTIFY_IOC_SETNEXTWD, libc::c_ulong::from(number)) }).map(drop)
+}
+
 /// A new fanotify group, close-on-exec. (With FAN_CLOEXEC among the flags the kernel would tell of it.)
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! inotify and fanotify: watches and marks, from fdinfo.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use criu_images::messages::{
@@ -8,14 +9,15 @@ use criu_images::messages::{
 };
 use rustix::io::ioctl_fionread;
 
-use super::MAX_WD;
 use super::fdinfo::{Watched, Words};
 use super::whereabouts::Whereabouts;
+use super::{HIGHEST_WD, number_after};
 use crate::error::Result;
 use crate::file::FileId;
 use crate::file::collect::{Collected, image_path};
 use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::seen::Seen;
+use crate::sys::kernel::Kernel;
 
 /// Words of a handle in an image: CRIU writes at least as many.
 const HANDLE_WORDS: usize = 16;
@@ -41,7 +43,8 @@ impl DumpKind for Notifiers {
         let (flags, fown) = (seen.info.flags, seen.fown);
         if seen.is_anon("inotify") {
             let wd = self.watches(seen)?;
-            let ify = InotifyFileEntry { id, flags, fown, wd };
+            let next_wd = next_number(seen).filter(|&next| next != number_after(&wd));
+            let ify = InotifyFileEntry { id, flags, fown, wd, next_wd };
             return Ok(FileEntry {
                 r#type: FdTypes::Inotify as i32,
                 id,
@@ -66,6 +69,23 @@ impl DumpKind for Notifiers {
     }
 }
 
+/// The number of the next watch, which no call tells. `None`: the kernel's memory cannot be read.
+fn next_number(seen: &Seen<'_>) -> Option<u32> {
+    let next = Kernel::open().and_then(|kernel| {
+        let group = kernel.number(kernel.file(seen.dup.as_fd())?, "file", "private_data")?;
+        kernel.number(group, "fsnotify_group", "inotify_data.idr.idr_next")
+    });
+    match next {
+        // Behind the highest of all it begins anew.
+        Ok(next) => Some(u32::try_from(next).ok().filter(|n| (1..=HIGHEST_WD).contains(n)).unwrap_or(1)),
+        Err(e) => {
+            let (pid, object) = (seen.holder_pid, seen.object());
+            log::warn!("pid {pid} {object}: numbers of watches that it has removed may be given again ({e})");
+            None
+        }
+    }
+}
+
 impl Notifiers {
     fn watches(&mut self, seen: &Seen<'_>) -> Result<Vec<InotifyWdEntry>, Unsaved> {
         let near = near(seen);
@@ -74,11 +94,6 @@ impl Notifiers {
             let number = |name: &str| words.number(name).map(|n| n as u32).ok_or_else(|| seen.no_line(name));
             let inode = words.watched().ok_or_else(|| seen.no_line("inotify"))?;
             let wd = number("wd")?;
-            if wd > MAX_WD {
-                return Err(Unsaved::because(format!(
-                    "a watch has the number {wd}, which takes too long to get again"
-                )));
-            }
             watches.push(InotifyWdEntry {
                 id: seen_id(watches.len()),
                 i_ino: inode.ino,

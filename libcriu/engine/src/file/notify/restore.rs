@@ -1,22 +1,27 @@
 //! inotify and fanotify: made empty; watches and marks are added when descriptors are at their numbers.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use criu_images::ImageDir;
-use criu_images::messages::{FanotifyMarkEntry, FdTypes, FhEntry, FileEntry, InotifyWdEntry, MarkType};
+use criu_images::messages::{
+    FanotifyMarkEntry, FdTypes, FhEntry, FileEntry, InotifyFileEntry, InotifyWdEntry, MarkType,
+};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::ioctl_fionread;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-use super::{FAN_MARK_FILESYSTEM, FAN_MARK_IGNORE, FAN_MARK_IGNORED_MASK, FAN_MARK_MOUNT, MAX_WD, WATCHABLE};
+use super::{
+    FAN_MARK_FILESYSTEM, FAN_MARK_IGNORE, FAN_MARK_IGNORED_MASK, FAN_MARK_MOUNT, HIGHEST_WD, MAX_WD_IN_TURN, WATCHABLE,
+};
 use crate::error::{Error, Phase, Result};
 use crate::file::kind::{RestoreKind, body};
 use crate::file::load::Plan;
 use crate::file::object::Object;
 use crate::sys::descriptor::{adopt, borrow};
-use crate::sys::notify::{add_mark, fanotify};
+use crate::sys::notify::{add_mark, fanotify, set_next_watch};
 
 #[derive(Debug, Default)]
 pub(crate) struct Notifiers;
@@ -28,10 +33,13 @@ impl RestoreKind for Notifiers {
                 FdTypes::Inotify => {
                     let ify = body(entry, entry.ify.as_ref())?;
                     for wd in &ify.wd {
-                        if wd.wd == 0 || wd.wd > MAX_WD {
+                        if !(1..=HIGHEST_WD).contains(&wd.wd) {
                             return Err(wrong(entry, format!("a watch has the number {}", wd.wd)));
                         }
                         path(entry, &wd.f_handle)?;
+                    }
+                    if let Some(next) = ify.next_wd.filter(|next| !(1..=HIGHEST_WD).contains(next)) {
+                        return Err(wrong(entry, format!("its next watch has the number {next}")));
                     }
                 }
                 FdTypes::Fanotify => {
@@ -65,9 +73,7 @@ impl RestoreKind for Notifiers {
         }
         match (&entry.ify, &entry.ffy) {
             (Some(ify), _) => {
-                let mut watches = ify.wd.clone();
-                watches.sort_by_key(|w| w.wd);
-                watch_all(entry, fd, &watches)?;
+                watch_all(entry, fd, ify)?;
                 let failed = |e: rustix::io::Errno| Error::os(Phase::Files, name(entry), "fcntl F_SETFL", e);
                 if ify.flags & libc::O_NONBLOCK as u32 == 0 {
                     let now = fcntl_getfl(borrow(fd)).map_err(failed)?;
@@ -130,37 +136,58 @@ fn close_all(mut events: &[u8]) {
     }
 }
 
-/// Adds watches in the order of their numbers. The kernel gives one number after the other, so what lies between is
-/// given to a watch that goes at once.
-fn watch_all(entry: &FileEntry, fd: RawFd, watches: &[InotifyWdEntry]) -> Result<()> {
+/// Adds watches in the order of their numbers; the next one gets its number, too.
+fn watch_all(entry: &FileEntry, fd: RawFd, ify: &InotifyFileEntry) -> Result<()> {
+    let mut watches: Vec<&InotifyWdEntry> = ify.wd.iter().collect();
+    watches.sort_by_key(|w| w.wd);
     let fd = borrow(fd);
+    let mut next = 1;
     for w in watches {
         let path = path(entry, &w.f_handle)?;
         let failed = |e: rustix::io::Errno| {
             Error::os(Phase::Files, format!("{} watch {} of {path}", name(entry), w.wd), "inotify_add_watch", e)
                 .hint("what was watched has to be at its path")
         };
+        go_to(entry, fd, next, w.wd)?;
         // Not what a symbolic link leads to: the path is the inode's own.
         let flags = WatchFlags::from_bits_retain(w.mask & WATCHABLE) | WatchFlags::DONT_FOLLOW;
-        loop {
-            let got = inotify::add_watch(fd, path, flags).map_err(failed)?;
-            if got == w.wd as i32 {
-                break;
-            }
-            if got > w.wd as i32 {
-                return Err(failed(rustix::io::Errno::EXIST));
-            }
-            inotify::remove_watch(fd, got).map_err(failed)?;
-            // Its end is an event.
-            drain(fd.as_fd());
+        if inotify::add_watch(fd, path, flags).map_err(failed)? as u32 != w.wd {
+            return Err(failed(rustix::io::Errno::EXIST));
         }
+        next = w.wd.saturating_add(1);
     }
-    drain(fd.as_fd());
+    go_to(entry, fd, next, ify.next_wd.unwrap_or(next))?;
+    drain(fd);
+    Ok(())
+}
+
+/// Has the kernel give the number `to` next, after `next`. Where it cannot be told so, the numbers between are given to a
+/// watch that goes at once.
+fn go_to(entry: &FileEntry, fd: BorrowedFd<'_>, next: u32, to: u32) -> Result<()> {
+    if next == to || set_next_watch(fd, to).is_ok() {
+        return Ok(());
+    }
+    if to < next || to > MAX_WD_IN_TURN {
+        let cause = format!("this kernel cannot be told that its next watch has the number {to}");
+        return Err(
+            Error::new(Phase::Files, name(entry), cause).hint("restore it on a kernel with CONFIG_CHECKPOINT_RESTORE")
+        );
+    }
+    let failed = |e: rustix::io::Errno| Error::os(Phase::Files, name(entry), "inotify_add_watch", e);
+    // Something that nobody watches.
+    let (pipe, _) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    for _ in next..to {
+        let got = inotify::add_watch(fd, &*path, WatchFlags::DELETE_SELF).map_err(failed)?;
+        inotify::remove_watch(fd, got).map_err(failed)?;
+        // Its end is an event.
+        drain(fd);
+    }
     Ok(())
 }
 
 /// Takes events out of a queue that does not make wait.
-fn drain(fd: std::os::fd::BorrowedFd<'_>) {
+fn drain(fd: BorrowedFd<'_>) {
     let mut buf = [0; 8192];
     while rustix::io::read(fd, &mut buf).is_ok_and(|n| n > 0) {}
 }
