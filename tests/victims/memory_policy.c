@@ -1,7 +1,10 @@
-// What: memory policies of single areas (mbind) are kept, in one process, among thousands of areas and in children that have others.
-// Variants: areas many children
+// What: memory policies of single areas (mbind), with their home nodes, are kept, in one process, among thousands of areas and in children that have others.
+// Variants: areas many children home
 #include "victim.h"
 #define PAGE 4096
+#ifndef SYS_set_mempolicy_home_node
+#define SYS_set_mempolicy_home_node 450
+#endif
 #define N (16 * PAGE)
 #define BIND 2
 #define PREFERRED 1
@@ -80,4 +83,34 @@ static void children(void) {
   for (int i = 0; i < CHILDREN; i++) pass_on(all[i]);
   for (int i = 0; i < CHILDREN; i++) expect_exit(all[i], i);
 }
-static void victim(void) { is("areas") ? areas() : is("many") ? many() : children(); }
+// How many areas lie between two places.
+static int areas_between(char *start, char *end) {
+  FILE *f = fopen("/proc/self/maps", "re");
+  char line[512];
+  unsigned long from, to;
+  int found = 0;
+  while (f && fgets(line, sizeof line, f))
+    found += sscanf(line, "%lx-%lx", &from, &to) == 2 && from < (unsigned long)end && to > (unsigned long)start;
+  if (f) fclose(f);
+  return found;
+}
+static void settle(char *at, size_t n) {
+  if (syscall(SYS_set_mempolicy_home_node, at, n, 0, 0) == 0) return;
+  if (errno == ENOSYS) SKIP("set_mempolicy_home_node: %s", strerror(errno));
+  CHECK(!"set_mempolicy_home_node");
+}
+// No call tells a home node; but the kernel makes one area of neighbours only if they have the same.
+static void home(void) {
+  char *with = mmap(0, 4 * N, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) + N, *without = with + 2 * N;
+  CHECK(mprotect(with, N, PROT_READ) == 0 && mprotect(without, N, PROT_READ) == 0);
+  bind_to(with, N, BIND, 1), bind_to(without, N, BIND, 1);
+  settle(with, N / 2);
+  CHECK(areas_between(with, with + N) == 2 && areas_between(without, without + N) == 1);
+  ready_and_wait();
+  CHECK(is_bound(with, BIND, 1) && is_bound(with + N - PAGE, BIND, 1) && is_bound(without, BIND, 1));
+  CHECK(areas_between(with, with + N) == 2 && areas_between(without, without + N) == 1);
+  settle(without, N / 2), settle(with + N / 2, N / 2);
+  CHECK(areas_between(without, without + N) == 2);
+  CHECK(areas_between(with, with + N) == 1);
+}
+static void victim(void) { is("areas") ? areas() : is("many") ? many() : is("home") ? home() : children(); }

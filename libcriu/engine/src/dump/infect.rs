@@ -227,7 +227,10 @@ fn infected(
     let process = infected.query_process(&ids)?;
     let threads = ask_threads(&mut infected, alike)?;
     let (has_ldt, may_lock) = has_ldt_and_may_lock(&mut infected)?;
-    let policies = mem::policy::ask(&mut infected, bindable)?;
+    let mut policies = mem::policy::ask(&mut infected, bindable)?;
+    if let Err(e) = mem::policy::find_home_nodes(dir.id(), &mut policies) {
+        log::warn!("pid {pid}: home nodes of its areas (set_mempolicy_home_node) would be lost: {e}");
+    }
     // The parasite's area is a new mapping like any other.
     let mlock_future = if may_lock { mlock_future(dir, infected.scratch().0, locked) } else { Ok(0) };
     let snapshot = snapshot::take(&mut infected, pid, vmas, &wanted)?;

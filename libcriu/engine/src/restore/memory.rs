@@ -13,7 +13,7 @@ use super::world::World;
 use crate::error::{Error, Phase, Result};
 use crate::mem::aio::restore::Ring;
 use crate::mem::pages::restore::{Placed, Run};
-use crate::mem::policy;
+use crate::mem::policy::restore::{Policies, of_inherited};
 use crate::mem::vma::placement::{Space, own_mappings};
 use crate::mem::vma::restore::{Area, Backing};
 use crate::mem::vma::{ADVICE, PAGE_BYTES};
@@ -120,10 +120,14 @@ impl Memory {
         if own.is_empty() && parents.is_empty() {
             return Ok(());
         }
+        let (own, parents, none) = (Policies::new(own), Policies::new(parents), Policies::default());
         for (area, place) in alive.layout.areas.iter().zip(&self.placed) {
-            let parents = if place.inherited { parents } else { &[] };
-            if let Some((mode, nodes)) = policy::restore::of_inherited(parents, own, area) {
-                place.mapped.bind(mode, &nodes).map_err(failed(area, "mbind"))?;
+            let parents = if place.inherited { &parents } else { &none };
+            if let Some(policy) = of_inherited(parents, &own, area) {
+                place.mapped.bind(policy.mode, &policy.nodes).map_err(failed(area, "mbind"))?;
+                if let Some(node) = policy.home_node {
+                    place.mapped.settle(node).map_err(failed(area, "set_mempolicy_home_node"))?;
+                }
             }
         }
         Ok(())

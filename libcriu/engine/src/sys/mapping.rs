@@ -224,6 +224,16 @@ impl Mapped {
         check(ret).map(drop)
     }
 
+    /// Says near to which node pages are to come, of those that its policy allows.
+    ///
+    /// # References
+    /// set_mempolicy_home_node(2) (Linux 5.17)
+    pub fn settle(&self, node: u32) -> io::Result<()> {
+        // SAFETY: a policy changes no contents.
+        let ret = unsafe { libc::syscall(libc::SYS_set_mempolicy_home_node, self.start, self.len, u64::from(node), 0) };
+        check(ret).map(drop)
+    }
+
     /// Where pages cannot be had (without any access, behind the end of a file) it is locked all the same, as by mlockall.
     ///
     /// # References

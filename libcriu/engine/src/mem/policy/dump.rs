@@ -1,9 +1,13 @@
 //! The task alone can ask for them.
 
+use std::collections::BTreeMap;
+use std::io;
+
 use criu_compel::{Call, Infected};
 use criu_images::messages::AreaPolicyEntry;
 
-use super::{DEFAULT, MOST_NODES};
+use super::{BIND, DEFAULT, MOST_NODES, PREFERRED_MANY};
+use crate::sys::kernel::{Each, Iterator, Layouts, Word};
 
 /// MPOL_F_ADDR: of the area at an address.
 const OF_ADDRESS: u64 = 2;
@@ -54,5 +58,40 @@ fn policy(infected: &mut Infected, (start, end): (u64, u64)) -> criu_compel::Res
     let mode = words.remove(0) as u32;
     let len = words.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
     words.truncate(len);
-    Ok(AreaPolicyEntry { start, end, mode, nodes: words })
+    Ok(AreaPolicyEntry { start, end, mode, nodes: words, home_node: None })
+}
+
+/// Completes policies of the modes that can have a home node, which no call tells.
+///
+/// # Errors
+/// Those of reading the kernel's records.
+pub fn find_home_nodes(pid: i32, policies: &mut [AreaPolicyEntry]) -> io::Result<()> {
+    if !policies.iter().any(may_have_home) {
+        return Ok(());
+    }
+    let words = [
+        Word::At("vm_start"),
+        Word::At("vm_end"),
+        Word::At("vm_policy"),
+        Word::PerhapsBehind("vm_policy", "mempolicy", "home_node"),
+    ];
+    let records = Iterator::load(Layouts::of_this_kernel()?, Each::Area, &words)?.read(pid)?;
+    let homes: BTreeMap<u64, (u64, u32)> = records.as_chunks::<4>().0.iter().filter_map(home).collect();
+    for policy in policies.iter_mut().filter(|p| may_have_home(p)) {
+        let area = homes.range(..=policy.start).next_back().filter(|(_, (end, _))| *end > policy.start);
+        policy.home_node = area.map(|(_, (_, node))| *node);
+    }
+    Ok(())
+}
+
+fn may_have_home(policy: &AreaPolicyEntry) -> bool {
+    /// Flags are above the modes.
+    const MODES: u32 = 0xff;
+    matches!(policy.mode & MODES, BIND | PREFERRED_MANY)
+}
+
+/// The bounds of an area and its home node, if it has one.
+fn home(&[start, end, policy, node]: &[u64; 4]) -> Option<(u64, (u64, u32))> {
+    let node = node as u32;
+    (policy != 0 && u64::from(node) < MOST_NODES).then_some((start, (end, node)))
 }

@@ -270,6 +270,7 @@ fn common_core(core: &TaskCoreEntry) -> impl PartialEq + use<'_> {
         child_subreaper: _,
         blk_sigset_extended: _,
         stop_signo: _,
+        stop_reported: _,
         membarrier_registration_mask,
         coredump_filter,
         mdwe,
@@ -283,7 +284,7 @@ fn common_core(core: &TaskCoreEntry) -> impl PartialEq + use<'_> {
 
 /// As `common_core`.
 fn common_mm(mm: &MmEntry) -> impl PartialEq + use<'_> {
-    let policies: Vec<_> = mm.policies.iter().map(|p| (p.start, p.end, p.mode, &p.nodes)).collect();
+    let policies: Vec<_> = mm.policies.iter().map(|p| (p.start, p.end, p.mode, &p.nodes, p.home_node)).collect();
     let advised = (mm.thp_disabled(), mm.thp_disable, mm.memory_merge(), mm.mlock_future);
     (mm.exe_file_id, advised, &mm.aios, mm.protection_keys, policies)
 }

@@ -1,5 +1,7 @@
 //! Scheduling of a thread on this machine.
 
+use std::sync::LazyLock;
+
 use super::listed;
 
 /// The CPUs to bind the thread to: those of the image that this process may use itself, `own`; none when it may use just
@@ -19,9 +21,10 @@ pub fn affinity(tid: i32, image: &[u64], own: &[u64]) -> Vec<u64> {
 
 /// The memory policy of a thread or area with the nodes that are here; where none of its nodes is, it has none, which the log tells.
 pub fn mempolicy(whose: &str, mode: u32, image: &[u64]) -> Option<(u32, Vec<u64>)> {
-    let online = std::fs::read_to_string("/sys/devices/system/node/online").unwrap_or_default();
+    static ONLINE: LazyLock<String> =
+        LazyLock::new(|| std::fs::read_to_string("/sys/devices/system/node/online").unwrap_or_default());
     let mut here = vec![0; image.len()];
-    for node in listed(&online).filter(|node| node / 64 < image.len()) {
+    for node in listed(&ONLINE).filter(|node| node / 64 < image.len()) {
         here[node / 64] |= image[node / 64] & 1 << (node % 64);
     }
     if !image.is_empty() && here.iter().all(|w| *w == 0) {
