@@ -25,11 +25,11 @@ use crate::namespace::{Namespace, ids_entry};
 use crate::netlock::Method;
 use crate::options::Options;
 use crate::progress::Operator;
-use crate::pstree::TaskIds;
+use crate::pstree::{TaskIds, TaskState};
 use crate::stats::DumpStats;
 use crate::sys::apart::front_lives;
 use crate::task::seccomp::{Filters, ThreadSeccomp};
-use crate::task::{core, regs, rseq, timers};
+use crate::task::{core, regs, rseq, stop, timers};
 
 pub(super) fn image(e: criu_images::ImageError) -> Error {
     Error::image(Phase::Save, e)
@@ -188,6 +188,11 @@ impl Saver {
             let pending = living.threads.iter().map(|t| &t.pending).chain([&living.pending]).flat_map(|q| &q.signals);
             timers::tell_of_lost_overruns(pid, &living.timers, &told.process.posix_timers, pending);
         }
+        let stop_reported = matches!(task.item.state, TaskState::Stopped(_))
+            && stop::dump::is_reported(living.seized.pidfd()).unwrap_or_else(|e| {
+                log::warn!("pid {pid}: a restore tells its parent that it is stopped, once more perhaps ({e})");
+                false
+            });
         let threads = living.threads.iter().zip(living.seized.threads());
         for (at, (thread, seized)) in threads.enumerate() {
             let fpregs = told.xstate.get(at).and_then(|x| regs::fpregs(x)).ok_or_else(|| {
@@ -220,6 +225,7 @@ impl Saver {
             })?;
             let process = core::Process {
                 state: task.item.state,
+                stop_reported,
                 comm: &task.comm,
                 flags: task.flags,
                 exit_signal: task.exit_signal,

@@ -18,6 +18,7 @@ mod own_exe;
 mod place;
 mod region;
 mod resume;
+mod stops;
 mod table;
 mod task;
 mod threads;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::{Alive, Task};
 use super::world::World;
-use super::{failure, region};
+use super::{failure, region, stops};
 use crate::error::{Error, Phase, Result};
 use crate::proc::ProcDir;
 use crate::sys::commit_guard::CommitGuard;
@@ -21,9 +21,12 @@ const EXITS_WITHIN: Duration = Duration::from_secs(5);
 /// All threads of all living tasks, traced and running in the restorer.
 #[derive(Debug)]
 pub(crate) struct Traced {
-    /// One for each living task: its index, its threads (the leader first), whether filters are suspended.
-    tasks: Vec<(usize, Vec<Tracee>, bool)>,
+    /// One for each living task.
+    tasks: Vec<TracedTask>,
 }
+
+/// Its index, its threads (the leader first), whether filters are suspended.
+pub(super) type TracedTask = (usize, Vec<Tracee>, bool);
 
 /// As `Traced`, stopped for good and with their final registers.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ pub(crate) struct Ready {
     traced: Traced,
 }
 
-fn failed(pid: i32, tid: i32, call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+pub(super) fn failed(pid: i32, tid: i32, call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
     move |e| Error::os(Phase::Resume, format!("thread {tid}"), call, e).pid(pid)
 }
 
@@ -108,15 +111,15 @@ impl Traced {
                 end_leader(world, *index, threads.remove(0), status, mask)?;
             }
         }
-        remove_restorers(world, &self.tasks)?;
+        stops::enter(world, &self.tasks)?;
+        let runs = |traced: &&TracedTask| {
+            world.checked.checkpoint.tasks[traced.0].alive().is_some_and(|a| a.stopped.is_none())
+        };
+        remove_restorers(world, &self.tasks.iter().filter(runs).collect::<Vec<_>>())?;
         let mut xstate_len = None;
         for (index, threads, _) in &self.tasks {
             let task = &world.checked.checkpoint.tasks[*index];
             let Some(alive) = task.alive() else { continue };
-            if let (Some(leader), Some(_)) = (threads.first(), alive.stopped) {
-                // The other threads join in when they are let go.
-                leader.enter_group_stop().map_err(failed(task.pid, leader.tid, "SIGSTOP"))?;
-            }
             give_state(task, alive, threads, &mut xstate_len)?;
         }
         Ok(Ready { traced: self })
@@ -176,7 +179,7 @@ fn living(world: &World) -> impl Iterator<Item = (usize, &Task, &Alive)> {
     tasks.iter().enumerate().filter_map(|(i, t)| Some((i, t, t.alive()?)))
 }
 
-fn pid(world: &World, index: usize) -> i32 {
+pub(super) fn pid(world: &World, index: usize) -> i32 {
     world.checked.checkpoint.tasks[index].pid
 }
 
@@ -197,7 +200,7 @@ fn has_late_threads(world: &World, index: usize) -> bool {
 }
 
 /// In all tasks side by side: a step of one runs while the others are asked for it.
-fn remove_restorers(world: &World, tasks: &[(usize, Vec<Tracee>, bool)]) -> Result<()> {
+pub(super) fn remove_restorers(world: &World, tasks: &[&TracedTask]) -> Result<()> {
     const SYS_MUNMAP: u64 = libc::SYS_munmap as u64;
     let callers = || tasks.iter().filter_map(|(i, threads, _)| Some((*i, pid(world, *i), *threads.first()?)));
     for (index, pid, t) in callers() {

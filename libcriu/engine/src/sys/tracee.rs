@@ -88,22 +88,51 @@ impl Tracee {
         }
     }
 
-    /// Stops the process, whose leader this stopped thread is, as job control does. Signals that wait go on waiting.
-    pub fn enter_group_stop(self) -> io::Result<()> {
+    /// Stops the process, whose leader this stopped thread is, as job control does, by the signal `signo`, or by SIGSTOP if that one
+    /// does not stop it (as in an orphaned group). Signals that wait go on waiting. The other threads have to
+    /// [join](Tracee::join_group_stop).
+    pub fn enter_group_stop(self, mut signo: i32) -> io::Result<()> {
         const STOP: i32 = libc::SIGSTOP;
-        self.set_signal_mask(u64::MAX)?;
-        // SAFETY: integers only.
-        if unsafe { libc::kill(self.tid, STOP) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let send = || {
+            self.set_signal_mask(u64::MAX)?;
+            // SAFETY: integers only.
+            if unsafe { libc::kill(self.tid, STOP) } != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        };
+        send()?;
         request(libc::PTRACE_CONT, self.tid, 0, 0)?;
         loop {
             let status = self.wait()?;
             match (status >> 16, libc::WSTOPSIG(status)) {
-                (PTRACE_EVENT_STOP, STOP) => return Ok(()),
-                (0, STOP) => request(libc::PTRACE_CONT, self.tid, 0, STOP as usize)?,
-                _ => request(libc::PTRACE_CONT, self.tid, 0, 0)?,
-            };
+                (PTRACE_EVENT_STOP, libc::SIGTRAP) if signo != STOP => {
+                    signo = STOP;
+                    send()?;
+                    request(libc::PTRACE_CONT, self.tid, 0, 0)?;
+                }
+                (PTRACE_EVENT_STOP, stop) if stop != libc::SIGTRAP => return Ok(()),
+                (0, STOP) => {
+                    if signo != STOP {
+                        // It stops in any case, and for this signal if it does what it is for.
+                        self.set_signal_mask(!(1 << (signo - 1)))?;
+                        self.interrupt()?;
+                    }
+                    request(libc::PTRACE_CONT, self.tid, 0, signo as usize)?;
+                }
+                _ => {
+                    request(libc::PTRACE_CONT, self.tid, 0, 0)?;
+                }
+            }
+        }
+    }
+
+    /// Takes part in the stop of its process.
+    pub fn join_group_stop(self) -> io::Result<()> {
+        request(libc::PTRACE_CONT, self.tid, 0, 0)?;
+        loop {
+            let status = self.wait()?;
+            if status >> 16 == PTRACE_EVENT_STOP && libc::WSTOPSIG(status) != libc::SIGTRAP {
+                return Ok(());
+            }
+            request(libc::PTRACE_CONT, self.tid, 0, 0)?;
         }
     }
 
@@ -170,6 +199,23 @@ impl Tracee {
     pub fn end_call(self) -> io::Result<i64> {
         self.wait_stopped()?;
         Ok(self.registers()?.rax as i64)
+    }
+
+    /// All three steps.
+    pub fn call(self, instruction: u64, nr: u64, args: [u64; 6]) -> io::Result<i64> {
+        self.begin_call(instruction, nr, args)?;
+        self.enter_call()?;
+        self.end_call()
+    }
+
+    /// Takes a blocked signal that waits, if it does, out of the queue. What the thread has on its stack is lost.
+    pub fn take_signal(self, instruction: u64, signo: i32) -> io::Result<()> {
+        let at = self.registers()?.rsp & !7;
+        // The set, and no time to wait.
+        for (n, word) in [1 << (signo - 1), 0, 0].into_iter().enumerate() {
+            request(libc::PTRACE_POKEDATA, self.tid, at as usize + 8 * n, word)?;
+        }
+        self.call(instruction, libc::SYS_rt_sigtimedwait as u64, [at, 0, at + 8, 8, 0, 0]).map(drop)
     }
 
     /// Makes the stopped thread exit by the `syscall` instruction at `instruction`, and lets it go when it is past its last

@@ -46,6 +46,8 @@ pub struct Thread<'a> {
 #[derive(Debug)]
 pub struct Process<'a> {
     pub state: TaskState,
+    /// Its parent knows that it is stopped.
+    pub stop_reported: bool,
     pub comm: &'a [u8],
     /// The kernel's PF_* flags.
     pub flags: u32,
@@ -145,6 +147,7 @@ pub fn process(p: &Process<'_>, sigmask: u64) -> TaskCoreEntry {
             TaskState::Stopped(signo) => Some(signo as u32),
             _ => None,
         },
+        stop_reported: p.stop_reported.then_some(true),
         membarrier_registration_mask: p.facts.membarrier.filter(|m| *m != 0),
         coredump_filter: p.identity.coredump_filter,
         mdwe: p.facts.mdwe.filter(|m| *m != 0),

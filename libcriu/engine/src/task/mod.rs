@@ -12,4 +12,5 @@ pub mod seccomp;
 pub mod segments;
 pub mod sigact;
 pub mod signals;
+pub mod stop;
 pub mod timers;
