@@ -49,14 +49,6 @@ impl Plan {
     pub(crate) fn pid_of(&self, id: FileId) -> i32 {
         self.first_user.get(&id).and_then(|&at| self.users.get(at)).copied().unwrap_or(0)
     }
-
-    /// A duplicate of the descriptor that `inherit_fd` gives for `key`.
-    pub(crate) fn inherited(&self, key: &str) -> Result<Option<OwnedFd>> {
-        let Some(&fd) = self.inherit.get(key) else { return Ok(None) };
-        rustix::io::fcntl_dupfd_cloexec(borrow(fd), 0)
-            .map(Some)
-            .map_err(|e| Error::os(Phase::Files, format!("inherited fd {fd} ({key})"), "dup", e))
-    }
 }
 
 /// Every open file of the tree being restored.

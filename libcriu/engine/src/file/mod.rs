@@ -13,6 +13,7 @@ mod bpfmap;
 mod collect;
 mod fdinfo;
 mod identity;
+mod inherit;
 mod install;
 mod kind;
 mod load;
@@ -49,6 +50,7 @@ pub use load::RestoreFiles;
 
 pub(crate) use collect::{BE_ROOT_OUTSIDE, Collected, UNREACHABLE};
 pub(crate) use ghost::kernel_dev;
+pub(crate) use inherit::Wanted;
 pub(crate) use kind::{DumpKind, FileKind, InFlight, RestoreKind, Unsaved, body};
 pub(crate) use load::Plan;
 pub(crate) use object::Object;

@@ -5,16 +5,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use criu_images::messages::{FdTypes, FileEntry, PipeDataEntry, PipeEntry, RegFileEntry};
 use criu_images::{ImageDir, Kind};
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, fcntl_setfl, fstat, openat};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, fcntl_getfl, fcntl_setfl, fstat, openat};
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 use super::MAX_PIPE_BYTES;
 use crate::error::{Error, Phase, Result};
-use crate::file::FileId;
 use crate::file::kind::RestoreKind;
 use crate::file::load::{Plan, loading};
 use crate::file::object::Object;
 use crate::file::regular;
+use crate::file::{FileId, Wanted};
 
 /// What F_SETFL may set on an end of a pipe; O_ASYNC comes with the owner.
 const SETTABLE: OFlags = OFlags::NONBLOCK.union(OFlags::DIRECT).union(OFlags::APPEND).union(OFlags::NOATIME);
@@ -78,7 +78,7 @@ impl Pipes {
         let name = format!("pipe:[{id}]");
         let flags = members.iter().map(|m| m.pipe.as_ref().map(|p| p.flags).ok_or_else(|| no_body(m)));
         let flags = flags.collect::<Result<Vec<u32>>>()?;
-        if let Some(inherited) = plan.inherited(&name)? {
+        if let Some(inherited) = plan.inherited(&name, Wanted::Pipe)? {
             return flags.iter().map(|&f| end(inherited.as_fd(), f, &name)).collect();
         }
         let (reader, writer) =
@@ -180,12 +180,25 @@ fn own(pipe: &PipeEntry, end: BorrowedFd<'_>) -> rustix::io::Result<()> {
     }
 }
 
-/// An end of an inherited pipe: a description of its own when the pipe can be opened that way, else a duplicate.
+/// An end of an inherited pipe: a description of its own when the pipe can be opened that way, else, and of what stands in for
+/// a pipe, a duplicate.
 fn end(inherited: BorrowedFd<'_>, flags: u32, name: &str) -> Result<OwnedFd> {
-    match reopen(inherited.as_raw_fd(), flags, name) {
-        Ok(fd) => set_flags(&fd, flags, name).map(|()| fd),
-        Err(_) => inherited.try_clone_to_owned().map_err(|e| Error::os(Phase::Files, name, "dup", e)),
+    let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, name, call, e);
+    let file_type = fstat(inherited).map_err(|e| failed("fstat", e))?.st_mode & libc::S_IFMT;
+    let given = fcntl_getfl(inherited).map_err(|e| failed("fcntl F_GETFL", e))?.bits() & libc::O_ACCMODE as u32;
+    let is_usable = given == libc::O_RDWR as u32 || given == flags & libc::O_ACCMODE as u32;
+    if (file_type == libc::S_IFIFO || !is_usable && file_type == libc::S_IFCHR)
+        && let Ok(fd) = reopen(inherited.as_raw_fd(), flags, name)
+    {
+        return set_flags(&fd, flags, name).map(|()| fd);
     }
+    if !is_usable {
+        let what = if flags & libc::O_ACCMODE as u32 == 0 { "read from" } else { "written to" };
+        return Err(Error::new(Phase::Files, name, format!("the inherited descriptor cannot be {what}"))
+            .hint("open it for that")
+            .errno(libc::EBADRQC));
+    }
+    inherited.try_clone_to_owned().map_err(|e| Error::os(Phase::Files, name, "dup", e))
 }
 
 fn reopen(fd: i32, flags: u32, name: &str) -> Result<OwnedFd> {

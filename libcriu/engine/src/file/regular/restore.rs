@@ -8,6 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags, SeekFrom, fstat, openat, seek};
 use super::build_id::build_id;
 use super::kmsg;
 use crate::error::{Error, Phase, Result};
+use crate::file::Wanted;
 use crate::file::ghost::{Remap, open_made};
 use crate::file::kind::RestoreKind;
 use crate::file::load::Plan;
@@ -65,7 +66,9 @@ fn reg(entry: &FileEntry) -> Result<&RegFileEntry> {
 }
 
 fn open_entry(plan: &Plan, reg: &RegFileEntry) -> Result<OwnedFd> {
-    if let Some(fd) = plan.inherited(reg.name.trim_start_matches('/'))? {
+    let is_directory = reg.mode.is_some_and(|mode| mode & libc::S_IFMT == libc::S_IFDIR);
+    let wanted = if is_directory { Wanted::Directory } else { Wanted::File };
+    if let Some(fd) = plan.inherited(reg.name.trim_start_matches('/'), wanted)? {
         return Ok(fd);
     }
     // A file of a process that is gone is opened, and read from, while another one has its pid.

@@ -323,6 +323,18 @@ fn files_and_pipes_given_by_whoever_restores() {
     );
     let mut buf = [0; 16];
     assert_eq!(rustix::io::read(&reader, &mut buf).unwrap(), 7);
+    // A file that stands in for a pipe is written to where it stands.
+    let log = read_write("log", OFlags::APPEND);
+    rustix::io::write(&log, b"before, ").unwrap();
+    let give = |fd: &dyn std::os::fd::AsRawFd| {
+        let inherit_fd = vec![
+            key(path("given").trim_start_matches('/').into(), &stand_in),
+            key(format!("pipe:[{}]", pipe.pipe_id), fd),
+        ];
+        self::options(images.path(), CriuOpts { inherit_fd, ..CriuOpts::default() })
+    };
+    restore(&give(&log), &[|| assert_eq!(rustix::io::write(borrow(11), b"after").unwrap(), 5)]);
+    assert_eq!(std::fs::read_to_string(path("log")).unwrap(), "before, after");
     let closed = InheritFd { key: "tmp/x".into(), fd: 12345 };
     let options = options(images.path(), CriuOpts { inherit_fd: vec![closed], ..CriuOpts::default() });
     let refused = crate::file::RestoreFiles::load(&dir, &options, &[]).unwrap_err();

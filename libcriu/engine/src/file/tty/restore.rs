@@ -10,10 +10,10 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use super::pair::{Opening, Pair, open_hung};
 use super::{PTMX, from_entry, image_rdev, key};
 use crate::error::{Error, Phase, Result};
-use crate::file::FileId;
 use crate::file::kind::{RestoreKind, body};
 use crate::file::load::{Plan, loading};
 use crate::file::object::Object;
+use crate::file::{FileId, Wanted};
 use crate::sys::descriptor::borrow;
 use crate::sys::tty::{Which, set_termios, termios};
 
@@ -72,7 +72,7 @@ impl RestoreKind for Ttys {
                 return rustix::io::fcntl_dupfd_cloexec(made, 0).map_err(|e| failed("dup", e.into()));
             }
             let tty = body(entry, entry.tty.as_ref())?;
-            let inherited = plan.inherited(&key(self.info(tty)?))?;
+            let inherited = plan.inherited(&key(self.info(tty)?), Wanted::Terminal)?;
             let terminal = inherited.as_ref().map_or(borrow(STDIN), AsFd::as_fd);
             reopen(terminal, tty.flags).map_err(|e| failed("open", e.into()))
         };
@@ -153,7 +153,7 @@ impl Ttys {
             return wrong("a console or serial line cannot be restored yet", "");
         }
         if is_external {
-            let inherited = plan.inherited(&key(&info))?;
+            let inherited = plan.inherited(&key(&info), Wanted::Terminal)?;
             let hint = format!("give one with --inherit-fd fd[N]:{}", key(&info));
             let Some(terminal) = inherited else { return wrong("an external terminal", &hint) };
             if info.sid != 0 {

@@ -18,7 +18,7 @@ use super::{
     raw_options, remains, state, stream,
 };
 use crate::error::{Blocker, Error, Phase, Result};
-use crate::file::{FileId, Object, Plan, RestoreKind, body};
+use crate::file::{FileId, Object, Plan, RestoreKind, Wanted, body};
 use crate::netlock::{Flow, LockId, Method, NetworkLock, release_persistent};
 use crate::parallel;
 use crate::sys::repair_guard::RepairGuard;
@@ -102,7 +102,9 @@ impl RestoreKind for InetSockets {
                 None if stream::is_connection(isk) => Shape::Closed,
                 None => Shape::Plain,
             };
-            match plan.inherited(&key(isk))?.map_or_else(|| making.make(shape), Ok) {
+            let kind = SocketKind::of(isk);
+            let wanted = Wanted::Socket { family: kind.family, kind: kind.kind, protocol: kind.protocol };
+            match plan.inherited(&key(isk), wanted)?.map_or_else(|| making.make(shape), Ok) {
                 Ok(fd) => {
                     if shares_port && !matches!(shape, Shape::Connected(_)) {
                         crowded.push((*entry, *isk));

@@ -482,6 +482,12 @@ fn sockets_given_by_whoever_restores() {
         let isk = entries.iter().filter_map(|e| e.isk.as_ref()).find(|s| s.src_port == port).unwrap();
         format!("socket:[{}]", isk.ino)
     };
+    let file = tempfile::tempfile().unwrap();
+    let inherit_fd = vec![criu_images::messages::InheritFd { key: key(5071), fd: file.as_raw_fd() }];
+    let wrong = options(images.path(), CriuOpts { inherit_fd, ..CriuOpts::default() });
+    let refused = crate::file::RestoreFiles::load(&dir, &wrong, &[(2, 1)]).unwrap().open_shared().unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("a regular file") && text.contains("stand in for an internet stream socket"), "{text}");
     let given = [(5070, UDP), (5071, TCP)].map(|(port, kind)| {
         let s = socket(V4, kind);
         bind(&s, &own(71, port)).unwrap();

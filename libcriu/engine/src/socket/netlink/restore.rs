@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, bind, connec
 
 use super::{ADD_MEMBERSHIP, MAX_GROUP_WORDS, PROTOCOLS, SOL_NETLINK, SWITCHES, state};
 use crate::error::{Error, Phase, Result};
-use crate::file::{Object, Plan, RestoreKind, body};
+use crate::file::{Object, Plan, RestoreKind, Wanted, body};
 use crate::socket::options;
 use crate::sys::socket::set_int_option;
 
@@ -30,7 +30,9 @@ impl RestoreKind for NetlinkSockets {
     fn open(&mut self, plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |m: &FileEntry| {
             let nlsk = body(m, m.nlsk.as_deref())?;
-            match plan.inherited(&format!("socket:[{}]", nlsk.ino))? {
+            let wanted =
+                Wanted::Socket { family: libc::AF_NETLINK as u32, kind: nlsk.r#type(), protocol: nlsk.protocol };
+            match plan.inherited(&format!("socket:[{}]", nlsk.ino), wanted)? {
                 Some(fd) => Ok(fd),
                 None => make(nlsk),
             }

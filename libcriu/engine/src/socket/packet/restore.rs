@@ -16,7 +16,7 @@ use super::{
     TIMESTAMP, VERSION, VNET_HDR, ring,
 };
 use crate::error::{Error, Phase, Result};
-use crate::file::{FileId, Object, Plan, RestoreKind, body};
+use crate::file::{FileId, Object, Plan, RestoreKind, Wanted, body};
 use crate::socket::options;
 use crate::sys::socket::{bind_packet, int_option, set_int_option, set_option_bytes};
 
@@ -76,7 +76,8 @@ impl PacketSockets {
 }
 
 fn inherited_or_made(plan: &mut Plan, psk: &PacketSockEntry) -> Result<OwnedFd> {
-    match plan.inherited(&format!("socket:[{}]", psk.ino()))? {
+    let wanted = Wanted::Socket { family: libc::AF_PACKET as u32, kind: psk.r#type, protocol: psk.protocol };
+    match plan.inherited(&format!("socket:[{}]", psk.ino()), wanted)? {
         Some(fd) => Ok(fd),
         None => make(psk),
     }

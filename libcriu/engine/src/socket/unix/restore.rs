@@ -17,7 +17,7 @@ use super::makers::{Makers, needs_stand_in};
 use super::saved::{Sockets, key};
 use super::{SERVICE, named, state};
 use crate::error::{Error, Phase, Result};
-use crate::file::{FileId, Object, Plan, RestoreKind, body};
+use crate::file::{FileId, Object, Plan, RestoreKind, Wanted, body};
 use crate::numbers::ByNumber;
 use crate::socket::options::{self, Sizes};
 use crate::sys::stand_in::Call;
@@ -172,7 +172,8 @@ fn inherited(plan: &Plan, group: &[&UnixSkEntry]) -> Result<ByNumber<FileId, Own
         return Ok(inherited);
     }
     for usk in group {
-        if let Some(fd) = plan.inherited(&key(usk))? {
+        let wanted = Wanted::Socket { family: libc::AF_UNIX as u32, kind: usk.r#type, protocol: 0 };
+        if let Some(fd) = plan.inherited(&key(usk), wanted)? {
             inherited.insert(usk.id, fd);
         }
     }
