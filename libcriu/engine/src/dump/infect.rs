@@ -11,6 +11,7 @@ use super::alike::Alike;
 use super::collect::{Collected, CollectedTask, Living, complain_of_confined};
 use super::kin::{self, Kin};
 use super::snapshot::{self, Snapshot, Wanted};
+use super::timed;
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::DumpFiles;
 use crate::ipc::DumpIpc;
@@ -168,11 +169,13 @@ fn ask(pid: i32, dir: &ProcDir, mut living: Living, wanted: Wanted) -> Result<(L
         locked: living.threads.first().map_or(0, |t| t.status.locked_kb),
         alike: living.alike.as_ref(),
     };
+    let asked = Instant::now();
     let (mut told, seized, mlock_future) = infected(living.seized, &outside, wanted).map_err(failed)?;
     told.mlock_future = mlock_future.map_err(|e| {
         Error::os(Phase::Infect, "memory", "reading how its new mappings are locked (mlockall)", e).pid(pid)
     })?;
     (living.seized, living.alike) = (seized, None);
+    timed::settle(pid, &mut living, &mut told.process, asked).map_err(failed)?;
     Ok((living, told))
 }
 

@@ -15,6 +15,7 @@ mod newcomers;
 mod release;
 mod save;
 mod snapshot;
+mod timed;
 mod verdict;
 mod write;
 

@@ -29,7 +29,7 @@ use crate::pstree::{TaskIds, TaskState};
 use crate::stats::DumpStats;
 use crate::sys::apart::front_lives;
 use crate::task::seccomp::{Filters, ThreadSeccomp};
-use crate::task::{core, regs, rseq, stop, timers};
+use crate::task::{core, regs, rseq, stop};
 
 pub(super) fn image(e: criu_images::ImageError) -> Error {
     Error::image(Phase::Save, e)
@@ -184,10 +184,6 @@ impl Saver {
         let sections = rseq::sections(first, living.threads.iter().map(|t| t.rseq.as_ref()));
         let sections = sections
             .map_err(|e| Error::os(Phase::Save, "restartable sequences", "reading a thread's area", e).pid(pid))?;
-        if !living.timers.is_empty() {
-            let pending = living.threads.iter().map(|t| &t.pending).chain([&living.pending]).flat_map(|q| &q.signals);
-            timers::tell_of_lost_overruns(pid, &living.timers, &told.process.posix_timers, pending);
-        }
         let stop_reported = matches!(task.item.state, TaskState::Stopped(_))
             && stop::dump::is_reported(living.seized.pidfd()).unwrap_or_else(|e| {
                 log::warn!("pid {pid}: a restore tells its parent that it is stopped, once more perhaps ({e})");

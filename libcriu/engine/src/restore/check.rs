@@ -253,11 +253,15 @@ fn prepare(
         block("vDSO", "a thread is inside the vDSO, and this kernel has another one".into());
     }
     let mut or_block = Or { block: &mut block };
+    let pending = or_block.take("pending signals", signals::restore::pending(tc.signals_s.as_ref()))?;
+    let mut posix_timers = or_block.take("timers", timers::restore::posix(timers, has_thread))?;
+    let of_threads = alive.threads.iter().zip(&threads).flat_map(|(t, p)| p.pending.iter().map(|s| (t.tid, s)));
+    timers::restore::find_ringing(&mut posix_timers, timers, pending.iter().map(|s| (0, s)).chain(of_threads));
     Some(Prepared {
         actions: or_block.take("signal actions", signals::restore::actions(tc, &here.own.actions))?,
-        pending: or_block.take("pending signals", signals::restore::pending(tc.signals_s.as_ref()))?,
+        pending,
         itimers: or_block.take("timers", timers::restore::itimers(timers))?,
-        timers: or_block.take("timers", timers::restore::posix(timers, has_thread))?,
+        timers: posix_timers,
         limits: or_block
             .take("limits", limits::restore::limits(task.pid, tc, &here.own.limits, here.may_raise_limits))?,
         seccomp: or_block.take("seccomp", seccomp::restore::Plan::new(tc, &alive.threads, &cp.filters))?,

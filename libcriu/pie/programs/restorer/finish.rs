@@ -165,11 +165,17 @@ fn schedule(args: &Args, me: &Thread) {
 
 fn pending(args: &Args, me: &Thread, leader: bool) {
     for s in slice::<SigInfo>(args, me.pending) {
+        if timers::ring(args, s) {
+            continue;
+        }
         let a = [args.pid as u64, me.tid as u64, signo(s), s.0.as_ptr() as u64, 0, 0];
         check(args, Step::Pending, call(SYS_RT_TGSIGQUEUEINFO, a), signo(s));
     }
     if leader {
         for s in slice::<SigInfo>(args, args.pending) {
+            if timers::ring(args, s) {
+                continue;
+            }
             let a = [args.pid as u64, signo(s), s.0.as_ptr() as u64, 0, 0, 0];
             check(args, Step::Pending, call(SYS_RT_SIGQUEUEINFO, a), signo(s));
         }

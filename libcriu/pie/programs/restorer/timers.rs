@@ -12,6 +12,7 @@ const SYS_RT_SIGQUEUEINFO: i64 = 129;
 const SYS_PRCTL: i64 = 157;
 const SYS_TIMER_CREATE: i64 = 222;
 const SYS_TIMER_SETTIME: i64 = 223;
+const SYS_TIMER_GETTIME: i64 = 224;
 const SYS_TIMER_GETOVERRUN: i64 = 225;
 const SYS_TIMER_DELETE: i64 = 226;
 const SYS_CLOCK_GETTIME: i64 = 228;
@@ -50,7 +51,7 @@ pub(crate) fn create_all(args: &Args, me: &Thread) {
 
 /// Starts all others. What is pending is there by then: signals of timers come behind.
 pub(crate) fn start(args: &Args) {
-    for t in slice::<PosixTimer>(args, args.timers).iter().filter(|t| t.overrun == 0) {
+    for t in slice::<PosixTimer>(args, args.timers).iter().filter(|t| t.overrun == 0 && t.rings == 0) {
         set(args, t, 0, (t.value_s, t.value_ns));
     }
     for t in slice::<IntervalTimer>(args, args.itimers) {
@@ -65,15 +66,58 @@ pub(crate) fn overrun_own(args: &Args, me: &Thread) {
         t.overrun != 0 && (t.notify_tid == me.tid || t.notify_tid == 0 && me.tid == args.pid)
     };
     for t in slice::<PosixTimer>(args, args.timers).iter().filter(is_own) {
-        while args.timers_made.load(Ordering::SeqCst) == 0 {
-            wait(&args.timers_made, 0);
-        }
+        await_timers(args);
         overrun(args, t);
         if me.tid != args.pid {
             args.timers_overrun.fetch_add(1, Ordering::SeqCst);
             wake(&args.timers_overrun);
         }
     }
+}
+
+fn await_timers(args: &Args) {
+    while args.timers_made.load(Ordering::SeqCst) == 0 {
+        wait(&args.timers_made, 0);
+    }
+}
+
+/// If the signal is from a timer that is to ring again: lets it do so, as long ago as it had, and tells that this was done.
+pub(crate) fn ring(args: &Args, info: &SigInfo) -> bool {
+    /// The interrupt by which a timer rings at once may come a little later.
+    const TRIES: u32 = 1_000_000;
+    if word(info, 8) != SI_TIMER {
+        return false;
+    }
+    let timers = slice::<PosixTimer>(args, args.timers);
+    let Ok(at) = timers.binary_search_by_key(&(word(info, 16) as u32), |t| t.id) else { return false };
+    let Some(t) = timers.get(at).filter(|t| t.rings != 0) else { return false };
+    await_timers(args);
+    let Some(first) = first(args, t, word(info, 20), nanos(t.value_s, t.value_ns)) else {
+        set(args, t, 0, (t.value_s, t.value_ns));
+        return false;
+    };
+    set(args, t, TIMER_ABSTIME, first);
+    for _ in 0..TRIES {
+        let mut now = [0_u64; 4];
+        let ret = call(SYS_TIMER_GETTIME, [t.id.into(), now.as_mut_ptr() as u64, 0, 0, 0, 0]);
+        check(args, Step::PosixTimer, ret, t.id.into());
+        // The kernel's word for one that is about to.
+        if (now[2], now[3]) != (0, 1) {
+            break;
+        }
+    }
+    true
+}
+
+/// When a timer must have rung first that has run over so often, and rings again in `left`; `None`: its clock was not running yet on
+/// this machine.
+fn first(args: &Args, t: &PosixTimer, overrun: i32, left: i64) -> Option<(u64, u64)> {
+    let mut now = [0_u64; 2];
+    let ret = call(SYS_CLOCK_GETTIME, [t.clock as u64, now.as_mut_ptr() as u64, 0, 0, 0, 0]);
+    check(args, Step::PosixTimer, ret, t.id.into());
+    let ago = nanos(t.interval_s, t.interval_ns).checked_mul(i64::from(overrun) + 1)?;
+    let first = nanos(now[0], now[1]).checked_add(left)?.checked_sub(ago).filter(|at| *at > 0)?;
+    Some(((first / NANOS) as u64, (first % NANOS) as u64))
 }
 
 /// The kernel counts when it delivers a signal how many intervals have gone by since. So the timer is started so long ago that
@@ -84,17 +128,11 @@ fn overrun(args: &Args, t: &PosixTimer) {
     let interval = nanos(t.interval_s, t.interval_ns);
     let mut left = nanos(t.value_s, t.value_ns);
     for _ in 0..TRIES {
-        let mut now = [0_u64; 2];
-        let ret = call(SYS_CLOCK_GETTIME, [t.clock as u64, now.as_mut_ptr() as u64, 0, 0, 0, 0]);
-        check(args, Step::PosixTimer, ret, t.id.into());
-        let ago = interval.checked_mul(i64::from(t.overrun) + 1);
-        let first = ago.and_then(|ago| nanos(now[0], now[1]).checked_add(left)?.checked_sub(ago)).filter(|at| *at > 0);
-        let Some(first) = first else {
-            // The clock has not run for that long on this machine.
+        let Some(first) = first(args, t, t.overrun, left) else {
             set(args, t, 0, (t.value_s, t.value_ns));
             return;
         };
-        set(args, t, TIMER_ABSTIME, ((first / NANOS) as u64, (first % NANOS) as u64));
+        set(args, t, TIMER_ABSTIME, first);
         take(args, t);
         if call(SYS_TIMER_GETOVERRUN, [t.id.into(), 0, 0, 0, 0, 0]) == i64::from(t.overrun) {
             return;
@@ -111,14 +149,17 @@ fn take(args: &Args, t: &PosixTimer) {
         let a = [&raw const mask as u64, info.0.as_mut_ptr() as u64, second.as_ptr() as u64, 8, 0, 0];
         let ret = call(SYS_RT_SIGTIMEDWAIT, a);
         check(args, Step::PosixTimer, ret, t.id.into());
-        let word = |at: usize| i32::from_ne_bytes([info.0[at], info.0[at + 1], info.0[at + 2], info.0[at + 3]]);
-        if word(8) == SI_TIMER && word(16) == t.id as i32 {
+        if word(&info, 8) == SI_TIMER && word(&info, 16) == t.id as i32 {
             return;
         }
         // One that somebody else has sent.
         let a = [args.pid as u64, t.signo as u64, info.0.as_ptr() as u64, 0, 0, 0];
         check(args, Step::Pending, call(SYS_RT_SIGQUEUEINFO, a), t.signo as u64);
     }
+}
+
+fn word(info: &SigInfo, at: usize) -> i32 {
+    i32::from_ne_bytes([info.0[at], info.0[at + 1], info.0[at + 2], info.0[at + 3]])
 }
 
 fn nanos(s: u64, ns: u64) -> i64 {

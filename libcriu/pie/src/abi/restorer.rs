@@ -106,6 +106,9 @@ pub struct PosixTimer {
     pub notify_tid: i32,
     /// How often it had run over when its last signal was taken; where it is not 0, `signo` can be blocked.
     pub overrun: i32,
+    /// 1 when the signal of it that is pending comes from letting it ring.
+    pub rings: i32,
+    pub pad: i32,
     pub value: u64,
     pub interval_s: u64,
     pub interval_ns: u64,

@@ -1,7 +1,7 @@
 //! What timers there are is read from /proc; how long they still have to run, and how often they ran over, the task alone can ask.
 
 use criu_compel::TimerValue;
-use criu_images::messages::{ItimerEntry, PosixTimerEntry, SiginfoEntry};
+use criu_images::messages::{ItimerEntry, PosixTimerEntry};
 
 use crate::proc::PosixTimer;
 
@@ -30,38 +30,6 @@ pub fn posix(timer: &PosixTimer, now: &criu_compel::PosixTimer) -> PosixTimerEnt
         vnsec: now.value.left.1 as u64,
         notify_thread_id: timer.tid,
     }
-}
-
-/// Tells of overruns that will be lost: those of a CPU clock's timer cannot be set; those of a signal that waits are counted when
-/// it is delivered, and before that nobody can ask for them.
-pub fn tell_of_lost_overruns<'a>(
-    pid: i32,
-    timers: &[PosixTimer],
-    now: &[criu_compel::PosixTimer],
-    pending: impl Iterator<Item = &'a SiginfoEntry>,
-) {
-    for (timer, now) in timers.iter().zip(now).filter(|(t, now)| now.overrun != 0 && !counts_time(t.clock)) {
-        log::warn!(
-            "pid {pid}: POSIX timer {} ran over {} times, which a restore cannot set for a CPU clock",
-            timer.id,
-            now.overrun
-        );
-    }
-    for id in pending.filter_map(|s| of_timer(&s.siginfo)) {
-        let repeats = now.iter().any(|t| t.id == id && t.value.interval != (0, 0));
-        if repeats {
-            log::warn!(
-                "pid {pid}: how often POSIX timer {id} has run over while its signal waits is not known before it is delivered: a restore begins at 0"
-            );
-        }
-    }
-}
-
-/// The timer that a signal is from, of the kernel's `siginfo_t`.
-fn of_timer(info: &[u8]) -> Option<i32> {
-    const SI_TIMER: i32 = -2;
-    let word = |at: usize| info.get(at..at + 4)?.try_into().ok().map(i32::from_ne_bytes);
-    (word(8)? == SI_TIMER).then(|| word(16)).flatten()
 }
 
 /// Why a timer on its clock cannot be brought back, if so, in a process of these threads.

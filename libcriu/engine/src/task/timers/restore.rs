@@ -1,9 +1,12 @@
 //! Timers from an image: their values are remaining times.
 
+use std::collections::HashMap;
+
 use criu_images::messages::{ItimerEntry, PosixTimerEntry, TaskTimersEntry};
-use criu_pie::abi::restorer::{IntervalTimer, PosixTimer};
+use criu_pie::abi::restorer::{IntervalTimer, PosixTimer, SigInfo};
 
 use super::dump::counts_time;
+use super::overrun::of_timer;
 
 const MICROS: u64 = 1_000_000;
 const NANOS: u64 = 1_000_000_000;
@@ -64,6 +67,8 @@ pub fn posix(t: Option<&TaskTimersEntry>, has_thread: impl Fn(i32) -> bool) -> R
             notify,
             notify_tid,
             overrun,
+            rings: 0,
+            pad: 0,
             value: e.sival_ptr,
             interval_s: e.isec,
             interval_ns: e.insec,
@@ -80,25 +85,60 @@ pub fn posix(t: Option<&TaskTimersEntry>, has_thread: impl Fn(i32) -> bool) -> R
 
 /// How often a timer had run over, as it can be brought about again.
 fn overrun(e: &PosixTimerEntry) -> Result<i32, &'static str> {
+    let overrun = i32::try_from(e.overrun).map_err(|_| NEVER)?;
+    can_run_over(e, overrun).map(|()| overrun)
+}
+
+const NEVER: &str = "such a timer never does";
+
+fn can_run_over(e: &PosixTimerEntry, overrun: i32) -> Result<(), &'static str> {
     let clock = e.clock_id as i32;
     if !counts_time(clock) {
         return Err("that of a CPU clock's timer cannot be set");
     }
-    let never = "such a timer never does";
-    let overrun = i32::try_from(e.overrun).map_err(|_| never)?;
     let nanos = |s: u64, ns: u64| i128::from(s) * i128::from(NANOS) + i128::from(ns);
     let (interval, left) = (nanos(e.isec, e.insec), nanos(e.vsec, e.vnsec));
     let signo = e.si_signo as i32;
     let is_signal = (1..=64).contains(&signo) && ![libc::SIGKILL, libc::SIGSTOP].contains(&signo);
     let notifies = [libc::SIGEV_SIGNAL, libc::SIGEV_THREAD_ID].contains(&(e.it_sigev_notify as i32));
-    if !is_signal || !notifies || left == 0 || left > interval {
-        return Err(never);
+    if !is_signal || !notifies || left == 0 || left > interval || overrun < 0 {
+        return Err(NEVER);
     }
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes one timespec.
     let is_known = unsafe { libc::clock_gettime(clock, &raw mut now) } == 0;
     let began = i128::from(now.tv_sec) * i128::from(NANOS) + left - interval * (i128::from(overrun) + 1);
-    if is_known && began > 0 { Ok(overrun) } else { Err("its clock has not run for that long on this machine") }
+    if is_known && began > 0 { Ok(()) } else { Err("its clock has not run for that long on this machine") }
+}
+
+/// Finds the timers whose signals wait, and can be brought about by letting them ring: the kernel goes on counting then, and what it
+/// has counted is told to the program in every way. `pending`: each signal that waits, and for which thread, 0 for the process.
+pub fn find_ringing<'a>(
+    timers: &mut [PosixTimer],
+    entries: Option<&TaskTimersEntry>,
+    pending: impl Iterator<Item = (i32, &'a SigInfo)>,
+) {
+    let mut waiting: HashMap<i32, Vec<(i32, &SigInfo, i32)>> = HashMap::new();
+    for (tid, info) in pending {
+        if let Some((id, overrun)) = of_timer(&info.0) {
+            waiting.entry(id).or_default().push((tid, info, overrun));
+        }
+    }
+    if waiting.is_empty() {
+        return;
+    }
+    let number = |info: &SigInfo, at: usize| info.0[at..at + 8].try_into().map_or(0, u64::from_ne_bytes);
+    for e in entries.map_or(&[][..], |t| &t.posix) {
+        let Some([(tid, info, overrun)]) = waiting.get(&(e.it_id as i32)).map(|all| &all[..]) else { continue };
+        let at = timers.binary_search_by_key(&e.it_id, |t| t.id);
+        let Some(timer) = at.ok().and_then(|at| timers.get_mut(at)) else { continue };
+        let is_its_own =
+            number(info, 0) as u32 == e.si_signo && number(info, 24) == e.sival_ptr && *tid == timer.notify_tid;
+        // What timer_getoverrun tells of the signal before would be lost.
+        if timer.overrun == 0 && is_its_own && can_run_over(e, *overrun).is_ok() {
+            timer.rings = 1;
+        }
+    }
 }
 
 #[cfg(test)]
