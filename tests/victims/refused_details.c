@@ -1,5 +1,5 @@
 // What: what a program waits to be told, and only once, is refused by name where it cannot be kept, and stays for it to read.
-// Variants: notify secret datagram_error packet_error sent_copies sent_times error_queue connect_error pidfd_waiting message_pidfd message_watch
+// Variants: notify secret datagram_error packet_error sent_copies sent_times error_queue connect_error pidfd_waiting message_pidfd message_watch lock_written lock_read
 // Options: --tcp-established --link-remap
 // Refused.notify: fd & F_NOTIFY & inotify
 // Refused.secret: memfd_secret
@@ -12,9 +12,12 @@
 // Refused.pidfd_waiting: SO_PASSPIDFD & read
 // Refused.message_pidfd: pidfd of a living task & message
 // Refused.message_watch: watches files & message
+// Refused.lock_written: mapping of & FLOCK & --file-locks
+// Refused.lock_read: mapping of & FLOCK & --file-locks
 #include "victim.h"
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #ifndef SO_PASSPIDFD
 #define SO_PASSPIDFD 76
@@ -83,6 +86,12 @@ static void victim(void) {
     if (setsockopt(pair[0], SOL_SOCKET, SO_PASSPIDFD, &one, sizeof one)) SKIP("SO_PASSPIDFD: %s", strerror(errno));
     CHECK(write(pair[1], "whose", 5) == 5);
   }
+  if (!strncmp(victim_variant, "lock_", 5)) {
+    // Nothing but the mapping holds the lock then.
+    CHECK(close(open("locked", O_RDWR | O_CREAT, 0600)) == 0 && truncate("locked", 4096) == 0);
+    int fd = open("locked", is("lock_read") ? O_RDONLY : O_RDWR);
+    CHECK(flock(fd, LOCK_EX) == 0 && mmap(0, 4096, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED && close(fd) == 0);
+  }
   int sent = is("message_pidfd") ? (int)syscall(SYS_pidfd_open, getpid(), 0) : is("message_watch") ? inotify_init1(IN_NONBLOCK) : -1;
   if (!strncmp(victim_variant, "message_", 8)) {
     CHECK(sent >= 0 && (!is("message_watch") || inotify_add_watch(sent, victim_folder, IN_DELETE_SELF) > 0));
@@ -103,6 +112,7 @@ static void victim(void) {
     for (int i = 0; i < 2000 && !told; i++) sleep_ms(1);
     CHECK(told == SIGIO);
   }
+  if (!strncmp(victim_variant, "lock_", 5)) CHECK(flock(open("locked", O_RDONLY), LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK);
   if (is("secret")) CHECK(ftruncate(pair[0], 4096) == 0);
   if (is("datagram_error") || is("packet_error")) CHECK(read(pair[0], b, 16) == -1 && errno == ECONNRESET);
   if (is("packet_error")) CHECK(read(pair[0], b, 16) == 4);

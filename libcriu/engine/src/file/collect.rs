@@ -90,6 +90,8 @@ pub struct DumpFiles {
     identity: Identity,
     types: ByNumber<FileId, FdTypes>,
     links: HashMap<(u64, u64, Vec<u8>), Option<FileId>>,
+    /// Files of shared mappings.
+    mapped_shared: HashSet<FileId>,
     /// Descriptors that wait in messages: open, so that others can be compared with them.
     in_flight: Vec<OwnedFd>,
     /// Opened when the first large table is met.
@@ -140,6 +142,7 @@ impl DumpFiles {
             identity: Identity::default(),
             types: ByNumber::default(),
             links: HashMap::new(),
+            mapped_shared: HashSet::new(),
             in_flight: Vec::new(),
             kernel: None,
             buf: Vec::new(),
@@ -298,7 +301,7 @@ impl DumpFiles {
         for kind in &mut self.kinds {
             kind.resolve(&mut self.common, blockers)?;
         }
-        self.resolve_mapped_locks()
+        self.resolve_mapped_locks(blockers)
     }
 
     /// Writes `files.img`, `fdinfo-*.img` and whatever the kinds hold beside.

@@ -7,9 +7,10 @@
 //! A lease that is being broken is taken and broken again, without a word to its owner; its time (lease-break-time) starts anew.
 //!
 //! A lock of flock(2) outlives its descriptor when the file is mapped (the JVM has one so): /proc/locks tells of it, and the
-//! task that took it sets it again through the description that it maps. Without `file_locks` it is lost, and the log says so.
+//! task that took it sets it again through the description that it maps.
 //!
-//! Limits: without `file_locks` refused; what somebody else has locked meanwhile fails the restore.
+//! Limits: without `file_locks` refused, but locks that only a private mapping keeps, of a file that was opened for reading:
+//! those are lost (to look for them takes long, and every program has such mappings); what somebody else has locked meanwhile fails the restore.
 
 mod dump;
 mod restore;

@@ -185,6 +185,9 @@ impl Collector {
                     // A seal (F_SEAL_FUTURE_WRITE) keeps what was mapped since from ever being written to.
                     let is_sealed = area.shared && !area.has(b"mw");
                     let access = if is_sealed { libc::O_RDONLY as u32 } else { access };
+                    if let Some(id) = id.filter(|_| area.shared) {
+                        files.note_shared_mapping(id);
+                    }
                     // A file that was refused has its own blocker.
                     id.map(|id| (id, access))
                 }
