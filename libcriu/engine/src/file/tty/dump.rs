@@ -164,7 +164,8 @@ impl DumpKind for Ttys {
                     describe_closed(&mut self.infos[info as usize], rdev, pty.is_closed);
                 }
             } else {
-                pty.check_inherited(rdev, common, blockers);
+                let name = pty.infos.values().next().map_or(String::new(), |&info| key(&self.infos[info as usize]));
+                pty.check_inherited(rdev, &name, common, blockers);
             }
         }
         Ok(())
@@ -408,8 +409,8 @@ impl Pty {
     }
 
     /// A terminal whose master is outside: only as the one of the shell that the job was started from, or of whoever
-    /// restores it.
-    fn check_inherited(&self, rdev: u32, common: &Collected, blockers: &mut Vec<Blocker>) {
+    /// restores it. `name`: as `external` has it.
+    fn check_inherited(&self, rdev: u32, name: &str, common: &Collected, blockers: &mut Vec<Blocker>) {
         if self.is_external {
             return;
         }
@@ -417,15 +418,18 @@ impl Pty {
             let (cause, hint) = if h.control.rdev != rdev {
                 (
                     "the master of this pseudo terminal is outside the tree, and it is not the controlling terminal",
-                    CLOSE_IT,
+                    CLOSE_IT.to_owned(),
                 )
-            } else if !common.opts.shell_job() {
-                ("the terminal of a session outside the tree", "allow it with --shell-job")
             } else if common.tasks.contains_key(&h.control.sid) {
                 (
                     "the terminal of a session inside the tree, whose master is outside",
-                    "dump the job without its session leader, or with the process that has the master",
+                    // A terminal controls one session: that of who restores cannot be this one's, too.
+                    format!(
+                        "dump it with --external {name}, and restore it with another one: --inherit-fd fd[N]:{name}"
+                    ),
                 )
+            } else if !common.opts.shell_job() {
+                ("the terminal of a session outside the tree", "allow it with --shell-job".to_owned())
             } else {
                 continue;
             };
