@@ -289,3 +289,33 @@ impl Tracee {
         request(libc::PTRACE_DETACH, self.tid, 0, 0).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Pid, Signal, WaitOptions, kill_process, setpgid, setsid, waitpid};
+
+    use super::*;
+    use crate::sys::trial::{fork, fork_sleeper};
+
+    /// Whose group is orphaned is not stopped by SIGTSTP.
+    #[test]
+    fn stops_by_a_signal_that_stops() {
+        let stop = |alone: bool| {
+            let child = fork_sleeper(|| if alone { setsid().map(|_| ()) } else { setpgid(None, None) }.unwrap());
+            let tracee = Tracee::seize(child, false, false).unwrap();
+            tracee.interrupt().unwrap();
+            tracee.wait_stopped().unwrap();
+            tracee.enter_group_stop(libc::SIGTSTP).unwrap();
+            tracee.detach().unwrap();
+            let pid = Pid::from_raw(child).unwrap();
+            let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+            kill_process(pid, Signal::KILL).unwrap();
+            status.stopping_signal()
+        };
+        let test = fork(|| {
+            assert_eq!(stop(false), Some(libc::SIGTSTP));
+            assert_eq!(stop(true), Some(libc::SIGSTOP));
+        });
+        test.finish().unwrap();
+    }
+}
