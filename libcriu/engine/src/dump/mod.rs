@@ -10,6 +10,7 @@ mod collect;
 mod freeze;
 mod infect;
 mod kin;
+mod latecomers;
 mod look;
 mod newcomers;
 mod release;

@@ -14,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::apart::Shelter;
 use super::collect::{CollectedTask, Living};
 use super::infect::{Informed, InformedTask, Told};
+use super::latecomers;
 use super::release::{Committed, Stopped};
 use super::snapshot::{self, Deferred};
 use super::write::{self, Job, Written};
@@ -71,6 +72,9 @@ impl Informed {
         ipc.save(&saver.images, Namespace::Ipc.engines_id().into())?;
         saver.whole_tree(&tasks)?;
         operator.check_cancelled(Phase::Commit)?;
+        if saver.deferred.is_empty() {
+            latecomers::keep(&tasks, &saver.images)?;
+        }
         let mut stopped =
             Stopped { since, seized: tasks.into_iter().filter_map(|t| t.task.living).map(|l| l.seized).collect() };
         if !saver.deferred.is_empty() {

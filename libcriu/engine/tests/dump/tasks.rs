@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Barrier};
 
+use criu_engine::{Error, Operator, Phase, Stage};
 use criu_images::Kind;
 use criu_images::messages::{CoreEntry, FsEntry, SeccompEntry, SeccompMode};
 
+use crate::Plain;
 use crate::victim::{Checkpoint, State, Victim};
 
 /// Signals pending, timers, limits, names: set by the calls themselves.
@@ -190,4 +192,37 @@ fn every_thread_has_its_own_seccomp_chain() {
         assert!(core.thread_info.unwrap().clear_tid_addr != 0);
     }
     assert!(v.checks_itself());
+}
+
+/// Sends signals when all images but the inventory are there.
+struct Sends(i32);
+
+impl Operator for Sends {
+    fn stage(&mut self, _: Stage, _: Option<i32>, _: Option<std::os::fd::BorrowedFd<'_>>) -> Result<(), Error> {
+        Ok(())
+    }
+    fn is_awaited(&self, _: Stage) -> bool {
+        false
+    }
+    fn progress(&mut self, _: Phase, _: u64, _: u64) {}
+    fn check_cancelled(&mut self, phase: Phase) -> Result<(), Error> {
+        if phase == Phase::Commit {
+            // SAFETY: integers.
+            assert_eq!(unsafe { libc::kill(self.0, libc::SIGUSR1) }, 0);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_signal_that_comes_while_images_are_written() {
+    let v = Victim::start::<Plain>();
+    let c = Checkpoint::new();
+    let mut options = c.options(v.pid);
+    options.msg.leave_running = Some(false);
+    criu_engine::dump(&options, &mut Sends(v.pid)).unwrap();
+    let core: CoreEntry = c.images.read_one(Kind::Core, v.pid as u64).unwrap();
+    let signals = core.tc.and_then(|tc| tc.signals_s).unwrap().signals;
+    assert_eq!(signals.len(), 1);
+    assert_eq!(signals[0].siginfo[..4], libc::SIGUSR1.to_ne_bytes());
 }

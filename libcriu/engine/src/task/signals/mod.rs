@@ -3,4 +3,4 @@
 mod dump;
 pub mod restore;
 
-pub use dump::queue;
+pub use dump::{queue, sent_since};
