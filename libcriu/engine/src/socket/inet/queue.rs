@@ -4,13 +4,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use criu_images::messages::{InetDatagramEntry, InetSkEntry, SkMoreOptEntry};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 
 use super::{UDP, address, facts, hidden};
+use crate::sys::look_guard::{LookGuard, Looked};
 use crate::sys::message::{self, Peeked, Told};
 use crate::sys::socket::{option, set_option};
 
@@ -78,9 +79,11 @@ pub(super) fn peek(fd: BorrowedFd<'_>) -> io::Result<Result<Vec<InetDatagramEntr
         return Ok(Ok(Vec::new()));
     }
     let before = option(fd, libc::SO_PEEK_OFF)?;
+    let guard = LookGuard::start(&[Looked { fd: fd.as_raw_fd(), peek_off: before, passes_credentials: None }])?;
     set_option(fd, libc::SO_PEEK_OFF, 0)?;
     let found = peek_all(fd);
     set_option(fd, libc::SO_PEEK_OFF, before)?;
+    guard.dismiss();
     let found = found?;
     if let Ok(queue) = &found
         && hidden::datagrams(fd).is_ok_and(|waiting| waiting > queue.len())

@@ -20,6 +20,7 @@ use crate::numbers::ByNumber;
 use crate::socket::diag::{UnixSocket, unix_sockets};
 use crate::socket::options;
 use crate::sys::kernel::Kernel;
+use crate::sys::look_guard::{LookGuard, Looked};
 use crate::sys::unix::unread_by_others;
 
 #[derive(Debug)]
@@ -47,6 +48,14 @@ impl Socket {
             Some(holder) => format!("{holder} (unix socket ino {})", self.ino),
             None => format!("fd {} (unix socket ino {})", self.fd, self.ino),
         }
+    }
+
+    fn is_to_be_looked_at(&self) -> bool {
+        !self.looked && u32::from(self.told.state) != state::LISTEN
+    }
+
+    fn has_nothing(&self) -> bool {
+        self.queued == Some(0) || u32::from(self.told.kind) == STREAM && self.told.rqueue == 0
     }
 
     fn dup(&self) -> Result<&OwnedFd> {
@@ -125,8 +134,9 @@ impl DumpKind for UnixSockets {
 
     fn in_flight(&mut self, common: &Collected, blockers: &mut Vec<Blocker>) -> Result<Vec<InFlight>> {
         let mut found = Vec::new();
+        let guard = self.guard()?;
         for (at, socket) in self.sockets.iter_mut().enumerate() {
-            if socket.looked || u32::from(socket.told.state) == state::LISTEN {
+            if !socket.is_to_be_looked_at() {
                 continue;
             }
             socket.looked = true;
@@ -146,8 +156,7 @@ impl DumpKind for UnixSockets {
                 }
                 continue;
             }
-            let nothing = socket.queued == Some(0) || (kind == STREAM && socket.told.rqueue == 0);
-            if nothing {
+            if socket.has_nothing() {
                 continue;
             }
             let (holder, pid) = (socket.object(), socket.pid);
@@ -169,6 +178,9 @@ impl DumpKind for UnixSockets {
                     }
                 }
             }
+        }
+        if let Some(guard) = guard {
+            guard.dismiss();
         }
         Ok(found)
     }
@@ -318,6 +330,19 @@ impl DumpKind for UnixSockets {
 }
 
 impl UnixSockets {
+    /// Watches over those whose queues are to be looked at.
+    fn guard(&self) -> Result<Option<LookGuard>> {
+        let looked = |s: &Socket| s.usual.looked(s.dup.as_ref()?.as_fd(), s.told.kind.into());
+        let wanted = self.sockets.iter().filter(|s| s.is_to_be_looked_at() && !s.has_nothing());
+        let looked: Vec<Looked> = wanted.filter_map(looked).collect();
+        if looked.is_empty() {
+            return Ok(None);
+        }
+        let guard =
+            LookGuard::start(&looked).map_err(|e| Error::os(Phase::Collect, "queues of unix sockets", "fork", e))?;
+        Ok(Some(guard))
+    }
+
     /// Makes the entry of a socket.
     fn take_in(&mut self, seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Result<FileEntry, Unsaved> {
         let diag = match &mut self.diag {

@@ -5,7 +5,7 @@
 //! credentials that its receiver has not asked for yet.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
@@ -15,6 +15,7 @@ use criu_images::messages::SkOptsEntry;
 use super::STREAM;
 use crate::socket::Told;
 use crate::sys::kernel::Kernel;
+use crate::sys::look_guard::Looked;
 use crate::sys::socket::set_option;
 use crate::sys::unix::{Credentials, Peeked, at_mark, peek, peek_whole};
 
@@ -75,6 +76,13 @@ impl Usual {
             passes_credentials: opts.so_passcred(),
             in_line: opts.so_oobinline() != 0,
         }
+    }
+
+    /// How a look that sets options leaves the socket; `None`: no such look is needed.
+    pub(super) fn looked(&self, fd: BorrowedFd<'_>, kind: u32) -> Option<Looked> {
+        let is_needed = kind != STREAM || !self.is_plain || self.peek_off >= 0;
+        let passes_credentials = Some(self.passes_credentials);
+        is_needed.then_some(Looked { fd: fd.as_raw_fd(), peek_off: self.peek_off, passes_credentials })
     }
 
     /// Are these bytes, read in the kernel's memory, all that waits and all there is to say of it?

@@ -1,0 +1,93 @@
+//! A small process that outlives the engine, to undo what a killed engine cannot.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use super::descriptor::read_word;
+use super::spawn;
+
+/// The word by which a guard is armed.
+const ARMED: u8 = b'a';
+
+/// Watches over descriptors until it is [dismissed](Guard::dismiss).
+#[derive(Debug)]
+pub(super) struct Guard {
+    child: i32,
+    word: Option<OwnedFd>,
+}
+
+impl Guard {
+    /// Starts the process; it keeps the descriptors `keep`, and runs `undo` when this one dies, if it is armed by then. `undo` makes
+    /// system calls only, on memory that was made before.
+    ///
+    /// # Errors
+    /// Those of pipe(2) and fork(2).
+    pub fn start(mut keep: Vec<RawFd>, armed: bool, undo: &dyn Fn()) -> io::Result<Self> {
+        let (end, word) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        keep.push(end.as_raw_fd());
+        keep.sort_unstable();
+        let mask = spawn::block_signals();
+        // SAFETY: the child makes system calls only, on memory that was made before: no lock of another thread is needed.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            watch(&keep, end.as_raw_fd(), armed, undo);
+        }
+        let failed = io::Error::last_os_error();
+        spawn::set_signal_mask(mask);
+        if child < 0 { Err(failed) } else { Ok(Guard { child, word: Some(word) }) }
+    }
+
+    pub fn arm(&self) {
+        if let Some(word) = &self.word {
+            let _ = rustix::io::write(word, &[ARMED]);
+        }
+    }
+
+    /// Ends the process; there is nothing to undo.
+    pub fn dismiss(mut self) {
+        if let Some(word) = self.word.take() {
+            // Without the word it undoes what is as it was.
+            let _ = rustix::io::write(&word, b"x");
+        }
+        spawn::reap(self.child);
+        self.child = 0;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.child > 0 {
+            self.word = None;
+            spawn::reap(self.child);
+        }
+    }
+}
+
+/// The child: all signals are blocked, nothing but its descriptors is open.
+fn watch(keep: &[RawFd], end: RawFd, mut armed: bool, undo: &dyn Fn()) -> ! {
+    let mut first = 0;
+    for &fd in keep {
+        if fd > first {
+            close(first, fd - 1);
+        }
+        first = fd + 1;
+    }
+    close(first, i32::MAX);
+    // SAFETY: a session of its own keeps the terminal's signals away.
+    unsafe { libc::setsid() };
+    let last = loop {
+        match read_word(end) {
+            Some(ARMED) => armed = true,
+            last => break last,
+        }
+    };
+    if last.is_none() && armed {
+        undo();
+    }
+    spawn::exit_now(0)
+}
+
+fn close(first: RawFd, last: RawFd) {
+    // SAFETY: descriptors of a process that uses none of them.
+    unsafe { libc::syscall(libc::SYS_close_range, first as u32, last as u32, 0) };
+}
