@@ -1,6 +1,7 @@
 // What: unix sockets that tell when a message came, that tell its sender by a pidfd, that take no descriptors, whose peer was
-// closed before it had read all, that are connected to themselves, or in a message to themselves; an empty message that was looked at.
-// Variants: times pidfd no_descriptors reset_stream reset_packets to_itself in_itself looked
+// closed before it had read all, that are connected to themselves, or in a message to themselves; an empty message that was
+// looked at; empty packets whose sender sends no more, or is gone.
+// Variants: times pidfd no_descriptors reset_stream reset_packets to_itself in_itself looked empty empty_closed
 // Refused.looked: empty message & have its messages read
 #include "victim.h"
 #include <stddef.h>
@@ -50,7 +51,7 @@ static void itself(int in_message) {
 }
 static void victim(void) {
   const int one = 1, rx[2] = {1 << 3 | 1 << 4, 0};
-  int fds[2], more[2], kind = is("reset_stream") ? SOCK_STREAM : is("reset_packets") ? SOCK_SEQPACKET : SOCK_DGRAM;
+  int fds[2], more[2], kind = is("reset_stream") ? SOCK_STREAM : is("reset_packets") || is("empty") || is("empty_closed") ? SOCK_SEQPACKET : SOCK_DGRAM;
   CHECK(socketpair(AF_UNIX, kind, 0, fds) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, more) == 0);
   if (is("times")) {
     CHECK(setsockopt(fds[0], SOL_SOCKET, SO_TIMESTAMP, &one, sizeof one) == 0);
@@ -76,6 +77,16 @@ static void victim(void) {
     CHECK(send(fds[0], "", 0, 0) == 0 && send(fds[0], "text", 4, 0) == 4 && recv(fds[1], b, 8, MSG_PEEK) == 0);
     ready_and_wait();
     CHECK(recv(fds[1], b, 8, 0) == 0 && recv(fds[1], b, 8, 0) == 4);
+    return;
+  }
+  if (is("empty") || is("empty_closed")) {
+    CHECK(send(fds[0], "", 0, 0) == 0 && send(fds[0], "text", 4, 0) == 4 && send(fds[0], "", 0, 0) == 0);
+    CHECK(is("empty") ? shutdown(fds[0], SHUT_WR) == 0 : close(fds[0]) == 0);
+    ready_and_wait();
+    CHECK(read(fds[1], b, 8) == 0 && read(fds[1], b, 8) == 4 && !memcmp(b, "text", 4));
+    int waiting = poll(&(struct pollfd){fds[1], POLLIN, 0}, 1, 0);
+    CHECK(waiting == 1 && read(fds[1], b, 8) == 0 && read(fds[1], b, 8) == 0);
+    if (is("empty")) CHECK(write(fds[1], "back", 4) == 4 && read(fds[0], b, 8) == 4);
     return;
   }
   if (is("to_itself") || is("in_itself")) return itself(is("in_itself"));

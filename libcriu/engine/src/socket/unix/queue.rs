@@ -280,8 +280,9 @@ fn look_at_messages(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Option<Que
         if let Some(why) = peeked.more {
             return Ok(Some(Queue::Refused(why)));
         }
-        // Reading past the last message of a closed peer gives the end of file rather than EAGAIN.
-        if peeked.bytes == 0 && !events(fd, PollFlags::RDHUP | PollFlags::HUP)?.is_empty() {
+        // Reading past the last message of a closed peer gives the end of file rather than EAGAIN. Nothing comes along with
+        // that; with an empty message its sender's credentials do.
+        if peeked.bytes == 0 && peeked.credentials.is_none() {
             break;
         }
         messages.push(Message::new(buf.get(..peeked.bytes).unwrap_or(&[]), peeked));
