@@ -19,6 +19,7 @@ pub fn age(subject: &Subject, images: &Path) -> Outcome {
         None => Ok(()),
         Some("per-task-filters") => per_task_filters(images),
         Some("criu-socket-fields") => criu_socket_fields(images),
+        Some("watched-by-handle") => watched_by_handle(images),
         Some(other) => Err(failed(format!("no images are known as `{other}`"))),
     }
 }
@@ -31,6 +32,22 @@ fn criu_socket_fields(images: &Path) -> Outcome {
         isk.more_opts.clear();
     }
     write_all(&dir, Kind::Files, 0, &files).map_err(failed)
+}
+
+/// CRIU looks for the path of a watched file only when it has to, or is told to (`--force-irmap`).
+fn watched_by_handle(images: &Path) -> Outcome {
+    let dir = ImageDir::new(OwnedFd::from(fs::File::open(images).map_err(failed)?));
+    let mut files: Vec<FileEntry> = dir.read_all(Kind::Files, 0).map_err(failed)?;
+    let mut taken = 0;
+    for file in &mut files {
+        let watches = file.ify.iter_mut().flat_map(|ify| &mut ify.wd).map(|watch| &mut watch.f_handle);
+        let marks = file.ffy.iter_mut().flat_map(|ffy| &mut ffy.mark).filter_map(|mark| mark.ie.as_mut());
+        for handle in watches.chain(marks.map(|mark| &mut mark.f_handle)) {
+            taken += usize::from(handle.path.take().is_some());
+        }
+    }
+    write_all(&dir, Kind::Files, 0, &files).map_err(failed)?;
+    if taken == 0 { Err(failed("nothing is watched by a path")) } else { Ok(()) }
 }
 
 /// Before there were seccomp filters per thread, mode and chain stood once for the task.

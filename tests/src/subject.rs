@@ -14,7 +14,7 @@
 //! | `Copy` | `no`: after leave-running, the outside has changed too much to restore the copy |
 //! | `Refused` | a dump must fail, and one line of its error has all these words (`&` between words, `\|` between alternatives) |
 //! | `Refused.VARIANT` | the same, for one variant |
-//! | `Images` | `per-task-filters`: its images are restored as an older CRIU would have written them (see `aged.rs`); `criu-socket-fields`: as CRIU reads those of internet sockets |
+//! | `Images` | `per-task-filters`: its images are restored as an older CRIU would have written them (see `aged.rs`); `criu-socket-fields`: as CRIU reads those of internet sockets; `watched-by-handle`: as CRIU writes watches |
 //! | `Go` | `signal` (SIGUSR1, default) or `file` (the file `go` appears in the directory) |
 //! | `Self` | `yes`: the program calls the library itself |
 //! | `Ignore` | rows of the outside view (see `snapshot.rs`) that may change |

@@ -236,12 +236,13 @@ impl RestoreFiles {
         self.kinds.iter().try_for_each(|k| k.resume(&self.plan))
     }
 
-    /// In the coordinator, when the tasks outlive it, and before they run.
-    pub fn wake(&self) -> Result<()> {
+    /// In the coordinator, when the tasks outlive it, and before they run: removes links that the dump made for it.
+    pub fn wake(&mut self) -> Result<()> {
+        self.plan.ghosts.remove_links();
         self.kinds.iter().try_for_each(|k| k.wake(&self.plan))
     }
 
-    /// In the coordinator, when the restore is complete: removes links that the dump made for it.
+    /// In the coordinator, when the restore is complete.
     pub fn finished(&mut self) {
         self.plan.ghosts.remove_links();
         self.kinds.iter_mut().for_each(|k| k.finished());

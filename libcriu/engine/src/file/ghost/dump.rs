@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use criu_images::messages::{
@@ -142,6 +142,17 @@ impl Ghosts {
 
     pub(crate) fn is_of_dead(&self, id: FileId) -> bool {
         self.remaps.iter().any(|r| r.orig_id == id && r.remap_type == Some(RemapType::Procfs as i32))
+    }
+
+    /// Device and inode, as its image has them, of the ghost that stat(2) tells as `told`, or of which `is_it` knows.
+    pub(crate) fn inode(&self, told: Option<(u64, u64)>, is_it: impl Fn(BorrowedFd<'_>) -> bool) -> Option<(u32, u64)> {
+        let by_number = told.and_then(|told| self.by_inode.get(&told));
+        let is_ghost = |ghost: &&Ghost| match by_number {
+            Some(&id) => ghost.id == id,
+            None => ghost.contents.as_ref().is_some_and(|file| is_it(file.as_fd())),
+        };
+        let entry = &self.ghosts.iter().find(is_ghost)?.entry;
+        entry.dev.zip(entry.ino)
     }
 
     fn add(&mut self, seen: &Seen<'_>, name: &[u8], opts: &CriuOpts) -> Result<u32, Unsaved> {

@@ -40,8 +40,11 @@ const GHOST_BIT: u32 = 1 << 31;
 pub(crate) struct GhostFiles {
     remaps: HashMap<FileId, Remap>,
     made: HashMap<Remap, OwnedFd>,
+    /// Which ghost was which inode (device, number).
+    by_inode: HashMap<(u32, u64), Remap>,
     /// Paths of links that the dump made.
     links: BTreeSet<String>,
+    removed_links: bool,
 }
 
 impl GhostFiles {
@@ -70,7 +73,11 @@ impl GhostFiles {
         for reg in entries.values().filter_map(|e| e.reg.as_ref()) {
             let Some(remap) = self.remap(reg.id).filter(|r| !self.made.contains_key(r)) else { continue };
             let made = match remap {
-                Remap::Ghost(ghost) => make(images, ghost, &reg.name)?,
+                Remap::Ghost(ghost) => {
+                    let (made, inode) = make(images, ghost, &reg.name)?;
+                    self.by_inode.extend(inode.map(|inode| (inode, remap)));
+                    made
+                }
                 Remap::Linked(link) => {
                     let link = entries.get(&link).and_then(|e| e.reg.as_ref());
                     let link =
@@ -90,13 +97,24 @@ impl GhostFiles {
         self.made.get(&remap).map(AsFd::as_fd)
     }
 
+    /// The ghost that stands in for what was this inode.
+    pub(crate) fn of_inode(&self, dev: u32, ino: u64) -> Option<BorrowedFd<'_>> {
+        self.get(*self.by_inode.get(&(dev, ino))?)
+    }
+
     /// The restore is complete: the links that the dump made are not needed any more.
     pub(crate) fn remove_links(&mut self) {
+        self.removed_links |= !self.links.is_empty();
         for link in std::mem::take(&mut self.links) {
             if let Err(e) = unlinkat(CWD, &link, AtFlags::empty()) {
                 log::warn!("the link {link} of the checkpoint could not be removed: {e}");
             }
         }
+    }
+
+    /// Whether there were links to remove: who watches such a file is told of it.
+    pub(crate) fn removed_links(&self) -> bool {
+        self.removed_links
     }
 
     /// Lets go of what was made.
@@ -127,7 +145,8 @@ fn is_nameless(path: &Path) -> bool {
     shown.is_some_and(|number| number.parse::<u64>().is_ok())
 }
 
-fn make(images: &ImageDir, ghost: u32, name: &str) -> Result<OwnedFd> {
+/// Makes a ghost; answers which inode it was as well.
+fn make(images: &ImageDir, ghost: u32, name: &str) -> Result<(OwnedFd, Option<(u32, u64)>)> {
     let object = format!("ghost file {name}");
     let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, &*object, call, e);
     let mut image = images.require(Kind::GhostFile, u64::from(ghost)).map_err(loading)?;
@@ -149,15 +168,17 @@ fn make(images: &ImageDir, ghost: u32, name: &str) -> Result<OwnedFd> {
     });
     parents.remove();
     let file = opened?;
+    let inode = entry.dev.zip(entry.ino);
     if entry.mode & libc::S_IFMT == libc::S_IFREG {
         let file = File::from(file);
         fill(&mut image, &entry, &file, &object)?;
         own(&entry, &file).map_err(|e| failed("fchown", e))?;
         // Nobody may have it open for writing when it becomes a task's executable.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        return openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|e| failed("open", e));
+        let file = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|e| failed("open", e))?;
+        return Ok((file, inode));
     }
-    Ok(file)
+    Ok((file, inode))
 }
 
 /// `None`: the file system has no such files.

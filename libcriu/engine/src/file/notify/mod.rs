@@ -2,15 +2,16 @@
 //!
 //! The kernel tells inodes and file handles, not paths. `whereabouts` finds the path: by the handle where the filesystem opens
 //! such, otherwise by searching directories for the inode; a find counts only if a watch of our own on that path says
-//! the same of it.
+//! the same of it. An inode without a name is watched again as the ghost that comes back for it. Where an image has only a
+//! handle, as CRIU's may have, the restore opens that.
 //!
 //! Nothing puts an event into a queue: one that has not been read yet is refused at the dump. What has come into a queue by
 //! the restore itself (watches that are made, tasks that open watched files) is taken out before the tasks go on. Watch
 //! descriptors have their numbers again, and the next one has the number that it would have had (the kernel does not give the
 //! number of a removed watch again before it has given all others).
 //!
-//! Limits, refused by name: events that wait to be read; an inode whose name is gone; groups for permission events (the dump itself would wait for the
-//! stopped listener); marks of mount namespaces.
+//! Limits, refused by name: events that wait to be read; an inode whose name is gone and that no task has open; groups for permission
+//! events (the dump itself would wait for the stopped listener); marks of mount namespaces.
 
 mod dump;
 mod fdinfo;

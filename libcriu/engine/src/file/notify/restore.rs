@@ -1,5 +1,6 @@
 //! inotify and fanotify: made empty; watches and marks are added when descriptors are at their numbers.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -9,10 +10,12 @@ use criu_images::messages::{
 };
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::ioctl_fionread;
+use rustix::io::{fcntl_dupfd_cloexec, ioctl_fionread};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
+use super::fdinfo::Watched;
+use super::whereabouts::Whereabouts;
 use super::{
     FAN_MARK_FILESYSTEM, FAN_MARK_IGNORE, FAN_MARK_IGNORED_MASK, FAN_MARK_MOUNT, HIGHEST_WD, MAX_WD_IN_TURN, WATCHABLE,
 };
@@ -24,7 +27,10 @@ use crate::sys::descriptor::{adopt, borrow};
 use crate::sys::notify::{add_mark, fanotify, set_next_watch};
 
 #[derive(Debug, Default)]
-pub(crate) struct Notifiers;
+pub(crate) struct Notifiers {
+    /// Of inodes without a path: the ghost that stands in for one, or what its handle leads to.
+    nameless: HashMap<(u32, u64), OwnedFd>,
+}
 
 impl RestoreKind for Notifiers {
     fn load(&mut self, plan: &Plan, _images: &ImageDir) -> Result<()> {
@@ -36,7 +42,7 @@ impl RestoreKind for Notifiers {
                         if !(1..=HIGHEST_WD).contains(&wd.wd) {
                             return Err(wrong(entry, format!("a watch has the number {}", wd.wd)));
                         }
-                        path(entry, &wd.f_handle)?;
+                        check_path(entry, &wd.f_handle)?;
                     }
                     if let Some(next) = ify.next_wd.filter(|next| !(1..=HIGHEST_WD).contains(next)) {
                         return Err(wrong(entry, format!("its next watch has the number {next}")));
@@ -44,10 +50,31 @@ impl RestoreKind for Notifiers {
                 }
                 FdTypes::Fanotify => {
                     for mark in &body(entry, entry.ffy.as_ref())?.mark {
-                        mark_path(entry, mark)?;
+                        check_mark(entry, mark)?;
                     }
                 }
                 _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, plan: &mut Plan) -> Result<()> {
+        let mut whereabouts = Whereabouts::default();
+        for entry in plan.entries.values() {
+            for (dev, ino, handle) in nameless(entry) {
+                let failed = |call: &str, e| Error::os(Phase::Files, name(entry), call, e);
+                let found = match plan.ghosts.of_inode(dev, ino) {
+                    Some(ghost) => Some(fcntl_dupfd_cloexec(ghost, 0).map_err(|e| failed("dup", e.into()))?),
+                    None => whereabouts.open(&watched(dev, ino, handle)).map_err(|e| failed("reading mountinfo", e))?,
+                };
+                let found = found.ok_or_else(|| {
+                    let cause =
+                        format!("neither path nor handle lead to inode {ino} of device {dev:#x}, which it watches");
+                    wrong(entry, cause)
+                        .hint("restore where its filesystem is mounted, or dump it where a path can be found")
+                })?;
+                self.nameless.insert((dev, ino), found);
             }
         }
         Ok(())
@@ -68,12 +95,56 @@ impl RestoreKind for Notifiers {
     }
 
     fn attach(&mut self, plan: &Plan, entry: &FileEntry, fd: RawFd, at: usize) -> Result<()> {
-        if plan.first_user.get(&entry.id) != Some(&at) {
+        // What has no path the coordinator knows.
+        if plan.first_user.get(&entry.id) != Some(&at) || nameless(entry).next().is_some() {
             return Ok(());
         }
+        self.complete_one(entry, fd)
+    }
+
+    fn hand_over(&mut self) {}
+
+    fn close(&mut self) {
+        self.nameless.clear();
+    }
+
+    fn resume(&self, plan: &Plan) -> Result<()> {
+        for (entry, pid, queue) in held(plan) {
+            let queue = queue?;
+            if nameless(entry).next().is_some() {
+                self.complete_one(entry, queue.as_raw_fd())?;
+            }
+            forget(entry, pid, &queue)?;
+        }
+        Ok(())
+    }
+
+    fn wake(&self, plan: &Plan) -> Result<()> {
+        if !plan.ghosts.removed_links() {
+            return Ok(());
+        }
+        held(plan).try_for_each(|(entry, pid, queue)| forget(entry, pid, &queue?))
+    }
+}
+
+/// Every instance and group that a task has open, and its pid. One that is held in a message alone watches nothing.
+fn held(plan: &Plan) -> impl Iterator<Item = (&FileEntry, Pid, Result<OwnedFd>)> {
+    let watchers = plan.entries.values().filter(|e| e.ify.is_some() || e.ffy.is_some());
+    watchers.filter_map(|entry| {
+        let (pid, fd) = holder(plan, entry)?;
+        let queue = pidfd_open(pid, PidfdFlags::empty())
+            .and_then(|task| pidfd_getfd(task, fd, PidfdGetfdFlags::empty()))
+            .map_err(|e| Error::os(Phase::Resume, name(entry), "pidfd_getfd", e).pid(pid.as_raw_nonzero().get()));
+        Some((entry, pid, queue))
+    })
+}
+
+impl Notifiers {
+    /// Adds what it watches.
+    fn complete_one(&self, entry: &FileEntry, fd: RawFd) -> Result<()> {
         match (&entry.ify, &entry.ffy) {
             (Some(ify), _) => {
-                watch_all(entry, fd, ify)?;
+                self.watch_all(entry, fd, ify)?;
                 let failed = |e: rustix::io::Errno| Error::os(Phase::Files, name(entry), "fcntl F_SETFL", e);
                 if ify.flags & libc::O_NONBLOCK as u32 == 0 {
                     let now = fcntl_getfl(borrow(fd)).map_err(failed)?;
@@ -82,23 +153,87 @@ impl RestoreKind for Notifiers {
                 Ok(())
             }
             // The kernel tells the newest first.
-            (_, Some(ffy)) => ffy.mark.iter().rev().try_for_each(|m| mark(entry, fd, m)),
+            (_, Some(ffy)) => ffy.mark.iter().rev().try_for_each(|m| self.mark(entry, fd, m)),
             _ => Ok(()),
         }
     }
 
-    fn resume(&self, plan: &Plan) -> Result<()> {
-        for entry in plan.entries.values().filter(|e| e.ify.is_some() || e.ffy.is_some()) {
-            // Held in a message alone: no watch was made.
-            let Some((pid, fd)) = holder(plan, entry) else { continue };
-            let queue = pidfd_open(pid, PidfdFlags::empty())
-                .and_then(|task| pidfd_getfd(task, fd, PidfdGetfdFlags::empty()))
-                .map_err(|e| Error::os(Phase::Resume, name(entry), "pidfd_getfd", e).pid(pid.as_raw_nonzero().get()))?;
-            forget(&queue, entry.ffy.is_some())
-                .map_err(|e| Error::os(Phase::Resume, name(entry), "read", e).pid(pid.as_raw_nonzero().get()))?;
+    /// The path by which an inode is watched; whether its last part may be a symbolic link that is meant itself.
+    fn path(&self, entry: &FileEntry, (dev, ino): (u32, u64), handle: &FhEntry) -> Result<(String, WatchFlags)> {
+        match (&handle.path, self.nameless.get(&(dev, ino))) {
+            (Some(path), _) => Ok((path.clone(), WatchFlags::DONT_FOLLOW)),
+            (None, Some(fd)) => Ok((format!("/proc/self/fd/{}", fd.as_raw_fd()), WatchFlags::empty())),
+            (None, None) => Err(wrong(entry, "a watched file has no path".into())),
+        }
+    }
+
+    /// Adds watches in the order of their numbers; the next one gets its number, too.
+    fn watch_all(&self, entry: &FileEntry, fd: RawFd, ify: &InotifyFileEntry) -> Result<()> {
+        let mut watches: Vec<&InotifyWdEntry> = ify.wd.iter().collect();
+        watches.sort_by_key(|w| w.wd);
+        let fd = borrow(fd);
+        let mut next = 1;
+        for w in watches {
+            let (path, follow) = self.path(entry, (w.s_dev, w.i_ino), &w.f_handle)?;
+            let failed = |e: rustix::io::Errno| {
+                Error::os(Phase::Files, format!("{} watch {} of {path}", name(entry), w.wd), "inotify_add_watch", e)
+                    .hint("what was watched has to be at its path")
+            };
+            go_to(entry, fd, next, w.wd)?;
+            // Not what a symbolic link leads to: the path is the inode's own.
+            let flags = WatchFlags::from_bits_retain(w.mask & WATCHABLE) | follow;
+            if inotify::add_watch(fd, &*path, flags).map_err(failed)? as u32 != w.wd {
+                return Err(failed(rustix::io::Errno::EXIST));
+            }
+            next = w.wd.saturating_add(1);
+        }
+        go_to(entry, fd, next, ify.next_wd.unwrap_or(next))?;
+        drain(fd);
+        Ok(())
+    }
+
+    fn mark(&self, entry: &FileEntry, fd: RawFd, mark: &FanotifyMarkEntry) -> Result<()> {
+        let (path, _) = match (&mark.ie, &mark.me) {
+            (Some(ie), _) => self.path(entry, (mark.s_dev, ie.i_ino), &ie.f_handle)?,
+            (_, me) => (me.as_ref().and_then(|me| me.path.clone()).unwrap_or_default(), WatchFlags::empty()),
+        };
+        let of = match mark.r#type() {
+            MarkType::Inode => 0,
+            MarkType::Mount => FAN_MARK_MOUNT,
+            MarkType::Filesystem => FAN_MARK_FILESYSTEM,
+        };
+        let c_path = CString::new(&*path).map_err(|_| wrong(entry, "a path with a zero byte".into()))?;
+        let add = |flags: u32, mask: u32| {
+            add_mark(borrow(fd), of | flags, mask.into(), &c_path).map_err(|e| {
+                Error::os(Phase::Files, format!("{} mark of {path}", name(entry)), "fanotify_mark", e)
+                    .hint("what was marked has to be at its path")
+            })
+        };
+        // How long an ignored mask lasts is said with it alone.
+        const OF_IGNORED: u32 = 0x40 | FAN_MARK_IGNORE;
+        if mark.mask != 0 {
+            add(mark.mflags & !OF_IGNORED, mark.mask)?;
+        }
+        if mark.ignored_mask != 0 {
+            let how = if mark.mflags & FAN_MARK_IGNORE != 0 { 0 } else { FAN_MARK_IGNORED_MASK };
+            add(mark.mflags | how, mark.ignored_mask)?;
         }
         Ok(())
     }
+}
+
+/// What an entry watches by a handle alone: device, inode, handle.
+fn nameless(entry: &FileEntry) -> impl Iterator<Item = (u32, u64, &FhEntry)> {
+    let watches = entry.ify.iter().flat_map(|ify| &ify.wd).map(|w| (w.s_dev, w.i_ino, &w.f_handle));
+    let marks = entry.ffy.iter().flat_map(|ffy| &ffy.mark);
+    let marks = marks.filter_map(|m| m.ie.as_ref().map(|ie| (m.s_dev, ie.i_ino, &ie.f_handle)));
+    watches.chain(marks).filter(|(_, _, handle)| handle.path.is_none())
+}
+
+/// An inode with the handle that an image has for it.
+fn watched(dev: u32, ino: u64, handle: &FhEntry) -> Watched {
+    let bytes = handle.handle.iter().flat_map(|word| word.to_le_bytes()).take(handle.bytes as usize).collect();
+    Watched { ino, dev, handle: Some((handle.r#type as i32, bytes)) }
 }
 
 /// A task that has it open, and at which number.
@@ -110,14 +245,16 @@ fn holder(plan: &Plan, entry: &FileEntry) -> Option<(Pid, RawFd)> {
 }
 
 /// Takes out what the restore itself has brought into a queue: no task has run yet.
-fn forget(queue: &OwnedFd, has_descriptors: bool) -> std::io::Result<()> {
+fn forget(entry: &FileEntry, pid: Pid, queue: &OwnedFd) -> Result<()> {
+    let failed =
+        |e: rustix::io::Errno| Error::os(Phase::Resume, name(entry), "read", e).pid(pid.as_raw_nonzero().get());
     let mut buf = [0; 8192];
-    while ioctl_fionread(queue)? > 0 {
-        let n = rustix::io::read(queue, &mut buf)?;
+    while ioctl_fionread(queue).map_err(failed)? > 0 {
+        let n = rustix::io::read(queue, &mut buf).map_err(failed)?;
         if n == 0 {
             break;
         }
-        if has_descriptors {
+        if entry.ffy.is_some() {
             close_all(buf.get(..n).unwrap_or_default());
         }
     }
@@ -134,31 +271,6 @@ fn close_all(mut events: &[u8]) {
         }
         events = events.get((len as usize).max(24)..).unwrap_or_default();
     }
-}
-
-/// Adds watches in the order of their numbers; the next one gets its number, too.
-fn watch_all(entry: &FileEntry, fd: RawFd, ify: &InotifyFileEntry) -> Result<()> {
-    let mut watches: Vec<&InotifyWdEntry> = ify.wd.iter().collect();
-    watches.sort_by_key(|w| w.wd);
-    let fd = borrow(fd);
-    let mut next = 1;
-    for w in watches {
-        let path = path(entry, &w.f_handle)?;
-        let failed = |e: rustix::io::Errno| {
-            Error::os(Phase::Files, format!("{} watch {} of {path}", name(entry), w.wd), "inotify_add_watch", e)
-                .hint("what was watched has to be at its path")
-        };
-        go_to(entry, fd, next, w.wd)?;
-        // Not what a symbolic link leads to: the path is the inode's own.
-        let flags = WatchFlags::from_bits_retain(w.mask & WATCHABLE) | WatchFlags::DONT_FOLLOW;
-        if inotify::add_watch(fd, path, flags).map_err(failed)? as u32 != w.wd {
-            return Err(failed(rustix::io::Errno::EXIST));
-        }
-        next = w.wd.saturating_add(1);
-    }
-    go_to(entry, fd, next, ify.next_wd.unwrap_or(next))?;
-    drain(fd);
-    Ok(())
 }
 
 /// Has the kernel give the number `to` next, after `next`. Where it cannot be told so, the numbers between are given to a
@@ -192,45 +304,19 @@ fn drain(fd: BorrowedFd<'_>) {
     while rustix::io::read(fd, &mut buf).is_ok_and(|n| n > 0) {}
 }
 
-fn mark(entry: &FileEntry, fd: RawFd, mark: &FanotifyMarkEntry) -> Result<()> {
-    let path = mark_path(entry, mark)?;
-    let of = match mark.r#type() {
-        MarkType::Inode => 0,
-        MarkType::Mount => FAN_MARK_MOUNT,
-        MarkType::Filesystem => FAN_MARK_FILESYSTEM,
-    };
-    let c_path = CString::new(path).map_err(|_| wrong(entry, "a path with a zero byte".into()))?;
-    let add = |flags: u32, mask: u32| {
-        add_mark(borrow(fd), of | flags, mask.into(), &c_path).map_err(|e| {
-            Error::os(Phase::Files, format!("{} mark of {path}", name(entry)), "fanotify_mark", e)
-                .hint("what was marked has to be at its path")
-        })
-    };
-    // How long an ignored mask lasts is said with it alone.
-    const OF_IGNORED: u32 = 0x40 | FAN_MARK_IGNORE;
-    if mark.mask != 0 {
-        add(mark.mflags & !OF_IGNORED, mark.mask)?;
-    }
-    if mark.ignored_mask != 0 {
-        let how = if mark.mflags & FAN_MARK_IGNORE != 0 { 0 } else { FAN_MARK_IGNORED_MASK };
-        add(mark.mflags | how, mark.ignored_mask)?;
-    }
-    Ok(())
-}
-
-fn mark_path<'a>(entry: &FileEntry, mark: &'a FanotifyMarkEntry) -> Result<&'a str> {
+fn check_mark(entry: &FileEntry, mark: &FanotifyMarkEntry) -> Result<()> {
     match (&mark.ie, &mark.me) {
-        (Some(ie), _) => path(entry, &ie.f_handle),
-        (_, Some(me)) => me.path.as_deref().ok_or_else(|| wrong(entry, "a mark of a mount without its path".into())),
+        (Some(ie), _) => check_path(entry, &ie.f_handle),
+        (_, Some(me)) if me.path.is_some() => Ok(()),
+        (_, Some(_)) => Err(wrong(entry, "a mark of a mount without its path".into())),
         _ => Err(wrong(entry, "a mark that says of nothing what it marks".into())),
     }
 }
 
-fn path<'a>(entry: &FileEntry, handle: &'a FhEntry) -> Result<&'a str> {
-    handle.path.as_deref().filter(|p| p.starts_with('/')).ok_or_else(|| {
-        wrong(entry, "the path of a watched file is not in the image, only its handle".into())
-            .hint("dump it where the path can be found (--force-irmap with CRIU)")
-    })
+/// A path has to be absolute; none is found by its handle, or as a ghost.
+fn check_path(entry: &FileEntry, handle: &FhEntry) -> Result<()> {
+    let is_relative = handle.path.as_ref().is_some_and(|p| !p.starts_with('/'));
+    if is_relative { Err(wrong(entry, "the path of a watched file is not absolute".into())) } else { Ok(()) }
 }
 
 fn wrong(entry: &FileEntry, cause: String) -> Error {

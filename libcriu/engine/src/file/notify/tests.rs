@@ -102,17 +102,18 @@ fn marks_of_inodes_mounts_and_filesystems() {
 #[test]
 fn a_watch_of_what_is_gone_is_refused() {
     let _scratch = Scratch::new();
+    // Only somebody outside has it open.
+    let outside = fs::File::create(Scratch::path("gone")).unwrap();
     let found = blockers(CriuOpts::default(), || {
         let fd = inotify::init(CreateFlags::NONBLOCK).unwrap();
-        let file = fs::File::create(Scratch::path("gone")).unwrap();
         inotify::add_watch(&fd, Scratch::path("gone"), WatchFlags::MODIFY).unwrap();
         fs::remove_file(Scratch::path("gone")).unwrap();
         put(fd, 10);
-        put(file.into(), 11);
         put(fanotify(4, 0).unwrap(), 12);
     });
     let text: Vec<String> = found.iter().map(|b| b.to_string()).collect();
     assert_eq!(text.len(), 2, "{text:#?}");
-    assert!(text[0].contains("fd 10 (") && text[0].contains("no path leads"), "{}", text[0]);
-    assert!(text[1].contains("fd 12 (") && text[1].contains("permission"), "{}", text[1]);
+    assert!(text.iter().any(|t| t.contains("fd 10 (") && t.contains("no path leads")), "{text:#?}");
+    assert!(text.iter().any(|t| t.contains("fd 12 (") && t.contains("permission")), "{text:#?}");
+    drop(outside);
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -29,24 +29,47 @@ struct Mount {
 #[derive(Debug, Default)]
 pub(super) struct Whereabouts {
     mounts: Vec<Mount>,
-    known: HashMap<Watched, Option<Vec<u8>>>,
+    known: HashMap<Watched, Place>,
+}
+
+/// Where a watched inode is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Path(Vec<u8>),
+    /// It has no name any more; what stat(2) tells of it.
+    Unlinked {
+        dev: u64,
+        ino: u64,
+    },
+    Unknown,
 }
 
 impl Whereabouts {
-    /// Its path, if it has one that can be found. `near` are directories to begin a search with.
-    pub fn find(&mut self, inode: &Watched, near: &[PathBuf]) -> std::io::Result<Option<Vec<u8>>> {
+    /// Where it is. `near` are directories to begin a search with.
+    pub fn find(&mut self, inode: &Watched, near: &[PathBuf]) -> std::io::Result<Place> {
         if let Some(known) = self.known.get(inode) {
             return Ok(known.clone());
         }
-        self.load_mounts()?;
-        let mounts: Vec<Mount> = self.mounts.iter().filter(|m| m.dev == inode.dev).cloned().collect();
+        let mounts = self.mounts_of(inode.dev)?;
         let found = match by_handle(inode, &mounts) {
-            Found::At(path) => Some(path),
-            Found::Unlinked => None,
-            Found::NotThisWay => by_search(inode, &mounts, near),
+            Found::At(path) => Place::Path(path),
+            Found::Unlinked { dev, ino } => Place::Unlinked { dev, ino },
+            Found::NotThisWay => by_search(inode, &mounts, near).map_or(Place::Unknown, Place::Path),
         };
         self.known.insert(inode.clone(), found.clone());
         Ok(found)
+    }
+
+    /// What its handle leads to, if that is still the same inode.
+    pub fn open(&mut self, inode: &Watched) -> std::io::Result<Option<OwnedFd>> {
+        let mounts = self.mounts_of(inode.dev)?;
+        let is_it = |fd: &OwnedFd| rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_ino == inode.ino);
+        Ok(opened_by_handle(inode, &mounts).find(is_it))
+    }
+
+    fn mounts_of(&mut self, dev: u32) -> std::io::Result<Vec<Mount>> {
+        self.load_mounts()?;
+        Ok(self.mounts.iter().filter(|m| m.dev == dev).cloned().collect())
     }
 
     /// Where the mount with this id is.
@@ -104,9 +127,18 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 
 /// A watch of our own on this path says the same of the inode.
 fn leads_there(path: &[u8], inode: &Watched) -> bool {
+    is_watched(path, WatchFlags::DONT_FOLLOW, inode)
+}
+
+/// A watch of our own on this open file says the same of the inode.
+pub(super) fn is_open_as(fd: BorrowedFd<'_>, inode: &Watched) -> bool {
+    is_watched(format!("/proc/self/fd/{}", fd.as_raw_fd()).as_bytes(), WatchFlags::empty(), inode)
+}
+
+fn is_watched(path: &[u8], flags: WatchFlags, inode: &Watched) -> bool {
     let look = || -> std::io::Result<bool> {
         let own = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        inotify::add_watch(&own, path, WatchFlags::DELETE_SELF | WatchFlags::DONT_FOLLOW)?;
+        inotify::add_watch(&own, path, WatchFlags::DELETE_SELF | flags)?;
         let dir = File::open("/proc/self/fdinfo")?;
         let info = FdInfo::read(dir.as_fd(), own.as_raw_fd(), &mut Vec::new())?;
         let seen = info.text.lines().find_map(|l| Words::of(l, "inotify")).and_then(|w| w.watched());
@@ -119,24 +151,34 @@ fn leads_there(path: &[u8], inode: &Watched) -> bool {
 enum Found {
     At(Vec<u8>),
     /// It has no name any more: no search will find one.
-    Unlinked,
+    Unlinked {
+        dev: u64,
+        ino: u64,
+    },
     NotThisWay,
 }
 
 fn by_handle(inode: &Watched, mounts: &[Mount]) -> Found {
-    let Some((kind, handle)) = &inode.handle else { return Found::NotThisWay };
-    for mount in mounts {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let opened = openat(CWD, &mount.point, flags, Mode::empty()).map_err(Into::into);
-        let Ok(fd) = opened.and_then(|at| open_by_handle(at.as_fd(), *kind, handle)) else { continue };
-        if rustix::fs::fstat(&fd).is_ok_and(|stat| stat.st_nlink == 0) {
-            return Found::Unlinked;
+    for fd in opened_by_handle(inode, mounts) {
+        if let Some(stat) = rustix::fs::fstat(&fd).ok().filter(|stat| stat.st_nlink == 0) {
+            return Found::Unlinked { dev: stat.st_dev, ino: stat.st_ino };
         }
         if let Some(path) = path_of(&fd).filter(|p| leads_there(p, inode)) {
             return Found::At(path);
         }
     }
     Found::NotThisWay
+}
+
+/// What the handle leads to on each of the mounts.
+fn opened_by_handle<'a>(inode: &'a Watched, mounts: &'a [Mount]) -> impl Iterator<Item = OwnedFd> + 'a {
+    let handle = inode.handle.as_ref();
+    mounts.iter().filter_map(move |mount| {
+        let (kind, bytes) = handle?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let at = openat(CWD, &mount.point, flags, Mode::empty()).ok()?;
+        open_by_handle(at.as_fd(), *kind, bytes).ok()
+    })
 }
 
 fn path_of(fd: &OwnedFd) -> Option<Vec<u8>> {
@@ -232,7 +274,11 @@ mod tests {
             for path in [deep.join("file"), deep.clone()] {
                 let mut inode = watched(path.to_str().unwrap());
                 let expected = path.as_os_str().as_bytes().to_vec();
-                assert_eq!(Whereabouts::default().find(&inode, &[]).unwrap(), Some(expected.clone()));
+                assert_eq!(Whereabouts::default().find(&inode, &[]).unwrap(), Place::Path(expected.clone()));
+                let opened = Whereabouts::default().open(&inode).unwrap().unwrap();
+                let numbers = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+                let there = rustix::fs::stat(&path).unwrap();
+                assert_eq!(numbers(rustix::fs::fstat(&opened).unwrap()), numbers(there));
                 let mut whereabouts = Whereabouts::default();
                 whereabouts.load_mounts().unwrap();
                 let mounts: Vec<_> = whereabouts.mounts.into_iter().filter(|m| m.dev == inode.dev).collect();
@@ -259,7 +305,7 @@ mod tests {
             rustix::mount::mount("overlay", at("merged"), "overlay", flags, Some(options.as_c_str())).unwrap();
             for name in ["merged/a/b/file", "merged/a/b", "merged"] {
                 let found = Whereabouts::default().find(&watched(&at(name)), &[]).unwrap();
-                assert_eq!(found, Some(at(name).into_bytes()));
+                assert_eq!(found, Place::Path(at(name).into_bytes()));
             }
         });
         apart.finish().unwrap_or_else(|e| panic!("{e}"));
