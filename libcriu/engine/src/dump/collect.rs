@@ -302,10 +302,6 @@ impl Collector<'_> {
                 self.living(pid, &dir, &stat, seized, Looked { look, ids, model })?
             }
         };
-        if living.is_none() && stat.exit_signal != libc::SIGCHLD {
-            let cause = format!("its parent was told of its end by signal {}; this cannot be saved", stat.exit_signal);
-            self.blockers.push(Blocker::new(pid, "zombie", cause).hint("have it waited for (__WALL)"));
-        }
         let exit_signal = stat.exit_signal;
         Ok(CollectedTask { item, dir, comm: stat.comm, flags: stat.flags, exit_signal, living })
     }

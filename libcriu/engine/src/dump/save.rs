@@ -148,7 +148,11 @@ impl Saver {
                 crate::pstree::TaskState::Zombie(code) => code,
                 _ => 0,
             };
-            return Ok(Job { pid, cores: vec![(pid as u64, core::zombie(&task.comm, exit_code))], living: None });
+            return Ok(Job {
+                pid,
+                cores: vec![(pid as u64, core::zombie(&task.comm, exit_code, task.exit_signal))],
+                living: None,
+            });
         };
         let cores = self.cores(task, living, told)?;
         let umask = living.threads.first().map(|t| t.status.umask);

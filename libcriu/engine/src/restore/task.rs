@@ -29,7 +29,7 @@ pub(crate) fn fork(world: &mut World, index: usize, inheritance: Option<&Inherit
         shares_files: shared.files[index] != index,
         shares_fs: shared.fs[index] != index,
         // Whoever starts the root waits for it in the usual way.
-        exit_signal: task.core.exit_signal.filter(|_| index != 0).map_or(libc::SIGCHLD, |signal| signal as i32),
+        exit_signal: if index == 0 { libc::SIGCHLD } else { exit_signal(task) },
     };
     let parent = match task.parent.filter(|_| is_sibling) {
         Some(parent) => checked.checkpoint.tasks[parent].pid,
@@ -42,6 +42,16 @@ pub(crate) fn fork(world: &mut World, index: usize, inheritance: Option<&Inherit
         }
         Ok(pid) => Ok(pid),
         Err(e) => Err(fork_failed(task.pid, e)),
+    }
+}
+
+/// By which the parent of a task is told of its end. That of a zombie was told before the dump: what would end or stop the
+/// parent is left out.
+fn exit_signal(task: &Task) -> i32 {
+    let signal = task.core.exit_signal.map_or(libc::SIGCHLD, |signal| signal as i32);
+    match task.body {
+        Body::Dead { .. } if matches!(signal, libc::SIGKILL | libc::SIGSTOP) || !(0..=64).contains(&signal) => 0,
+        _ => signal,
     }
 }
 
@@ -217,15 +227,18 @@ fn fork_siblings(world: &mut World, index: usize) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the children that are to be dead; their SIGCHLD was delivered before the dump.
+/// Waits for the children that are to be dead; their signals were delivered before the dump.
 fn bury(checkpoint: &Checkpoint, task: &Task) -> Result<()> {
+    let mut told = 1 << (libc::SIGCHLD - 1);
     for &c in &task.children {
         let child = &checkpoint.tasks[c];
         if matches!(child.body, Body::Dead { .. }) {
+            let signal = exit_signal(child);
+            told |= if signal > 0 { 1 << (signal - 1) } else { 0 };
             spawn::wait_dead(child.pid).map_err(|e| Error::os(Phase::Fork, "zombie", "waitid", e).pid(child.pid))?;
         }
     }
-    spawn::forget_sigchld();
+    spawn::forget_signals(told);
     Ok(())
 }
 

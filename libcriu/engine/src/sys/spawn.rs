@@ -185,9 +185,8 @@ pub fn set_signal_mask(mask: u64) {
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, 0, 8) };
 }
 
-/// Throws away a pending SIGCHLD of this process (blocked, so it waits to be fetched).
-pub fn forget_sigchld() {
-    let set = 1_u64 << (libc::SIGCHLD - 1);
+/// Throws away pending signals of this process (blocked, so they wait to be fetched); `set` has bit n - 1 for signal n.
+pub fn forget_signals(set: u64) {
     let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the locals are live; no siginfo is asked for.
     while unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set, 0, &raw const zero, 8) } > 0 {}
@@ -245,7 +244,7 @@ pub fn wait_dead(pid: i32) -> io::Result<()> {
         // SAFETY: a zeroed siginfo is valid, and the kernel writes to it only.
         let ret = unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
-            libc::waitid(libc::P_PID, pid as u32, &raw mut info, libc::WEXITED | libc::WNOWAIT)
+            libc::waitid(libc::P_PID, pid as u32, &raw mut info, libc::WEXITED | libc::WNOWAIT | libc::__WALL)
         };
         if ret == 0 {
             return Ok(());

@@ -141,7 +141,7 @@ pub fn process(p: &Process<'_>, sigmask: u64) -> TaskCoreEntry {
         oom_score_adj: Some(p.identity.oom_score_adj),
         sigactions: sigact::entries(&p.facts.sigactions, p.abi),
         child_subreaper: Some(p.facts.child_subreaper),
-        exit_signal: (p.exit_signal != libc::SIGCHLD).then_some(p.exit_signal as u32),
+        exit_signal: unusual(p.exit_signal),
         autogroup_nice: (p.autogroup_nice != 0).then_some(p.autogroup_nice),
         stop_signo: match p.state {
             TaskState::Stopped(signo) => Some(signo as u32),
@@ -184,16 +184,22 @@ pub fn dead_leader(of: &CoreEntry, p: &Process<'_>, status: &Status, exit_code: 
     core
 }
 
-/// The image of a zombie.
-pub fn zombie(comm: &[u8], exit_code: u32) -> CoreEntry {
+/// The image of a zombie, whose parent was told of its end by `exit_signal`.
+pub fn zombie(comm: &[u8], exit_code: u32, exit_signal: i32) -> CoreEntry {
     CoreEntry {
         mtype: core_entry::March::X8664 as i32,
         tc: Some(TaskCoreEntry {
             task_state: TaskState::Zombie(exit_code).number(),
             exit_code,
             comm: comm.to_vec(),
+            exit_signal: unusual(exit_signal),
             ..TaskCoreEntry::default()
         }),
         ..CoreEntry::default()
     }
+}
+
+/// An exit signal as images have it: only one that is not everybody's.
+fn unusual(exit_signal: i32) -> Option<u32> {
+    (exit_signal != libc::SIGCHLD).then_some(exit_signal as u32)
 }
