@@ -3,6 +3,7 @@
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 
+use criu_engine::sys::signal::heed_termination;
 use criu_engine::{Error, Phase};
 use criu_images::ImageDir;
 use criu_images::options::Settings;
@@ -67,6 +68,8 @@ fn become_command(command: &[String], init_pid: i32) -> Error {
 fn wait(pid: i32, foreground: &Foreground) -> Result<u8, Failure> {
     let failed = |e: rustix::io::Errno| Error::os(Phase::Resume, "the restored root", "waitpid", e).pid(pid);
     let Some(root) = Pid::from_raw(pid) else { return Ok(0) };
+    // The tree outlives this command from here on.
+    heed_termination();
     let options = if foreground.is_given() { WaitOptions::UNTRACED } else { WaitOptions::empty() };
     loop {
         match rustix::process::waitpid(Some(root), options) {

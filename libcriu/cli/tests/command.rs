@@ -262,14 +262,9 @@ fn a_detached_restore_leaves_pid_file_statistics_and_the_tree() {
     kill(pid);
 }
 
-#[test]
-fn a_restore_that_stays_takes_over_the_exit_code() {
-    if let Err(why) = may_dump() {
-        return eprintln!("skipped: {why}");
-    }
-    let images = tempfile::tempdir().unwrap();
-    let pid = dumped(&images);
-    let mut stays = Command::new(CRIU)
+/// Restores the images of a victim with the pid `pid` in the foreground, and waits until it is there.
+fn stays(images: &tempfile::TempDir, pid: i32) -> std::process::Child {
+    let stays = Command::new(CRIU)
         .args([
             "--no-default-config",
             "restore",
@@ -288,8 +283,33 @@ fn a_restore_that_stays_takes_over_the_exit_code() {
         fs::read_to_string(&pidfile).is_ok_and(|text| text == pid.to_string())
     });
     assert!(restored && comm(pid).as_deref() == Some("sleep\n"));
+    stays
+}
+
+#[test]
+fn a_restore_that_stays_takes_over_the_exit_code() {
+    if let Err(why) = may_dump() {
+        return eprintln!("skipped: {why}");
+    }
+    let images = tempfile::tempdir().unwrap();
+    let pid = dumped(&images);
+    let mut stays = stays(&images, pid);
     kill(pid);
     assert_eq!(stays.wait().unwrap().code(), Some(128 + 9));
+}
+
+#[test]
+fn a_signal_ends_a_restore_that_stays_and_not_the_tree() {
+    if let Err(why) = may_dump() {
+        return eprintln!("skipped: {why}");
+    }
+    let images = tempfile::tempdir().unwrap();
+    let pid = dumped(&images);
+    let mut stays = stays(&images, pid);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&stays), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&stays.wait().unwrap()), Some(libc::SIGTERM));
+    assert_eq!(comm(pid).as_deref(), Some("sleep\n"));
+    kill(pid);
 }
 
 #[test]

@@ -40,15 +40,22 @@ extern "C" fn note(_signal: libc::c_int) {
     TERMINATED.store(true, Ordering::Relaxed);
 }
 
-/// From now on the first SIGINT, SIGTERM or SIGHUP is only noted (see [`terminated`]); a second one ends the process.
+const ENDING: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
+/// From now on the first SIGINT, SIGTERM or SIGHUP is only noted (see [`terminated`]); a second one ends the process. What is
+/// ignored (nohup(1)) stays so.
 ///
 /// # Errors
 /// Those of sigaction.
 pub fn note_termination() -> io::Result<()> {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+    for signal in ENDING {
         // SAFETY: the action is fully initialised; its handler only stores to an atomic, which is async-signal-safe.
         let r = unsafe {
             let mut action: libc::sigaction = zeroed();
+            libc::sigaction(signal, ptr::null(), &raw mut action);
+            if action.sa_sigaction == libc::SIG_IGN {
+                continue;
+            }
             action.sa_sigaction = note as *const () as usize;
             action.sa_flags = libc::SA_RESTART | libc::SA_RESETHAND;
             libc::sigemptyset(&raw mut action.sa_mask);
@@ -59,6 +66,27 @@ pub fn note_termination() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Ends what [`note_termination`] began: such a signal ends this process, and so does one that has come meanwhile.
+pub fn heed_termination() {
+    let mut ended = false;
+    for signal in ENDING {
+        // SAFETY: the structures are valid for writing and reading; SIG_DFL is a valid disposition of these signals.
+        unsafe {
+            let mut action: libc::sigaction = zeroed();
+            libc::sigaction(signal, ptr::null(), &raw mut action);
+            if action.sa_sigaction == note as *const () as usize {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            // The one that was noted has its usual disposition again (SA_RESETHAND).
+            ended |= action.sa_sigaction == libc::SIG_DFL;
+        }
+    }
+    if ended && terminated() {
+        // SAFETY: SIGTERM is sent to this thread.
+        unsafe { libc::raise(libc::SIGTERM) };
+    }
 }
 
 /// Whether a signal that asks to end has come.
