@@ -160,8 +160,11 @@ impl Hold {
         rseq::abort_if_inside(&memory, &mut task.threads[who])?;
         let SeizedThread { regs, sigmask, .. } = task.threads[who];
         let affinity = affinity::affinity(tid).ok().filter(|mask| mask.len() <= 64);
-        let bounds = vdso.map_or_else(|| vdso::mapping(task.pid, tid), Ok)?;
-        let room = vdso::find_room(&memory, tid, bounds, HOME_BYTES + affinity.as_ref().map_or(0, Vec::len))?;
+        let room_bytes = HOME_BYTES + affinity.as_ref().map_or(0, Vec::len);
+        let room = match vdso.map_or_else(|| vdso::mapping(task.pid, tid), Ok) {
+            Err(e) if e.kind == Kind::NoRoom => vdso::find_room_elsewhere(&memory, task.pid, tid, room_bytes),
+            bounds => vdso::find_room(&memory, tid, bounds?, room_bytes),
+        }?;
         let home_regs = arch::home_regs(&regs, rseq::is_int80(&memory, &regs));
         let bytes = Area::total_bytes(task.threads.len());
         let area_bytes = u32::try_from(bytes).map_err(|_| Error::new(tid, Kind::Unexpected, "counting threads"))?;

@@ -1,8 +1,10 @@
 //! Room for a few instructions in a task: the end of the vDSO's last page, behind its ELF image. Nothing runs there, the
-//! page is executable, and writing makes a private copy of it.
+//! page is executable, and writing makes a private copy of it. A task that has unmapped its vDSO has such ends as well: of
+//! the code of its executable and libraries.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 
 use crate::error::{Error, Kind, Result};
 use crate::memory::Memory;
@@ -11,6 +13,10 @@ use crate::status;
 /// Larger than any vDSO.
 const VDSO_MAX_BYTES: u64 = 1 << 20;
 const ALIGN: usize = 16;
+const PAGE: usize = 4096;
+/// An ELF file's header and those of its segments.
+const HEADERS_MAX_BYTES: usize = 4096;
+const PT_LOAD: u64 = 1;
 
 /// Bytes at the end of the vDSO that may be overwritten as long as nobody is there.
 #[derive(Clone, Debug)]
@@ -114,17 +120,22 @@ pub fn is_compat(image: &[u8]) -> bool {
     image.starts_with(b"\x7fELF\x01")
 }
 
-/// Offset of the section headers and of the end of an ELF image.
-fn elf_end(image: &[u8]) -> Option<(usize, usize)> {
+/// What reads numbers of so many bytes in an ELF image.
+fn reader(image: &[u8]) -> Option<(Elf, impl Fn(usize, usize) -> Option<u64> + '_)> {
     if image.get(..4)? != b"\x7fELF" {
         return None;
     }
-    let elf = if is_compat(image) { ELF32 } else { ELF64 };
     let number = |at: usize, bytes: usize| {
         let mut word = [0; 8];
         word[..bytes].copy_from_slice(image.get(at..at.checked_add(bytes)?)?);
         Some(u64::from_le_bytes(word))
     };
+    Some((if is_compat(image) { ELF32 } else { ELF64 }, number))
+}
+
+/// Offset of the section headers and of the end of an ELF image.
+fn elf_end(image: &[u8]) -> Option<(usize, usize)> {
+    let (elf, number) = reader(image)?;
     let word = |at: usize| number(at, elf.word);
     let [phoff, shoff] = [word(elf.at[0])?, word(elf.at[1])?];
     let [phnum, shnum] = [number(elf.at[2], 2)?, number(elf.at[3], 2)?];
@@ -138,6 +149,48 @@ fn elf_end(image: &[u8]) -> Option<(usize, usize)> {
     end = end.max(segments_end);
     let headers = if shoff >= segments_end { shoff } else { end };
     Some((usize::try_from(headers).ok()?, usize::try_from(end).ok()?))
+}
+
+/// Finds room for at least `bytes` behind the code of an executable or library that a task without a vDSO has mapped.
+pub(crate) fn find_room_elsewhere(memory: &Memory, pid: i32, tid: i32, bytes: usize) -> Result<Room> {
+    let maps = status::read_proc(&format!("/proc/{pid}/task/{tid}/maps"))
+        .map_err(|e| Error::os(tid, "reading /proc/PID/maps", e))?;
+    let room = maps.lines().find_map(|line| behind_code(memory, pid, line, bytes));
+    room.ok_or_else(|| Error::new(tid, Kind::NoRoom, "looking for room behind code"))
+}
+
+/// `04883000-049d9000 r-xp 00026000 fe:00 326269 /usr/lib/libc.so`: what the mapping has in its last page of no segment, if
+/// these are zeros.
+fn behind_code(memory: &Memory, pid: i32, line: &str, bytes: usize) -> Option<Room> {
+    let mut words = line.split_ascii_whitespace();
+    let (range, permissions, offset) = (words.next()?, words.next()?, words.next()?);
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    let (start, end) = range.split_once('-').and_then(|(start, end)| Some((hex(start)?, hex(end)?)))?;
+    if permissions != "r-xp" || !words.nth(2)?.starts_with('/') {
+        return None;
+    }
+    let file = File::open(format!("/proc/{pid}/map_files/{range}")).ok()?;
+    let mut headers = vec![0; HEADERS_MAX_BYTES];
+    let len = file.read_at(&mut headers, 0).ok()?;
+    headers.truncate(len);
+    let from = start.checked_add(code_end(&headers, hex(offset)?)?)?.next_multiple_of(ALIGN as u64);
+    let mut old = vec![0; usize::try_from(end.checked_sub(from)?).ok().filter(|&room| (bytes..PAGE).contains(&room))?];
+    memory.read(from, &mut old).ok()?;
+    old.iter().all(|&byte| byte == 0).then_some(Room { address: from, old })
+}
+
+/// Where the segment ends that a mapping from this offset shows, counted from the offset.
+fn code_end(headers: &[u8], offset: u64) -> Option<u64> {
+    let (elf, number) = reader(headers)?;
+    let word = |at: usize| number(at, elf.word);
+    let (phoff, phnum) = (word(elf.at[0])?, number(elf.at[2], 2)?);
+    (0..phnum).find_map(|i| {
+        let at = usize::try_from(phoff.checked_add(i * elf.segment_bytes)?).ok()?;
+        let [begin, size] = elf.segment_at.map(|part| word(at + part));
+        let (begin, size) = (begin?, size?);
+        let is_loaded = number(at, 4)? == PT_LOAD && begin & !(PAGE as u64 - 1) <= offset;
+        begin.checked_add(size)?.checked_sub(offset).filter(|&end| is_loaded && end > 0)
+    })
 }
 
 /// Finds room for at least `bytes` in the vDSO between these bounds. Zeros are preferred: what is not zero may be the way home of a thread that a dead
