@@ -7,8 +7,10 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{ioctl_fionread, read, write};
 
 use crate::sys::tty::{Termios, set_termios};
@@ -27,6 +29,8 @@ const CHUNK_BYTES: usize = 256;
 const DISCIPLINE_BYTES: usize = 3800;
 /// How long buffers may take to move on.
 const PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+/// Within which a line discipline usually takes what is on its way.
+const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
 /// Bytes that wait in both directions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -250,19 +254,35 @@ fn enough(bytes: &[u8]) -> io::Result<()> {
     if bytes.len() > MAX_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
 }
 
+/// The kernel counts its pieces of memory, of CHUNK_BYTES or more, and takes one more when their number is at its limit: then
+/// poll(2) says that there is no room. The first is one byte short, so that a line discipline takes whole pieces.
 fn write_all(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
-    for chunk in bytes.chunks(CHUNK_BYTES) {
-        let mut left = chunk;
-        while !left.is_empty() {
-            if !ready(fd, PollFlags::OUT, PATIENCE)? {
-                return Err(timed_out());
-            }
-            match write(fd, left) {
-                Ok(n) => left = &left[n..],
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(e.into()),
-            }
+    let mut left = bytes;
+    let mut size = CHUNK_BYTES - 1;
+    let until = Instant::now() + Duration::from_secs(2);
+    while !left.is_empty() {
+        let wrote = if ready(fd, PollFlags::OUT, MOMENT)? {
+            write(fd, &left[..left.len().min(size)])
+        } else if Instant::now() < until {
+            write_without_waiting(fd, left)
+        } else {
+            return Err(timed_out());
+        };
+        match wrote {
+            Ok(n) => left = &left[n..],
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
         }
+        size = CHUNK_BYTES;
     }
     Ok(())
+}
+
+/// The description belongs to a task, which stands still.
+fn write_without_waiting(fd: BorrowedFd<'_>, bytes: &[u8]) -> rustix::io::Result<usize> {
+    let flags = fcntl_getfl(fd)?;
+    fcntl_setfl(fd, flags | OFlags::NONBLOCK)?;
+    let wrote = write(fd, bytes);
+    fcntl_setfl(fd, flags)?;
+    wrote
 }
