@@ -25,6 +25,9 @@ static void set_switch(criu_opts *o, const char *name) {
   else if (!strcmp(name, "--shell-job")) criu_local_set_shell_job(o, true);
   else if (!strcmp(name, "--ext-unix-sk")) criu_local_set_ext_unix_sk(o, true);
   else if (!strcmp(name, "--file-locks")) criu_local_set_file_locks(o, true);
+  else if (!strcmp(name, "--evasive-devices")) criu_local_set_evasive_devices(o, true);
+  else if (!strcmp(name, "--force-irmap")) criu_local_set_force_irmap(o, true);
+  else if (!strcmp(name, "--ghost-fiemap")) criu_local_set_ghost_fiemap(o, true);
   else if (!strcmp(name, "--link-remap")) criu_local_set_link_remap(o, true);
   else if (!strcmp(name, "--tcp-close")) criu_local_set_tcp_close(o, true);
   else if (!strcmp(name, "--tcp-established")) criu_local_set_tcp_established(o, true);
@@ -69,6 +72,8 @@ int main(int argc, char **argv) {
     else if (!strcmp(a, "--time")) timed = 1;
     else if (!strcmp(a, "--deadline-ms")) criu_local_set_deadline(o, atol(argv[++i]));
     else if (!strcmp(a, "--cancel-us")) cancel_us = atol(argv[++i]);
+    else if (!strcmp(a, "--ghost-limit")) criu_local_set_ghost_limit(o, atol(argv[++i]));
+    else if (!strcmp(a, "--irmap-scan-path")) criu_local_add_irmap_path(o, argv[++i]);
     else if (!strcmp(a, "--external")) criu_local_add_external(o, argv[++i]);
     else set_switch(o, a);
   }

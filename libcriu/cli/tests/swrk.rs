@@ -231,7 +231,7 @@ fn the_requests_config_file_overrides_it() {
     let dir = tempfile::tempdir().unwrap();
     let images = File::open(dir.path()).unwrap();
     let conf = dir.path().join("own.conf");
-    fs::write(&conf, "log-file other.log\nevasive-devices\n").unwrap();
+    fs::write(&conf, "log-file other.log\nlazy-pages\n").unwrap();
     let victim = Victim::new();
     let (client, _child) = Client::swrk();
     let o = CriuOpts {
@@ -241,7 +241,7 @@ fn the_requests_config_file_overrides_it() {
         ..opts(&images)
     };
     let (r, _) = client.ask(&with(CriuReqType::Dump, o), |_| true);
-    assert!(!r.success && r.cr_errmsg.as_ref().unwrap().starts_with("--evasive-devices"), "{r:?}");
+    assert!(!r.success && r.cr_errmsg.as_ref().unwrap().starts_with("--lazy-pages"), "{r:?}");
     assert!(dir.path().join("other.log").exists() && !dir.path().join("mine.log").exists());
     assert!(victim.is_unharmed());
 }

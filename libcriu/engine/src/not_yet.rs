@@ -18,7 +18,6 @@ const fn row(option: &'static str, is_used: fn(&CriuOpts) -> bool) -> Row {
 
 const ROWS: &[Row] = &[
     row("network-lock", |o| o.network_lock.is_some_and(|n| CriuNetworkLockMethod::try_from(n).is_err())),
-    row("evasive-devices", CriuOpts::evasive_devices),
     row("page-server", |o| o.ps.is_some()),
     row("root", |o| o.root.is_some()),
     row("prev-images-dir", |o| o.parent_img.is_some()),
@@ -28,9 +27,6 @@ const ROWS: &[Row] = &[
     row("pidfd-store", |o| o.pidfd_store_sk.is_some_and(|fd| fd != -1)),
     row("lazy-pages", CriuOpts::lazy_pages),
     row("stream", CriuOpts::stream),
-    row("force-irmap", CriuOpts::force_irmap),
-    row("irmap-scan-path", |o| !o.irmap_scan_paths.is_empty()),
-    row("ghost-fiemap", CriuOpts::ghost_fiemap),
     row("veth-pair", |o| !o.veths.is_empty()),
     row("ext-mount-map", |o| !o.ext_mnt.is_empty() || o.auto_ext_mnt()),
     row("enable-external-sharing", CriuOpts::ext_sharing),

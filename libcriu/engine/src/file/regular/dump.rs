@@ -1,6 +1,7 @@
 //! Regular files and their like: the entry.
 
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 
 use criu_images::messages::{FdTypes, FileEntry, RegFileEntry};
 use rustix::fs::{Stat, fstatfs, major, minor};
@@ -144,7 +145,13 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
         let entry = RegFileEntry { id, flags, pos, fown: seen.fown, mode, ..RegFileEntry::default() };
         return Ok(RegFileEntry { name: format!("/{key}"), ext: Some(true), ..entry });
     }
-    let place = place(&seen.link, &seen.stat);
+    let (mut place, mut mode) = (place(&seen.link, &seen.stat), seen.stat.st_mode);
+    if common.opts.evasive_devices()
+        && !matches!(place, Place::Here(_) | Place::Gone(_))
+        && let Some((node, there)) = device_node(&seen.stat)
+    {
+        (place, mode) = (Place::Here(node), there);
+    }
     if !matches!(place, Place::Here(_)) && is_message_queue(seen)? {
         return Err(Unsaved::because("a POSIX message queue cannot be saved").hint("close it before the dump"));
     }
@@ -191,7 +198,7 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
         fown: seen.fown,
         name: image_path(&name)?,
         size: regular.then_some(seen.stat.st_size as u64),
-        mode: Some(seen.stat.st_mode),
+        mode: Some(mode),
         build_id: if regular && seen.fd < 0 {
             reopen(seen).map(|f| build_id(f.as_fd())).unwrap_or_default()
         } else {
@@ -213,6 +220,18 @@ pub(crate) fn plain(id: FileId, name: String, info: &FdInfo, stat: &Stat) -> Fil
         ..RegFileEntry::default()
     };
     FileEntry { r#type: FdTypes::Reg as i32, id, reg: Some(reg.into()), ..FileEntry::default() }
+}
+
+/// Another path that leads to the same device, and the mode of its node.
+fn device_node(stat: &Stat) -> Option<(Vec<u8>, u32)> {
+    let is_device = |mode| matches!(mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFBLK);
+    let is_same =
+        |there: &Stat| (there.st_rdev, there.st_mode & libc::S_IFMT) == (stat.st_rdev, stat.st_mode & libc::S_IFMT);
+    let nodes = std::fs::read_dir("/dev").ok()?.flatten().map(|node| node.path().into_os_string().into_vec());
+    is_device(stat.st_mode).then_some(nodes)?.find_map(|node| {
+        let there = lstat(&node).ok().filter(is_same)?;
+        Some((node, there.st_mode))
+    })
 }
 
 /// A file below /proc/PID of a process that is gone.

@@ -123,7 +123,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         field: "ghost_fiemap",
         commands: &[Dump],
         section: Section::Files,
-        help: "Find the holes of unlinked files by the file system's extent map.",
+        help: "Find the holes of unlinked files by the file system's extent map. They are found, and kept, without it as well.",
         set: flag!(ghost_fiemap),
     },
 ];
