@@ -58,6 +58,8 @@ pub struct SeizedTask {
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
     pub(crate) threads: Vec<SeizedThread>,
+    /// Stopped like the others.
+    workers: Vec<i32>,
     stopped_by: Option<i32>,
     leader_is_dead: bool,
     pub(crate) seccomp_suspended: bool,
@@ -181,9 +183,12 @@ impl Seizing {
                 break;
             }
         }
-        let mut threads = Vec::with_capacity(self.threads.len());
+        let (mut threads, mut workers) = (Vec::with_capacity(self.threads.len()), Vec::new());
         for &Told { tid, .. } in &self.threads {
-            threads.push(look_at(tid)?);
+            match look_at(self.pid, tid)? {
+                Some(thread) => threads.push(thread),
+                None => workers.push(tid),
+            }
         }
         self.threads.clear();
         let pidfd = self.pidfd.try_clone().map_err(|e| Error::os(self.pid, "dup of the pidfd", e))?;
@@ -191,6 +196,7 @@ impl Seizing {
             pid: self.pid,
             pidfd,
             threads,
+            workers,
             stopped_by: self.stopped_by,
             leader_is_dead: self.leader_is_dead,
             seccomp_suspended: self.suspend_seccomp,
@@ -227,12 +233,16 @@ impl Seizing {
     }
 }
 
-fn look_at(tid: i32) -> Result<SeizedThread> {
+/// `None`: it is a worker of the kernel's.
+fn look_at(pid: i32, tid: i32) -> Result<Option<SeizedThread>> {
     let mut regs = ptrace::regs(tid)?;
+    if arch::is_nowhere(&regs) && status::is_io_worker(pid, tid) {
+        return Ok(None);
+    }
     if arch::restart_instead_of_eintr(&mut regs) {
         ptrace::set_regs(tid, &regs)?;
     }
-    Ok(SeizedThread { tid, regs, sigmask: ptrace::sigmask(tid)? })
+    Ok(Some(SeizedThread { tid, regs, sigmask: ptrace::sigmask(tid)? }))
 }
 
 impl Drop for Seizing {
@@ -266,6 +276,11 @@ impl SeizedTask {
     /// Every living thread, the leader first unless it is dead.
     pub fn threads(&self) -> &[SeizedThread] {
         &self.threads
+    }
+
+    /// Threads that the kernel has made for io_uring: they run no code of the program's, and are among no [`SeizedTask::threads`].
+    pub fn workers(&self) -> &[i32] {
+        &self.workers
     }
 
     /// The signal that had stopped the process before it was seized.
@@ -307,9 +322,9 @@ impl SeizedTask {
         self.released = true;
         self.signal(libc::SIGKILL).or_else(|_| self.signal(libc::SIGKILL))?;
         // The leader's end is reported when all others have been waited for.
-        for thread in self.threads.iter().rev() {
+        for tid in self.workers.iter().copied().chain(self.threads.iter().rev().map(|t| t.tid)) {
             loop {
-                match patience::wait(self.pid, thread.tid) {
+                match patience::wait(self.pid, tid) {
                     Ok(Stop::Exited(_) | Stop::Killed(_)) => break,
                     Ok(_) => {}
                     Err(e) if e.kind == Kind::Gone => break,
@@ -331,8 +346,8 @@ impl SeizedTask {
     fn detach_all(&mut self) -> Result<()> {
         self.released = true;
         let mut first = Ok(());
-        for thread in &self.threads {
-            match detach(self.pid, thread.tid) {
+        for tid in self.threads.iter().map(|t| t.tid).chain(self.workers.iter().copied()) {
+            match detach(self.pid, tid) {
                 Err(e) if e.kind != Kind::Gone && first.is_ok() => first = Err(e),
                 _ => {}
             }

@@ -72,6 +72,17 @@ pub fn thread_count(pid: i32) -> usize {
     links.saturating_sub(LINKS_OF_ANY_FOLDER) as usize
 }
 
+/// Is it a thread that the kernel has made for io_uring (Linux 5.12)?
+pub(crate) fn is_io_worker(pid: i32, tid: i32) -> bool {
+    /// In the kernel's flags of a thread: PF_IO_WORKER.
+    const IO_WORKER: u64 = 0x10;
+    const FLAGS_AT: usize = 6;
+    let stat = fs::read(format!("/proc/{pid}/task/{tid}/stat")).unwrap_or_default();
+    let behind_name = stat.rsplit(|b| *b == b')').next().unwrap_or_default();
+    let flags = String::from_utf8_lossy(behind_name).split_whitespace().nth(FLAGS_AT).and_then(|f| f.parse().ok());
+    flags.is_some_and(|flags: u64| flags & IO_WORKER != 0)
+}
+
 /// Thread ids of a process, ascending as the kernel lists them.
 pub fn threads(pid: i32) -> io::Result<Vec<i32>> {
     if thread_count(pid) == 1 {

@@ -58,6 +58,8 @@ fn ends_with_eintr(nr: i64) -> bool {
             | libc::SYS_rt_sigtimedwait
             | libc::SYS_io_getevents
             | SYS_IO_PGETEVENTS
+            // It has submitted nothing then.
+            | libc::SYS_io_uring_enter
     )
 }
 
@@ -104,6 +106,11 @@ pub(crate) fn home_regs(regs: &Regs, int80: bool) -> Regs {
     }
     home.rip = home.rip.wrapping_sub(SYSCALL_BYTES);
     home
+}
+
+/// Those of a thread that never runs in user space.
+pub(crate) fn is_nowhere(regs: &Regs) -> bool {
+    (regs.rip, regs.rsp) == (0, 0)
 }
 
 /// `regs` moved to `rip` with `rbx`, in no system call and in 64-bit code.
