@@ -81,7 +81,10 @@ impl Snapshot {
         self.mappings(pid, &base);
         self.descriptors(pid, &base);
         let mut tids: Vec<i32> = names(&format!("{base}/task"));
+        // Workers of io_uring come and go.
+        tids.retain(|tid| !read_lossy(&format!("{base}/task/{tid}/comm")).starts_with("iou-"));
         tids.sort_unstable();
+        let threads = tids.len().to_string();
         for tid in tids {
             let task = format!("{base}/task/{tid}");
             let status = read_lossy(&format!("{task}/status"));
@@ -90,7 +93,8 @@ impl Snapshot {
                     && STATUS.contains(&key)
                     && !(key == "PPid" && pid == tid)
                 {
-                    self.put(pid, &format!("thread {tid} {key}"), value.trim());
+                    let value = if key == "Threads" { &threads } else { value.trim() };
+                    self.put(pid, &format!("thread {tid} {key}"), value);
                 }
             }
         }

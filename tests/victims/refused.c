@@ -1,13 +1,11 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: pidfd mptcp traced userfaultfd io_uring io_uring_worker perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio_in_flight aio_view aio_part secretmem netlink packet_ring_part packet_waiting console siblings timens inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd foreign_file foreign_socket left_group
+// Variants: pidfd mptcp traced userfaultfd perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio_in_flight aio_view aio_part secretmem netlink packet_ring_part packet_waiting console siblings timens inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd foreign_file foreign_socket left_group
 // Refused.left_group: process group & leader has gone
 // Refused.mptcp: connection of MPTCP
 // Refused.pidfd: pidfd & outside
 // Refused.thread_pidfd: pidfd & of thread
 // Refused.traced: traced | ptrace
 // Refused.userfaultfd: userfaultfd
-// Refused.io_uring: io_uring & do without it
-// Refused.io_uring_worker: thread & works for an io_uring instance
 // Refused.perf: perf
 // Refused.netns: network namespace | net namespace
 // Refused.mntns: mount namespace | mnt namespace
@@ -41,7 +39,6 @@
 #include <linux/aio_abi.h>
 #include <linux/bpf.h>
 #include <linux/if_packet.h>
-#include <linux/io_uring.h>
 #include <linux/netlink.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
@@ -123,32 +120,6 @@ static void victim(void) {
     need((fd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY)) >= 0, "userfaultfd");
     struct uffdio_api api = {UFFD_API, 0, 0};
     need(ioctl(fd, UFFDIO_API, &api) == 0, "UFFDIO_API");
-  } else if (is("io_uring")) {
-    struct io_uring_params p = {0};
-    need((fd = syscall(SYS_io_uring_setup, 8, &p)) >= 0, "io_uring_setup");
-  } else if (is("io_uring_worker")) {
-    // It stays while somebody outside has the instance.
-    struct io_uring_params p = {0};
-    int ring = syscall(SYS_io_uring_setup, 8, &p), ends[2];
-    need(ring >= 0, "io_uring_setup");
-    CHECK(pipe(ends) == 0);
-    size_t size = p.sq_off.array + 4 * p.sq_entries;
-    char *at = mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
-    struct io_uring_sqe *sqe = mmap(0, sizeof *sqe, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
-    CHECK(at != MAP_FAILED && (void *)sqe != MAP_FAILED);
-    char byte;
-    *sqe = (struct io_uring_sqe){.opcode = IORING_OP_READ, .flags = IOSQE_ASYNC, .fd = ends[0]};
-    sqe->addr = (uintptr_t)&byte, sqe->len = 1;
-    *(unsigned *)(at + p.sq_off.array) = 0;
-    *(unsigned *)(at + p.sq_off.tail) = 1;
-    CHECK(syscall(SYS_io_uring_enter, ring, 1, 0, 0, 0, 0) == 1 && write(ends[1], "x", 1) == 1);
-    CHECK(syscall(SYS_io_uring_enter, ring, 0, 1, IORING_ENTER_GETEVENTS, 0, 0) == 0 && byte == 'x');
-    munmap(at, size);
-    munmap(sqe, sizeof *sqe);
-    close(ends[0]);
-    close(ends[1]);
-    outsider(nothing);
-    close(ring);
   } else if (is("perf")) {
     struct perf_event_attr p = {.type = PERF_TYPE_SOFTWARE, .size = sizeof p, .config = PERF_COUNT_SW_TASK_CLOCK};
     need((fd = syscall(SYS_perf_event_open, &p, 0, -1, -1, 0)) >= 0, "perf_event_open");

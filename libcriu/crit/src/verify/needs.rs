@@ -46,6 +46,7 @@ impl Findings {
             (FdTypes::Bpfmap, "a kernel with BPF maps"),
             (FdTypes::Tunf, "a kernel with tun devices"),
             (FdTypes::Fanotify, "a kernel with fanotify"),
+            (FdTypes::Iouring, "a kernel with io_uring"),
         ] {
             if kinds.contains(&kind) {
                 self.needs.insert(need.to_owned());

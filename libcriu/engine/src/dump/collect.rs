@@ -126,9 +126,16 @@ impl Frozen {
         }
         let (mut files, mut ipc) = (collector.files, collector.ipc);
         files.resolve(operator, &mut blockers)?;
+        let mut mapped = HashMap::new();
         for (pid, living) in tasks.iter_mut().filter_map(|t| Some((t.item.pid, t.living.as_mut()?))) {
             living.mm.resolve_sockets(pid, |inode| files.mappable_socket(inode), &mut blockers);
+            let files_id = living.ids.files;
+            let id_of = |inode| files.mappable_uring(inode, files_id);
+            for id in living.mm.resolve_urings(pid, id_of, &mut blockers) {
+                *mapped.entry(id).or_insert(0) += 1;
+            }
         }
+        files.find_strangers(&mapped, &mut blockers);
         let living = tasks.iter().filter(|t| t.living.is_some()).map(|t| (t.item.pid, t.item.threads.len())).collect();
         ipc.resolve(&tasks.iter().map(|t| t.item.pid).collect(), &living, &mut blockers)?;
         let items: Vec<Item> = tasks.iter().map(|t: &CollectedTask| t.item.clone()).collect();
@@ -347,6 +354,9 @@ impl Collector<'_> {
             if !table.is_some_and(|(models, fds)| self.files.copy_fds(&task, ids.files, models, fds)) {
                 self.files.collect_fds(&task, ids.files, self.blockers)?;
             }
+        }
+        if !seized.workers().is_empty() || self.files.has_urings(ids.files) {
+            self.files.look_at_uring_users(&task);
         }
         let cwd = match model.and_then(Model::cwd) {
             Some(cwd) => cwd,

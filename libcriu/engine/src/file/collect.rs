@@ -25,7 +25,7 @@ use super::kind::{DumpKind, KINDS, Unsaved};
 use super::lock::Locks;
 use super::seen::{Seen, Unseen};
 use super::table::{self, Listed};
-use super::{DumpTask, FileId, Link, path, unsupported};
+use super::{DumpTask, FileId, Link, path, unsupported, uring};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::numbers::ByNumber;
@@ -62,6 +62,11 @@ pub(crate) struct Collected {
     pub tasks: HashMap<i32, i32>,
     /// Sockets that can be mapped, by inode: id, and bytes of a mapping.
     pub mappable_sockets: HashMap<u64, (FileId, u64)>,
+    pub urings: Vec<uring::Held>,
+    /// Inodes of those that cannot be saved.
+    pub refused_urings: HashSet<u64>,
+    /// What threads have to do with io_uring, of processes where any can have, by pid in their own namespace.
+    pub uring_users: BTreeMap<i32, UringUsers>,
     /// Descriptions that are in messages.
     pub in_messages: HashSet<FileId>,
     /// Which sockets of large tables are alike.
@@ -71,7 +76,35 @@ pub(crate) struct Collected {
     last_id: FileId,
 }
 
+/// An io_uring instance that is mapped.
+#[derive(Clone, Copy, Debug)]
+pub enum UringMapping {
+    /// Its id, and how much of it can be mapped from where.
+    Of(FileId, [(u64, u64); 3]),
+    /// It was refused itself.
+    Refused,
+    /// The process has no descriptor of it.
+    Unknown,
+}
+
+/// Of one process.
+#[derive(Debug)]
+pub(crate) struct UringUsers {
+    /// In the engine's pid namespace.
+    pub pid: i32,
+    pub threads: Result<Vec<uring::Thread>, String>,
+}
+
 impl Collected {
+    /// Looks at what the threads of a process have to do with io_uring.
+    pub(crate) fn look_at_uring_users(&mut self, task: &DumpTask<'_>) {
+        let look = || {
+            let threads = uring::threads_of(task.pidfd).map_err(|e| e.to_string());
+            UringUsers { pid: task.pid, threads }
+        };
+        self.uring_users.entry(task.vpid).or_insert_with(look);
+    }
+
     /// A new id of `files.img`.
     pub(crate) fn new_id(&mut self) -> FileId {
         self.last_id += 1;
@@ -131,6 +164,9 @@ impl DumpFiles {
                 external_sockets: external_sockets(&options.msg),
                 tasks: HashMap::new(),
                 mappable_sockets: HashMap::new(),
+                urings: Vec::new(),
+                refused_urings: HashSet::new(),
+                uring_users: BTreeMap::new(),
                 in_messages: HashSet::new(),
                 likenesses: Likenesses::default(),
                 run_id: crate::run_id::new().unwrap_or_default(),
@@ -256,6 +292,17 @@ impl DumpFiles {
         kernel.as_deref().map_err(Clone::clone)
     }
 
+    /// Looks at what the threads of a process have to do with io_uring.
+    pub fn look_at_uring_users(&mut self, task: &DumpTask<'_>) {
+        self.common.look_at_uring_users(task);
+    }
+
+    /// Are there io_uring instances in a table?
+    pub fn has_urings(&self, files_id: u32) -> bool {
+        let fds = self.common.tables.get(&files_id).map_or(&[][..], |table| &table.fds);
+        fds.iter().any(|fd| fd.r#type() == FdTypes::Iouring)
+    }
+
     /// Collects a file that is held without a descriptor; `None` when it was refused. Only reads.
     pub fn collect_link(
         &mut self,
@@ -352,6 +399,24 @@ impl DumpFiles {
     /// The id of a collected socket that can be mapped, and how long a mapping of it is.
     pub fn mappable_socket(&self, inode: u64) -> Option<(FileId, u64)> {
         self.common.mappable_sockets.get(&inode).copied()
+    }
+
+    /// What of an io_uring instance, if the table `files_id` has it, can be mapped.
+    pub fn mappable_uring(&self, inode: u64, files_id: u32) -> UringMapping {
+        if self.common.refused_urings.contains(&inode) {
+            return UringMapping::Refused;
+        }
+        let uring = self.common.urings.iter().find(|u| u.inode == inode);
+        let fds = self.common.tables.get(&files_id).map_or(&[][..], |table| &table.fds);
+        match uring.filter(|uring| fds.iter().any(|fd| fd.id == uring.id)) {
+            Some(uring) => UringMapping::Of(uring.id, uring::mappings(uring.bytes)),
+            None => UringMapping::Unknown,
+        }
+    }
+
+    /// Refuses io_uring instances that somebody has who is not known. `mappings`: how many there are of each.
+    pub fn find_strangers(&self, mappings: &HashMap<FileId, u64>, blockers: &mut Vec<Blocker>) {
+        uring::find_strangers(&self.common, mappings, blockers);
     }
 
     /// The identity of this dump.

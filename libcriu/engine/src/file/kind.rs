@@ -9,7 +9,7 @@ use super::collect::Collected;
 use super::load::Plan;
 use super::object::Object;
 use super::seen::{Seen, Unseen};
-use super::{FileId, bpfmap, epoll, eventfd, memfd, notify, pidfd, pipe, regular, signalfd, timerfd, tty, tun};
+use super::{FileId, bpfmap, epoll, eventfd, memfd, notify, pidfd, pipe, regular, signalfd, timerfd, tty, tun, uring};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::numbers::ByNumber;
@@ -219,6 +219,7 @@ pub(crate) const KINDS: &[FileKind] = &[
     pidfd::KIND,
     memfd::KIND,
     bpfmap::KIND,
+    uring::KIND,
     unix::KIND,
     inet::KIND,
     netlink::KIND,

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
+use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry, IoUringBuffersEntry};
 use criu_images::{ImageDir, ImageError, Kind};
 use rustix::fs::{AtFlags, statat};
 
@@ -139,6 +139,20 @@ impl RestoreFiles {
     /// The descriptors of a table.
     pub(super) fn table(&self, files_id: u32) -> Option<&[FdinfoEntry]> {
         self.table_at.get(&files_id).map(|&at| self.plan.tables[at].1.as_slice())
+    }
+
+    /// The buffers that io_uring instances of the table `files_id` have registered of the task `pid`'s memory, by descriptor.
+    pub fn uring_buffers(&self, files_id: u32, pid: i32) -> Vec<(RawFd, &IoUringBuffersEntry)> {
+        let mut seen = BTreeSet::new();
+        let fds = self.table(files_id).unwrap_or_default().iter();
+        let fds = fds.filter(|fd| fd.r#type() == FdTypes::Iouring && seen.insert(fd.id));
+        let buffers = |id| self.plan.entries.get(&id)?.uring.as_ref()?.buffers.as_ref().filter(|b| b.pid == pid);
+        fds.filter_map(|fd| Some((fd.fd as RawFd, buffers(fd.id)?))).collect()
+    }
+
+    /// Under which number the table `files_id` has a description.
+    pub fn number_of(&self, files_id: u32, id: FileId) -> Option<RawFd> {
+        self.table(files_id)?.iter().find(|fd| fd.id == id).map(|fd| fd.fd as RawFd)
     }
 
     pub(super) fn has_locks(&self, files_id: u32) -> bool {
@@ -422,19 +436,33 @@ fn missing(id: FileId) -> Error {
     Error::new(Phase::Files, format!("file {id}"), "was not opened")
 }
 
-/// More than the largest number of a type.
+/// More than the largest number of a type, where those that CRIU does not have follow its own.
 const TYPES: usize = 64;
+const CRIUS_TYPES: usize = 48;
+const FIRST_OWN: i32 = 10_000;
+
+/// Where the kind of a type is noted down.
+fn place_of(r#type: i32) -> Option<usize> {
+    match usize::try_from(r#type).ok()? {
+        crius @ 0..CRIUS_TYPES => Some(crius),
+        _ => Some(CRIUS_TYPES + usize::try_from(r#type.checked_sub(FIRST_OWN)?).ok()?),
+    }
+}
 
 /// The kind that restores an entry, as an index of `KINDS`.
 fn kind_of(entry: &FileEntry) -> Result<usize> {
     // Asked several times for each file.
     static KIND_OF_TYPE: LazyLock<[Option<u8>; TYPES]> = LazyLock::new(|| {
-        let types = |(at, kind): (usize, &'static FileKind)| kind.types.iter().map(move |t| (*t as usize, at));
+        let types = |(at, kind): (usize, &'static FileKind)| kind.types.iter().map(move |t| (*t as i32, at));
         let mut kinds = [None; TYPES];
-        KINDS.iter().enumerate().flat_map(types).for_each(|(r#type, at)| kinds[r#type] = Some(at as u8));
+        for (r#type, at) in KINDS.iter().enumerate().flat_map(types) {
+            if let Some(kind) = place_of(r#type).and_then(|place| kinds.get_mut(place)) {
+                *kind = Some(at as u8);
+            }
+        }
         kinds
     });
-    let known = usize::try_from(entry.r#type).ok().and_then(|r#type| *KIND_OF_TYPE.get(r#type)?);
+    let known = place_of(entry.r#type).and_then(|place| *KIND_OF_TYPE.get(place)?);
     known.map(usize::from).ok_or_else(|| {
         let name = FdTypes::try_from(entry.r#type).map_or("?", |t| t.as_str_name());
         Error::new(Phase::Check, format!("file {} ({name})", entry.id), "files of this kind cannot be restored")
@@ -488,6 +516,7 @@ pub(super) fn owner<'a>(plan: &'a Plan, entry: &'a FileEntry) -> Option<(&'a Fow
         .or(entry.sgfd.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.tfd.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.memfd.as_ref().map(|e| (&e.fown, e.flags)))
+        .or(entry.uring.as_ref().map(|e| (&e.fown, e.flags)))
         .or(entry.usk.as_deref().map(|e| (&e.fown, e.flags)))
         .or(entry.nlsk.as_deref().map(|e| (&e.fown, e.flags)))
         .or(entry.isk.as_deref().map(|e| (&e.fown, e.flags)))

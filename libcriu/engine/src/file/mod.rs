@@ -39,13 +39,14 @@ mod signalfd;
 mod timerfd;
 mod tty;
 mod tun;
+mod uring;
 
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use collect::DumpFiles;
+pub use collect::{DumpFiles, UringMapping};
 pub use load::RestoreFiles;
 
 pub(crate) use collect::{BE_ROOT_OUTSIDE, Collected, UNREACHABLE};

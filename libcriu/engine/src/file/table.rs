@@ -50,7 +50,25 @@ pub(super) struct Plain {
 /// # Errors
 /// EAGAIN: what was found is not the task's table; those of reading.
 pub(super) fn read(kernel: &Kernel, pidfd: BorrowedFd<'_>) -> io::Result<Vec<Listed>> {
-    let k = kernel;
+    let open = open_files(kernel, pidfd)?;
+    let closes = |fd: i32| open.cloexec.get(fd as usize / 8).is_some_and(|byte| byte >> (fd % 8) & 1 != 0);
+    describe(kernel, &open.files, closes)
+}
+
+/// The descriptors of a task.
+#[derive(Debug)]
+pub(super) struct OpenFiles {
+    /// Their numbers, with the `struct file` behind each.
+    pub files: Vec<(i32, Address)>,
+    /// Those that are close-on-exec, as bits.
+    cloexec: Vec<u8>,
+}
+
+/// Which descriptors a task has.
+///
+/// # Errors
+/// As above.
+pub(super) fn open_files(k: &Kernel, pidfd: BorrowedFd<'_>) -> io::Result<OpenFiles> {
     let table = k.number(k.number(k.task_of(pidfd)?, "task_struct", "files")?, "files_struct", "fdt")?;
     let most = k.number(table, "fdtable", "max_fds")?.min(MOST) as usize;
     let mut pointers = vec![0; 8 * most];
@@ -60,8 +78,7 @@ pub(super) fn read(kernel: &Kernel, pidfd: BorrowedFd<'_>) -> io::Result<Vec<Lis
     let all = pointers.chunks_exact(8).map(|p| Member { offset: 0, bytes: 8, bit: 0 }.of(p)).enumerate();
     let open: Vec<(i32, Address)> = all.filter(|e| e.1 != 0).map(|(fd, at)| (fd as i32, at)).collect();
     check(k, pidfd, &open)?;
-    let closes = |fd: i32| cloexec.get(fd as usize / 8).is_some_and(|byte| byte >> (fd % 8) & 1 != 0);
-    describe(k, &open, closes)
+    Ok(OpenFiles { files: open, cloexec })
 }
 
 /// Is it the task's table? A descriptor of it, fetched by the usual way, is the same file.

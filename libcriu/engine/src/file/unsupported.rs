@@ -6,14 +6,9 @@ use rustix::net::sockopt::{socket_domain, socket_type};
 use super::path::shown;
 use super::seen::Seen;
 
-/// The kernel's counts of an instance cannot be written, only counted up to; what is in flight it does not tell.
-const DO_WITHOUT: &str = "close it before the dump; started where sysctl kernel.io_uring_disabled is 2, many programs \
-                          do without it";
-
 /// Why it is refused, and what helps.
 pub(crate) fn describe(seen: &Seen<'_>) -> (String, String) {
     let name = seen.link.strip_prefix(b"anon_inode:");
-    let hint = if name == Some(b"[io_uring]") { DO_WITHOUT } else { "close it before the dump" };
     let cause = match (seen.file_type(), name) {
         (libc::S_IFSOCK, _) if !seen.is_o_path() => socket(seen),
         (_, Some(name)) => {
@@ -24,7 +19,7 @@ pub(crate) fn describe(seen: &Seen<'_>) -> (String, String) {
         _ if is_namespace(&seen.link) => "a descriptor of a namespace cannot be saved yet".into(),
         (kind, _) => format!("a file of type {:#o} that has no path cannot be saved", kind >> 12),
     };
-    (cause, hint.into())
+    (cause, "close it before the dump".into())
 }
 
 fn socket(seen: &Seen<'_>) -> String {
@@ -50,7 +45,6 @@ fn socket(seen: &Seen<'_>) -> String {
 /// Names of the kernel in words.
 fn anon(name: &str) -> String {
     match name {
-        "io_uring" => "an io_uring instance".into(),
         "perf_event" => "a perf event".into(),
         "userfaultfd" => "a userfaultfd".into(),
         "seccomp notify" => "a seccomp listener".into(),

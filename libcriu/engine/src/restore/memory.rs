@@ -183,11 +183,11 @@ impl Memory {
                 protected.map_err(failed(area, "pkey_mprotect"))?;
                 place.prot = area.prot;
             }
-            if place.prot != area.prot {
+            if place.prot != area.prot && !area.is_mapped_last() {
                 place.mapped.protect(area.prot).map_err(failed(area, "mprotect"))?;
                 place.prot = area.prot;
             }
-            if area.locked {
+            if area.locked && !area.is_mapped_last() {
                 place.mapped.lock(area.lock_on_fault).map_err(failed(area, "mlock2"))?;
             }
         }

@@ -109,7 +109,7 @@ pub(super) fn map(world: &mut World, open: &mut Open, area: &Area, at: u64, fill
             Mapped::map(at, area.len(), prot, kind | area.flags, source).map(placed).map_err(failed(area, "mmap"))
         }
         // Room for it.
-        Backing::AioRing { .. } => {
+        Backing::AioRing { .. } | Backing::Uring { .. } => {
             let room = Mapped::map(at, area.len(), libc::PROT_NONE, libc::MAP_PRIVATE, Source::Anonymous);
             room.map(|mapped| PlacedArea { mapped, prot: libc::PROT_NONE, inherited: false })
                 .map_err(failed(area, "mmap"))

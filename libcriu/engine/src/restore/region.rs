@@ -8,7 +8,7 @@ use criu_images::messages::SeccompFilter;
 use criu_pie::RESTORER;
 use criu_pie::abi::restorer::{
     Args, Filter, IS_FINISHED, Load, MmMap, Move, Pages, Range, SignalAction, THREAD_STACK_BYTES, Table, Thread, Twin,
-    VdsoIa32,
+    Uring, UringBuffers, VdsoIa32,
 };
 
 use super::check::Prepared;
@@ -18,6 +18,7 @@ use super::table::Kept;
 use super::world::World;
 use crate::error::{Error, Phase, Result};
 use crate::mem::vdso::restore::{Choice, patched};
+use crate::mem::vma::restore::Backing;
 use crate::mem::vma::{PAGE_BYTES, USER_END};
 use crate::sys::arena::Arena;
 use crate::sys::enter::enter_restorer;
@@ -32,9 +33,13 @@ pub(crate) fn syscall_offset() -> u64 {
 }
 
 /// What the restorer does to the address space.
+#[derive(Default)]
 struct Moves {
     unmap: Vec<Range>,
     moves: Vec<Move>,
+    urings: Vec<Uring>,
+    /// Needed when there are `urings`.
+    gaps: Vec<Range>,
 }
 
 /// Addresses of the region's parts.
@@ -84,6 +89,7 @@ pub(crate) fn enter(
     if let (Some(own), true) = (&checked.vdso, keeps_own_vdso) {
         keep.extend(own.parts.iter().map(|p| (p.start, p.end - p.start)));
     }
+    let is_there = vdso_moves.is_empty();
     let mut moves = vdso_moves;
     let temporary = alive.layout.areas.iter().zip(&memory.placed).filter(|(a, p)| a.start != p.mapped.start());
     moves.extend(temporary.map(|(a, p)| Move { from: p.mapped.start(), to: a.start, len: a.len() }));
@@ -93,8 +99,17 @@ pub(crate) fn enter(
         moves.push(Move { from: extra.start(), to: at.start, len: extra.len() });
     }
     // The tables' size does not depend on where they stand, except that the region makes two gaps of one.
-    let mut moves = Moves { unmap: complement(keep.clone()), moves };
+    let urings = urings(world, alive)?;
+    let mut end: Vec<(u64, u64)> = alive.layout.occupied().iter().map(|r| (r.start, r.end - r.start)).collect();
+    // Of the vDSO, which may be elsewhere than it was.
+    end.extend(moves.iter().filter(|m| moves.iter().all(|next| next.from != m.to)).map(|m| (m.to, m.len)));
+    if let (Some(own), true) = (&checked.vdso, keeps_own_vdso && is_there) {
+        end.extend(own.parts.iter().map(|p| (p.start, p.end - p.start)));
+    }
+    let gaps = if urings.is_empty() { Vec::new() } else { complement(end.clone()) };
+    let mut moves = Moves { unmap: complement(keep.clone()), moves, urings, gaps };
     moves.unmap.push(Range::default());
+    moves.gaps.push(Range::default());
     let twins = |arena: Arena, plan: &Plan| twins(world, index, arena, plan);
     let control = world.control.mapped();
     let nowhere = Plan::at(0, Sizes::default());
@@ -112,6 +127,10 @@ pub(crate) fn enter(
     }
     keep.push((plan.start, plan.end - plan.start));
     moves.unmap = complement(keep);
+    if !moves.urings.is_empty() {
+        end.push((plan.start, plan.end - plan.start));
+        moves.gaps = complement(end);
+    }
 
     let (twin_arguments, table) = twins(Arena::new(plan.twins, sizes.twins), &plan);
     let (arena, args) = facts.arena(Arena::new(plan.data, sizes.data), &plan, &moves, table);
@@ -213,6 +232,19 @@ fn place_vdso(
     }
 }
 
+/// The mappings of io_uring instances.
+fn urings(world: &World, alive: &Alive) -> Result<Vec<Uring>> {
+    let mut urings = Vec::new();
+    for area in &alive.layout.areas {
+        let Backing::Uring { id } = area.backing else { continue };
+        let fd = world.files.number_of(alive.ids.files_id, id);
+        let fd = fd.ok_or_else(|| Error::new(Phase::Memory, area.name(), "the task has no descriptor of its file"))?;
+        let (start, len, offset, prot) = (area.start, area.len(), area.offset, area.prot as u64);
+        urings.push(Uring { start, len, offset, prot, fd, pad: 0, advice: area.advice });
+    }
+    Ok(urings)
+}
+
 /// Everything in user space but what is kept.
 fn complement(mut keep: Vec<(u64, u64)>) -> Vec<Range> {
     keep.sort_unstable();
@@ -239,7 +271,7 @@ fn twins(world: &World, index: usize, mut arena: Arena, plan: &Plan) -> (Arena, 
         let facts =
             Facts { world, index: child, task, alive, prepared, actions: &twin.actions, exe: None, images: None };
         let memory = &twin.memory;
-        let moves = Moves { unmap: memory.unmap.clone(), moves: Vec::new() };
+        let moves = Moves { unmap: memory.unmap.clone(), ..Moves::default() };
         let args;
         (arena, args) = facts.arena(arena, plan, &moves, Table::default());
         twins.push(Twin {
@@ -282,6 +314,7 @@ impl Facts<'_> {
             (0..self.alive.threads.len()).map(|i| self.thread(&mut arena, plan.stacks, i)).collect();
         let filters = self.filters(&mut arena);
         let p = self.prepared;
+        let uring_buffers = self.uring_buffers(&mut arena);
         let (common, own) = self.common(&mut arena).unwrap_or_default();
         let args = Args {
             control: plan.control,
@@ -296,6 +329,9 @@ impl Facts<'_> {
             pid: self.task.pid,
             unmap: arena.push(&moves.unmap),
             moves: arena.push(&moves.moves),
+            urings: arena.push(&moves.urings),
+            gaps: arena.push_gaps(&moves.gaps),
+            uring_buffers,
             mm_map: self.mm_map(&mut arena),
             vdso_ia32: self.vdso_ia32(&mut arena),
             close: arena.push(self.exe.as_slice()),
@@ -328,6 +364,22 @@ impl Facts<'_> {
         let model = self.world.checked.checkpoint.tasks[common.model].alive()?;
         let theirs = pages(arena, &[], model, &common.loads);
         Some((theirs, pages(arena, &common.discard, self.alive, &common.own)))
+    }
+
+    fn uring_buffers(&self, arena: &mut Arena) -> Table {
+        let mut all = Vec::new();
+        for (fd, buffers) in self.world.files.uring_buffers(self.alive.ids.files_id, self.task.pid) {
+            let (mut places, mut tags) = (vec![[0, 0]; buffers.count as usize], vec![0; buffers.count as usize]);
+            for buffer in &buffers.buffers {
+                let at = buffer.place as usize;
+                if let (Some(place), Some(tag)) = (places.get_mut(at), tags.get_mut(at)) {
+                    (*place, *tag) = ([buffer.address, buffer.bytes], buffer.tag());
+                }
+            }
+            let (places, tags) = (arena.push(places.as_flattened()), arena.push(&tags));
+            all.push(UringBuffers { fd, pad: 0, all: [buffers.count.into(), 0, places.address, tags.address] });
+        }
+        arena.push(&all)
     }
 
     fn mm_map(&self, arena: &mut Arena) -> MmMap {

@@ -15,7 +15,7 @@ macro_rules! plain {
     )* };
 }
 plain!(u8, u32, i32, u64, abi::Range, abi::Move, abi::Thread, abi::SignalAction, abi::IntervalTimer, abi::PosixTimer);
-plain!(abi::SigInfo, abi::Limit, abi::Filter, abi::Call, abi::Load, abi::Twin);
+plain!(abi::SigInfo, abi::Limit, abi::Filter, abi::Call, abi::Load, abi::Twin, abi::Uring, abi::UringBuffers);
 
 /// Collects values for one place in memory.
 #[derive(Debug)]
@@ -42,6 +42,12 @@ impl Arena {
         // SAFETY: `Plain` values are readable as bytes; the slice lives through the copy.
         let raw = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
         Table { address: self.append(raw, 16), count: values.len() as u64 }
+    }
+
+    /// Appends [`abi::Gap`]s, none of them filled.
+    pub fn push_gaps(&mut self, gaps: &[abi::Range]) -> Table {
+        let words: Vec<u64> = gaps.iter().flat_map(|gap| [gap.start, gap.len, 0]).collect();
+        Table { count: gaps.len() as u64, ..self.push(&words) }
     }
 
     /// Appends the restorer's arguments; returns their address.

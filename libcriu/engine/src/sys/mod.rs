@@ -43,4 +43,5 @@ pub(crate) mod trial;
 pub(crate) mod tty;
 pub(crate) mod tun;
 pub(crate) mod unix;
+pub(crate) mod uring;
 pub(crate) mod view;

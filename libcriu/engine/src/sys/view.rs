@@ -17,9 +17,15 @@ impl View {
     /// # Errors
     /// Those of mmap(2).
     pub(crate) fn of(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        Self::from(fd, 0, len)
+    }
+
+    /// As `of`, beginning with `offset`.
+    pub(crate) fn from(fd: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<Self> {
         let prot = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+        let at =
+            unsafe { libc::mmap(std::ptr::null_mut(), len, prot, libc::MAP_SHARED, fd.as_raw_fd(), offset as i64) };
         if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(View { at: at.cast(), len }) }
     }
 
@@ -62,6 +68,32 @@ impl View {
         let is_there = offset.is_multiple_of(4) && offset.checked_add(4).is_some_and(|end| end <= self.len);
         // SAFETY: aligned (mappings begin with a page) and within the mapping, which lives as long as `self`.
         is_there.then(|| unsafe { AtomicU32::from_ptr(self.at.add(offset).cast()) })
+    }
+}
+
+/// A page of this process's own.
+#[derive(Debug)]
+pub(crate) struct Owned(*mut libc::c_void);
+
+impl Owned {
+    pub(crate) const BYTES: usize = 4096;
+
+    pub(crate) fn page() -> io::Result<Self> {
+        let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), Self::BYTES, prot, flags, -1, 0) };
+        if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Owned(at)) }
+    }
+
+    pub(crate) fn address(&self) -> u64 {
+        self.0 as u64
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: made by `page`, and used through `self` alone.
+        unsafe { libc::munmap(self.0, Self::BYTES) };
     }
 }
 

@@ -23,6 +23,7 @@ mod rt;
 mod thread;
 mod timers;
 mod twin;
+mod uring;
 
 use abi::{Args, Control, GO_FINISH, GO_WAIT, IS_FINISHED, Table, Thread};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -39,6 +40,7 @@ extern "C" fn _start(args: *const Args) -> ! {
     let args = unsafe { &*args };
     process::take_over(args);
     let args = twin::fork_all(args);
+    uring::register_buffers(args);
     thread::set_name(args, 0);
     thread::create_all(args);
     run(args, 0)

@@ -2,6 +2,7 @@
 
 use crate::abi::{Args, Move, Range, SignalAction, Step};
 use crate::report::check;
+use crate::uring;
 use crate::{call, call_ia32, slice};
 
 const E2BIG: i64 = -7;
@@ -38,6 +39,7 @@ pub(crate) fn take_over(args: &Args) {
         check(args, Step::Move, ret, m.to);
     }
     map_ia32_vdso(args);
+    uring::map_all(args);
     if args.mlock_future != 0 {
         // What is mapped already is left as it is.
         let ret = call(SYS_MLOCKALL, [args.mlock_future.into(), 0, 0, 0, 0, 0]);

@@ -34,6 +34,40 @@ pub struct Move {
     pub len: u64,
 }
 
+/// A mapping of an io_uring instance. Room for it is where it goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Uring {
+    pub start: u64,
+    pub len: u64,
+    pub offset: u64,
+    pub prot: u64,
+    pub fd: i32,
+    pub pad: u32,
+    /// Bit n: madvise with advice n.
+    pub advice: u64,
+}
+
+/// Buffers that an io_uring instance has registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct UringBuffers {
+    pub fd: i32,
+    pub pad: u32,
+    /// As for IORING_REGISTER_BUFFERS2: number and flags, reserved, `struct iovec`s, tags.
+    pub all: [u64; 4],
+}
+
+/// Where nothing is.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Gap {
+    pub start: u64,
+    pub len: u64,
+    /// 1 as long as it is filled, so that the kernel does not choose it.
+    pub is_filled: AtomicU64,
+}
+
 /// The kernel's `struct prctl_mm_map`.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -288,6 +322,11 @@ pub struct Args {
     pub unmap: Table,
     /// [`Move`] each, in order.
     pub moves: Table,
+    /// [`Uring`] each, and [`Gap`] each: all of the address space that is not to hold anything.
+    pub urings: Table,
+    pub gaps: Table,
+    /// [`UringBuffers`] each.
+    pub uring_buffers: Table,
     pub mm_map: MmMap,
     pub vdso_ia32: VdsoIa32,
     /// i32 each: descriptors to close.
@@ -424,5 +463,7 @@ steps! {
     Inherit = 35 "make of its parent's memory what it had",
     Pages = 36 "read its pages",
     VdsoIa32 = 37 "map the vDSO of 32-bit code as the task knows it: this kernel's is another",
+    Uring = 38 "map an io_uring instance where it was",
+    UringBuffers = 39 "register the buffers of an io_uring instance",
     Setting = 32 "set what the processor allows the thread, or its policy for memory errors",
 }

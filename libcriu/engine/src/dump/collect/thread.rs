@@ -160,8 +160,9 @@ fn unsupported(tid: i32, status: &Status, regs: &criu_compel::Regs, abi: Abi) ->
     if status.untag_mask.is_some_and(|m| m != u64::MAX) {
         causes.push("it has linear address masking on; this cannot be saved");
     }
+    // Where such threads can be told by their registers they are not among those of the task.
     if status.name.starts_with(b"iou-") && stat_of(tid)?.flags & PF_IO_WORKER != 0 {
-        causes.push("it works for an io_uring instance, held by another process or in flight; this cannot be saved");
+        causes.push("it works for io_uring; this cannot be saved");
     }
     match criu_compel::ptrace::syscall_user_dispatch(tid) {
         Ok(d) if d.mode != 0 => causes.push("it has its system calls dispatched to itself; this cannot be saved"),

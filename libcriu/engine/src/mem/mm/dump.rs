@@ -7,7 +7,7 @@ use criu_images::messages::{AioRingEntry, AreaPolicyEntry, MmEntry, VmaEntry};
 use rustix::fs::{OFlags, major, minor};
 
 use crate::error::{Blocker, Error, Phase, Result};
-use crate::file::{BE_ROOT_OUTSIDE, DumpFiles, DumpTask, FileId, Link, UNREACHABLE};
+use crate::file::{BE_ROOT_OUTSIDE, DumpFiles, DumpTask, FileId, Link, UNREACHABLE, UringMapping};
 use crate::mem::aio::dump::Contexts;
 use crate::mem::pages::{Known, guard_regions};
 use crate::mem::shmem::memfd_device;
@@ -41,6 +41,8 @@ pub struct Collected {
     pub segments: Vec<Segment>,
     /// Areas that show rings of packet sockets: which of `vmas`, and the socket's inode.
     sockets: Vec<(usize, u64)>,
+    /// The same of io_uring instances.
+    urings: Vec<(usize, u64)>,
     /// Those areas that can have a memory policy of their own, by their starts.
     pub bindable: Vec<(u64, u64)>,
     aios: Vec<AioRingEntry>,
@@ -264,10 +266,43 @@ impl Collected {
         }
     }
 
+    /// Names the io_uring instances that are mapped, when all descriptors are known, and returns them, as often as each is. `id_of`: the id of one that the process has,
+    /// and how much of it can be mapped from where, by inode.
+    pub fn resolve_urings(
+        &mut self,
+        pid: i32,
+        id_of: impl Fn(u64) -> UringMapping,
+        blockers: &mut Vec<Blocker>,
+    ) -> Vec<FileId> {
+        let mut mapped = Vec::new();
+        for (at, inode) in std::mem::take(&mut self.urings) {
+            let Some(v) = self.vmas.get_mut(at) else { continue };
+            let cause = match id_of(inode) {
+                UringMapping::Refused => continue,
+                UringMapping::Of(id, parts) => {
+                    mapped.push(id);
+                    let is_within = |part: &(u64, u64)| part.0 == v.pgoff && v.end - v.start <= part.1;
+                    if parts.iter().any(is_within) && v.protection_key.is_none() {
+                        v.shmid = u64::from(id);
+                        continue;
+                    }
+                    "a part of an io_uring instance is mapped, or under a protection key; this cannot be saved"
+                }
+                UringMapping::Unknown => "an io_uring instance that this process has no descriptor of is mapped",
+            };
+            let object = format!("mapping {:#x}-{:#x} (io_uring ino {inode})", v.start, v.end);
+            blockers.push(Blocker::new(pid, object, cause).hint("unmap it before the dump"));
+        }
+        mapped
+    }
+
     fn add(&mut self, area: &Area, kind: AreaKind, file: Option<(FileId, u32)>) {
         let new = entry(area, kind, file);
         if let AreaKind::Socket { inode } = kind {
             self.sockets.push((self.vmas.len(), inode));
+        }
+        if let AreaKind::Uring { inode } = kind {
+            self.urings.push((self.vmas.len(), inode));
         }
         if let AreaKind::SysV { id } = kind {
             self.segments.push((id, huge_page(area)));

@@ -26,6 +26,10 @@ pub enum AreaKind {
     Socket {
         inode: u64,
     },
+    /// Rings or requests of an io_uring instance.
+    Uring {
+        inode: u64,
+    },
     /// The ring of a context of asynchronous I/O.
     AioRing,
     Vdso,
@@ -61,6 +65,9 @@ pub fn classify(area: &Area, shmem_dev: (u32, u32)) -> Classified {
         b"[vsyscall]" => return Ok(AreaKind::Vsyscall),
         b"[uprobes]" => return Err((UPROBES, END_THEM)),
         _ => {}
+    }
+    if area.shared && area.name == b"anon_inode:[io_uring]" {
+        return Ok(AreaKind::Uring { inode: area.inode });
     }
     if let Some((_, why)) = REFUSED_FLAGS.iter().find(|(flag, _)| area.has(flag)) {
         return Err((why, ""));
@@ -164,6 +171,10 @@ pub fn entry(area: &Area, kind: AreaKind, file: Option<(u32, u32)>) -> VmaEntry 
             v.status |= status::SOCKET;
             v.pgoff = area.offset;
         }
+        AreaKind::Uring { .. } => {
+            v.status |= status::URING;
+            v.pgoff = area.offset;
+        }
         AreaKind::AioRing => {
             // Saved as if it were the task's own memory.
             v.status |= status::AIORING | status::ANON_PRIVATE;
@@ -252,8 +263,11 @@ mod tests {
         for flag in [b"um", b"uw", b"ss", b"io", b"pf", b"sl"] {
             assert!(classify(&area(b"", &[flag]), SHM).is_err());
         }
-        let ring = Area { shared: true, inode: 3, ..area(b"anon_inode:[io_uring]", &[]) };
-        assert!(classify(&ring, SHM).is_err());
+        let ring = Area { shared: true, inode: 3, offset: 1 << 28, ..area(b"anon_inode:[io_uring]", &[]) };
+        assert_eq!(classify(&ring, SHM), Ok(AreaKind::Uring { inode: 3 }));
+        let v = entry(&ring, AreaKind::Uring { inode: 3 }, None);
+        assert_eq!((v.status, v.flags, v.pgoff), (status::REGULAR | status::URING, flags::SHARED, 1 << 28));
+        assert!(classify(&Area { name: b"anon_inode:[perf_event]".to_vec(), ..ring.clone() }, SHM).is_err());
         let socket = Area { name: b"socket:[3]".to_vec(), ..ring };
         assert_eq!(classify(&socket, SHM), Ok(AreaKind::Socket { inode: 3 }));
         let v = entry(&socket, AreaKind::Socket { inode: 3 }, None);

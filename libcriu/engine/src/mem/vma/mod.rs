@@ -30,6 +30,8 @@ pub mod status {
     pub const SHADOW_STACK: u32 = 1 << 15;
     pub const GUARD: u32 = 1 << 16;
     pub const UPROBES: u32 = 1 << 17;
+    /// Not in CRIU: of an io_uring instance.
+    pub const URING: u32 = 1 << 24;
     pub const PLUGIN: u32 = 1 << 27;
 }
 

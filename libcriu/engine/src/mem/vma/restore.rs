@@ -25,6 +25,10 @@ pub enum Backing {
     AioRing {
         requests: u32,
     },
+    /// Rings or requests of an io_uring instance that the task has a descriptor of.
+    Uring {
+        id: FileId,
+    },
     /// A file, opened with `flags` for the mapping.
     File {
         id: FileId,
@@ -86,6 +90,11 @@ impl Area {
     /// Are its contents among the task's pages?
     pub fn has_pages(&self) -> bool {
         self.is_private() || matches!(self.backing, Backing::AioRing { .. })
+    }
+
+    /// Is there only room for it until the restorer maps it?
+    pub fn is_mapped_last(&self) -> bool {
+        matches!(self.backing, Backing::Uring { .. })
     }
 
     /// Could the memory of `parent` at the same place be inherited for this area? Then unchanged pages stay shared.
@@ -219,6 +228,10 @@ fn area(v: &VmaEntry, range: &Range<u64>, rings: &[AioRingEntry]) -> Result<Area
             _ if v.status & status::AIORING != 0 => match rings.iter().find(|r| r.id == v.start) {
                 Some(r) if u64::from(r.ring_len) == v.end - v.start => Backing::AioRing { requests: r.nr_req },
                 _ => return bad("no context has such a ring"),
+            },
+            _ if v.status & status::URING != 0 => match file(true)? {
+                Backing::File { id, .. } => Backing::Uring { id },
+                other => other,
             },
             // Of the socket, of which there is no other file.
             _ if v.status & status::SOCKET != 0 => file(true)?,

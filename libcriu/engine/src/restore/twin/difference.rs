@@ -161,7 +161,7 @@ fn is_inherited(parent: &Area, area: &Area) -> bool {
         Backing::SharedAnonymous { .. } | Backing::File { .. } => {
             area.offset.wrapping_sub(area.start) == parent.offset.wrapping_sub(parent.start)
         }
-        Backing::SysV { .. } | Backing::AioRing { .. } => false,
+        Backing::SysV { .. } | Backing::AioRing { .. } | Backing::Uring { .. } => false,
     };
     let shape = |a: &Area| (a.prot, a.flags, a.backing, a.advice);
     shape(area) == shape(parent)

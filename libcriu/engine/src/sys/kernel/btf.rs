@@ -236,6 +236,39 @@ impl Layouts {
         Ok(member)
     }
 
+    /// The name of the member in which a bit of a structure is, as [`Layouts::member`] has it.
+    pub(crate) fn name_at(&self, structure: &str, bit: usize) -> Option<String> {
+        self.name_in(self.structure(structure)?, bit, 0)
+    }
+
+    fn name_in(&self, id: u32, bit: usize, depth: usize) -> Option<String> {
+        let (_, at, kind, count) = self.bare(id)?;
+        if !matches!(kind, STRUCT | UNION) || depth > DEEPEST {
+            return None;
+        }
+        let has_bits = self.word(at + 4)? >> 31 != 0;
+        // The last that begins before it.
+        for member in (0..count).rev().map(|i| at + 12 + 12 * i) {
+            let (name_at, of, offset) = (self.word(member)?, self.word(member + 4)?, self.word(member + 8)?);
+            let first = (if has_bits { offset & 0xff_ffff } else { offset }) as usize;
+            if first > bit {
+                continue;
+            }
+            let inner = self.name_in(of, bit - first, depth + 1);
+            return match self.name(name_at)?.as_str() {
+                "" => inner,
+                name => Some(inner.map_or_else(|| name.to_owned(), |inner| format!("{name}.{inner}"))),
+            };
+        }
+        None
+    }
+
+    fn name(&self, name_at: u32) -> Option<String> {
+        let bytes = self.bytes.get(self.strings + name_at as usize..)?;
+        let end = bytes.iter().position(|b| *b == 0)?;
+        Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
+    }
+
     /// Bytes of a structure.
     pub(crate) fn bytes(&self, structure: &str) -> io::Result<usize> {
         let id = self.structure(structure).and_then(|id| self.size(id));

@@ -364,6 +364,9 @@ mod tests {
         assert_eq!([cookie(a.as_fd()), cookie(b.as_fd())], [told(sock_a), told(sock_b)]);
         assert_eq!(kernel.number(sock_a, "unix_sock", "peer").unwrap(), sock_b);
         assert!(kernel.layouts.member("unix_sock", "no_such_member").is_err());
+        let cookie = kernel.layouts.member("sock", "__sk_common.skc_cookie.counter").unwrap();
+        let named = kernel.layouts.name_at("sock", 8 * cookie.offset + 3).unwrap();
+        assert_eq!(named, "__sk_common.skc_cookie.counter");
         assert!(kernel.read(8, &mut [0; 8]).is_err());
         kernel.find_pages().unwrap();
     }

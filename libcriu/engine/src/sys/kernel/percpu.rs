@@ -40,15 +40,31 @@ impl Kernel {
         Ok(self.sum_of_all_cpus(pointer)?.wrapping_add(shared).wrapping_sub(BIAS))
     }
 
-    /// The sum of the 64-bit numbers that CPUs have at `pointer`.
-    fn sum_of_all_cpus(&self, pointer: Address) -> io::Result<u64> {
-        let mut sum = 0_u64;
-        for distance in self.distances()? {
-            let mut own = [0; 8];
-            self.read(pointer.wrapping_add(*distance), &mut own)?;
-            sum = sum.wrapping_add(u64::from_le_bytes(own));
+    /// What a `struct percpu_counter` counts.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn counter(&self, at: Address) -> io::Result<i64> {
+        let mut sum = self.number(at, "percpu_counter", "count")? as i64;
+        for own in self.of_all_cpus::<4>(self.number(at, "percpu_counter", "counters")?)? {
+            sum = sum.wrapping_add(i32::from_le_bytes(own).into());
         }
         Ok(sum)
+    }
+
+    /// The sum of the 64-bit numbers that CPUs have at `pointer`.
+    fn sum_of_all_cpus(&self, pointer: Address) -> io::Result<u64> {
+        let all = self.of_all_cpus::<8>(pointer)?.into_iter();
+        Ok(all.fold(0, |sum, own| sum.wrapping_add(u64::from_le_bytes(own))))
+    }
+
+    /// The bytes that each CPU has at `pointer`.
+    fn of_all_cpus<const BYTES: usize>(&self, pointer: Address) -> io::Result<Vec<[u8; BYTES]>> {
+        let read = |distance: &u64| {
+            let mut own = [0; BYTES];
+            self.read(pointer.wrapping_add(*distance), &mut own).map(|()| own)
+        };
+        self.distances()?.iter().map(read).collect()
     }
 
     /// From the address to each CPU's own.
