@@ -1,6 +1,7 @@
 // What: a TCP socket without SO_REUSEADDR keeps its port although connections that have ended are in TIME_WAIT there, and has the
 // port for itself as before.
 // Variants: listening bound any6 device reuseport
+// Network: own
 #include "victim.h"
 #include <netinet/in.h>
 #include <netinet/tcp.h>
