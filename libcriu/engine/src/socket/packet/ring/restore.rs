@@ -1,5 +1,6 @@
 //! Makes rings and brings the kernel to where it was in them.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::yield_now;
@@ -96,8 +97,15 @@ pub(crate) fn make(psk: &PacketSockEntry, fd: BorrowedFd<'_>) -> Result<(), (&'s
             only_ours.end()?;
             has_moved = true;
         }
+        // The kernel's timer looks whether it may have the one before which it stands: one that stays taken is so all along.
+        let pieces: HashMap<u64, &[u8]> = ring.pieces.iter().map(|p| (p.offset, &p.data[..])).collect();
         for n in 0..shape.slots() {
-            view.set_word(shape.status(n), 0);
+            let (slot, status) = (shape.slot(n), shape.status(n));
+            let piece = pieces.get(&((slot - shape.start) as u64));
+            let word = piece.and_then(|data| data.get(status - slot..)?.get(..4)?.try_into().ok());
+            if word.map_or(0, u32::from_ne_bytes) & USER == 0 {
+                view.set_word(status, 0);
+            }
         }
     }
     for (ring, shape) in [(&psk.rx_ring, rx), (&psk.tx_ring, tx)] {
