@@ -145,14 +145,11 @@ impl Saver {
         let pid = task.item.pid;
         let (Some(living), Some(told)) = (&task.living, &informed.told) else {
             let exit_code = match task.item.state {
-                crate::pstree::TaskState::Zombie(code) => code,
+                TaskState::Zombie(code) => code,
                 _ => 0,
             };
-            return Ok(Job {
-                pid,
-                cores: vec![(pid as u64, core::zombie(&task.comm, exit_code, task.exit_signal))],
-                living: None,
-            });
+            let core = core::zombie(&task.comm, exit_code, task.exit_signal);
+            return Ok(Job { pid, cores: vec![(pid as u64, core)], living: None });
         };
         let cores = self.cores(task, living, told)?;
         let umask = living.threads.first().map(|t| t.status.umask);

@@ -3,6 +3,8 @@
 use criu_compel::ptrace::pending_signals;
 use criu_images::messages::{SiginfoEntry, SignalQueueEntry};
 
+use crate::task::timers::of_timer;
+
 /// The queue of a stopped thread, or (`shared`) of its process.
 ///
 /// # Errors
@@ -23,14 +25,10 @@ pub fn sent_since(before: &SignalQueueEntry, now: SignalQueueEntry) -> Vec<Sigin
 }
 
 fn is_of_timer(info: &[u8]) -> bool {
-    const SI_TIMER: i32 = -2;
     const SI_KERNEL: i32 = 0x80;
     let word = |at: usize| info.get(at..at + 4).and_then(|w| w.try_into().ok()).map_or(0, i32::from_ne_bytes);
-    match word(8) {
-        SI_TIMER => true,
-        SI_KERNEL => [libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF].contains(&word(0)),
-        _ => false,
-    }
+    let is_of_interval = || word(8) == SI_KERNEL && [libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF].contains(&word(0));
+    of_timer(info).is_some() || is_of_interval()
 }
 
 #[cfg(test)]
