@@ -1,6 +1,7 @@
 //! The `extra` of an entry: the raw bytes that follow it.
 
-use super::decode::{Walk, print_message, read_entry};
+use super::decode::{Walk, read_entry};
+use super::fields::{Context, print_message};
 use super::sink::{Nothing, Sink};
 use crate::layout::{self, PAGE_BYTES, Payload, padding};
 use crate::schema::Message;
@@ -110,7 +111,7 @@ fn print_messages(p: &mut impl Sink, body: Cursor<'_>, image: &mut Cursor<'_>) -
     for i in 0..qnum {
         let head = read_entry(image)?;
         p.next(i == 0)?;
-        print_message(p, message, head, false, 0)?;
+        print_message(p, message, head, Context::default())?;
         let text = padded(image, layout::number(head, 2)?, 8)?;
         p.next(false)?;
         p.base64(text)?;

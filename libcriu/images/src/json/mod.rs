@@ -14,12 +14,14 @@ mod decode;
 mod encode;
 mod extra_decode;
 mod extra_encode;
+mod fields;
 pub(crate) mod names;
 mod parse;
 mod print;
 mod quoted;
 mod sink;
 mod tree;
+mod values;
 
 use std::io::Write;
 
