@@ -1,116 +1,38 @@
 //! Collects descriptors and links from outside, and writes them.
 
+mod collected;
 mod in_flight;
+mod links;
 mod look;
 mod mapped_locks;
 mod told;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::OsStr;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
-use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry};
+use criu_images::messages::{FdTypes, FdinfoEntry, FileEntry};
 use criu_images::{ImageDir, Kind};
-use rustix::fs::{CWD, Mode, OFlags, fstat, major, minor, openat, readlinkat};
-use rustix::io::Errno;
+use rustix::fs::fstat;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+pub use self::collected::UringMapping;
+pub(crate) use self::collected::{Collected, Table};
 use self::look::{list, look, open_below, open_proc};
 use super::fdinfo::FdInfo;
-use super::ghost::Ghosts;
 use super::identity::{Found, Identity};
 use super::kind::{DumpKind, KINDS, Unsaved};
 use super::lock::Locks;
 use super::seen::{Seen, Unseen};
 use super::table::{self, Listed};
-use super::{DumpTask, FileId, Link, path, unsupported, uring};
+use super::{DumpTask, FileId, path, unsupported, uring};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::numbers::ByNumber;
 use crate::options::Options;
 use crate::progress::Operator;
-use crate::socket::Likenesses;
 use crate::sys::heap;
 use crate::sys::kernel::Kernel;
-
-/// What a task's table looks like.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Table {
-    /// A task that uses it, in the engine's pid namespace.
-    pub pid: i32,
-    pub fds: Vec<FdinfoEntry>,
-}
-
-/// What the kinds share while a dump lasts.
-#[derive(Debug)]
-pub(crate) struct Collected {
-    pub opts: CriuOpts,
-    /// Inode of the caller's own end of its connection to this engine, in a self-dump.
-    pub service_sk_ino: Option<u64>,
-    pub entries: Vec<FileEntry>,
-    pub tables: BTreeMap<u32, Table>,
-    /// Inode of every description, as fdinfo gives it.
-    pub inodes: ByNumber<FileId, u64>,
-    /// Descriptors that were refused, as (engine's pid, number).
-    pub refused: HashSet<(i32, i32)>,
-    pub ghosts: Ghosts,
-    /// Inodes of sockets that may be connected to what is outside the tree, and of those outside.
-    pub external_sockets: HashSet<u32>,
-    /// Every task whose files were collected, as (engine's pid, pid in its own namespace).
-    pub tasks: HashMap<i32, i32>,
-    /// Sockets that can be mapped, by inode: id, and bytes of a mapping.
-    pub mappable_sockets: HashMap<u64, (FileId, u64)>,
-    pub urings: Vec<uring::Held>,
-    /// Inodes of those that cannot be saved.
-    pub refused_urings: HashSet<u64>,
-    /// What threads have to do with io_uring, of processes where any can have, by pid in their own namespace.
-    pub uring_users: BTreeMap<i32, UringUsers>,
-    /// Descriptions that are in messages.
-    pub in_messages: HashSet<FileId>,
-    /// Which sockets of large tables are alike.
-    pub likenesses: Likenesses,
-    /// The identity of this dump; empty when the kernel had no random bytes.
-    pub run_id: String,
-    last_id: FileId,
-}
-
-/// An io_uring instance that is mapped.
-#[derive(Clone, Copy, Debug)]
-pub enum UringMapping {
-    /// Its id, and how much of it can be mapped from where.
-    Of(FileId, [(u64, u64); 3]),
-    /// It was refused itself.
-    Refused,
-    /// The process has no descriptor of it.
-    Unknown,
-}
-
-/// Of one process.
-#[derive(Debug)]
-pub(crate) struct UringUsers {
-    /// In the engine's pid namespace.
-    pub pid: i32,
-    pub threads: Result<Vec<uring::Thread>, String>,
-}
-
-impl Collected {
-    /// Looks at what the threads of a process have to do with io_uring.
-    pub(crate) fn look_at_uring_users(&mut self, task: &DumpTask<'_>) {
-        let look = || {
-            let threads = uring::threads_of(task.pidfd).map_err(|e| e.to_string());
-            UringUsers { pid: task.pid, threads }
-        };
-        self.uring_users.entry(task.vpid).or_insert_with(look);
-    }
-
-    /// A new id of `files.img`.
-    pub(crate) fn new_id(&mut self) -> FileId {
-        self.last_id += 1;
-        self.last_id
-    }
-}
 
 /// Every open file of the tree being dumped.
 #[derive(Debug)]
@@ -139,39 +61,12 @@ pub(crate) const UNREACHABLE: &str =
     "it can be looked at only with CAP_CHECKPOINT_RESTORE in the initial user namespace";
 pub(crate) const BE_ROOT_OUTSIDE: &str = "dump as root outside of all user namespaces";
 
-/// The file behind a mapping, for whoever may not follow the links of map_files: what is at its path, if it is the same.
-fn by_path(link: Link, path: &[u8]) -> Option<OwnedFd> {
-    let Link::Mapped { dev, inode, .. } = link else { return None };
-    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let found = openat(CWD, OsStr::from_bytes(path), flags, Mode::empty()).ok()?;
-    let stat = fstat(&found).ok()?;
-    ((major(stat.st_dev), minor(stat.st_dev)) == dev && stat.st_ino == inode).then_some(found)
-}
-
 impl DumpFiles {
     /// Nothing collected yet. Raises the engine's own limit of descriptors as far as it may.
     pub fn new(options: &Options) -> Self {
         raise_descriptor_limit();
         DumpFiles {
-            common: Collected {
-                opts: options.msg.clone(),
-                service_sk_ino: options.service_sk_ino,
-                entries: Vec::new(),
-                tables: BTreeMap::new(),
-                inodes: ByNumber::default(),
-                refused: HashSet::new(),
-                ghosts: Ghosts::default(),
-                external_sockets: external_sockets(&options.msg),
-                tasks: HashMap::new(),
-                mappable_sockets: HashMap::new(),
-                urings: Vec::new(),
-                refused_urings: HashSet::new(),
-                uring_users: BTreeMap::new(),
-                in_messages: HashSet::new(),
-                likenesses: Likenesses::default(),
-                run_id: crate::run_id::new().unwrap_or_default(),
-                last_id: 0,
-            },
+            common: Collected::new(options),
             kinds: KINDS.iter().map(|k| (k.dump)()).collect(),
             locks: Locks::default(),
             never_locked: ByNumber::default(),
@@ -301,42 +196,6 @@ impl DumpFiles {
     pub fn has_urings(&self, files_id: u32) -> bool {
         let fds = self.common.tables.get(&files_id).map_or(&[][..], |table| &table.fds);
         fds.iter().any(|fd| fd.r#type() == FdTypes::Iouring)
-    }
-
-    /// Collects a file that is held without a descriptor; `None` when it was refused. Only reads.
-    pub fn collect_link(
-        &mut self,
-        task: &DumpTask<'_>,
-        link: Link,
-        blockers: &mut Vec<Blocker>,
-    ) -> Result<Option<FileId>> {
-        self.common.tasks.insert(task.pid, task.vpid);
-        let holder = link.describe();
-        let name = format!("/proc/{}/{}", task.pid, link.proc_name());
-        let text = readlinkat(CWD, &name, Vec::new()).map_err(|e| failed(task, &holder, "readlink", e))?.into_bytes();
-        let dup = match openat(CWD, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
-            Err(Errno::PERM) if matches!(link, Link::Mapped { .. }) => match by_path(link, &text) {
-                Some(dup) => dup,
-                None => {
-                    let object = format!("{holder} ({})", path::shown(&text));
-                    blockers.push(Blocker::new(task.vpid, object, UNREACHABLE).hint(BE_ROOT_OUTSIDE));
-                    return Ok(None);
-                }
-            },
-            opened => opened.map_err(|e| failed(task, &holder, "open", e))?,
-        };
-        let stat = fstat(&dup).map_err(|e| failed(task, &holder, "fstat", e))?;
-        let key = (stat.st_dev, stat.st_ino, text.clone());
-        if let Some(&known) = self.links.get(&key) {
-            return Ok(known);
-        }
-        let info = FdInfo { mnt_id: -1, ino: stat.st_ino, ..FdInfo::default() };
-        let (dup, fown) = (dup.into(), FownEntry::default());
-        let seen =
-            Seen { task: *task, holder_pid: task.pid, fd: -1, holder, link: text, info, dup, stat, fown, told: None };
-        let id = self.collect(&seen, blockers)?;
-        self.links.insert(key, id);
-        Ok(id)
     }
 
     /// After all tables and links: what concerns several descriptions, and what is outside. Only reads.
@@ -496,12 +355,6 @@ pub(crate) fn saving(e: criu_images::ImageError) -> Error {
 
 fn failed(task: &DumpTask<'_>, object: impl Into<String>, call: &str, e: impl Into<std::io::Error>) -> Error {
     Error::os(Phase::Collect, object, call, e).pid(task.pid)
-}
-
-/// Inodes that `ext_unix_sk` or `external` name.
-fn external_sockets(opts: &CriuOpts) -> HashSet<u32> {
-    let number = |key: &String| key.strip_prefix("unix[")?.strip_suffix(']')?.parse().ok();
-    opts.unix_sk_ino.iter().map(|s| s.inode).chain(opts.external.iter().filter_map(number)).collect()
 }
 
 /// Both directions hold as many descriptors as all tasks together; the soft limit is made for one program.

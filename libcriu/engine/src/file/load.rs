@@ -1,30 +1,28 @@
 //! Loads and checks the images of open files, and opens descriptions in the right process.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod objects;
+mod read;
+
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
-use std::sync::LazyLock;
 
-use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, FownEntry, IoUringBuffersEntry};
+use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, IoUringBuffersEntry};
 use criu_images::{ImageDir, ImageError, Kind};
-use rustix::fs::{AtFlags, statat};
 
+use self::read::{check_table, entries, inherit, kind_of};
 use super::collect::raise_descriptor_limit;
 use super::ghost::GhostFiles;
-use super::kind::{FileKind, KINDS, RestoreKind};
+use super::kind::{KINDS, RestoreKind};
 use super::lock::RestoreLocks;
 use super::object::Object;
-use super::{FileId, install, older};
+use super::owner::{owner, set_owner};
+use super::{FileId, install};
 use crate::error::{Error, Phase, Result};
 use crate::file::Entries;
 use crate::numbers::ByNumber;
 use crate::options::Options;
 use crate::parallel;
-use crate::sys::descriptor::{SignalOwner, borrow, set_signal_owner};
-use crate::sys::heap;
-
-/// No kernel has more descriptors in a table (`sysctl fs.nr_open` is below it).
-const MAX_FD: u32 = 1 << 30;
 
 /// What the images say, checked, and what the kinds share during a restore.
 #[derive(Debug)]
@@ -276,81 +274,8 @@ impl RestoreFiles {
         self.kinds.iter_mut().for_each(|k| k.hand_over());
     }
 
-    /// Which tables use an object: by their descriptors, or because it is in a message of something they use.
-    fn users_of_objects(
-        &self,
-        descriptors: ByNumber<FileId, BTreeSet<u32>>,
-    ) -> Result<ByNumber<Object, BTreeSet<u32>>> {
-        let mut users: ByNumber<Object, BTreeSet<u32>> = HashMap::default();
-        let mut todo: Vec<(FileId, BTreeSet<u32>)> = descriptors.into_iter().collect();
-        while let Some((id, tables)) = todo.pop() {
-            let Some(entry) = self.plan.entries.get(&id) else { continue };
-            let object = self.object(entry)?;
-            let known = users.entry(object).or_default();
-            let before = known.len();
-            known.extend(&tables);
-            if known.len() == before {
-                continue;
-            }
-            let tables = known.clone();
-            for member in self.members.get(&object).into_iter().flatten() {
-                let needed = self.needs(*member)?;
-                todo.extend(needed.iter().map(|&id| (id, tables.clone())));
-            }
-        }
-        Ok(users)
-    }
-
-    fn needs(&self, id: FileId) -> Result<&[FileId]> {
-        let Some(entry) = self.plan.entries.get(&id) else { return Ok(&[]) };
-        Ok(self.kinds[kind_of(entry)?].needs(id))
-    }
-
-    /// Adds what is needed to complete the objects of a set and is not open yet.
-    fn with_needs(&self, mut objects: BTreeSet<Object>) -> Result<BTreeSet<Object>> {
-        let mut todo: Vec<Object> = objects.iter().copied().collect();
-        while let Some(object) = todo.pop() {
-            for &member in self.members.get(&object).into_iter().flatten() {
-                for needed in self.needs(member)? {
-                    let Some(entry) = self.plan.entries.get(needed) else { continue };
-                    let object = self.object(entry)?;
-                    if !self.opened.contains_key(needed) && objects.insert(object) {
-                        todo.push(object);
-                    }
-                }
-            }
-        }
-        Ok(objects)
-    }
-
     fn object(&self, entry: &FileEntry) -> Result<Object> {
         Ok(self.kinds[kind_of(entry)?].object(entry))
-    }
-
-    fn open_objects(&mut self, objects: &[Object]) -> Result<()> {
-        if objects.is_empty() {
-            return Ok(());
-        }
-        let entries = Rc::clone(&self.plan.entries);
-        let mut members: ByNumber<Object, Vec<&FileEntry>> = HashMap::default();
-        for &object in objects {
-            let ids = self.members.get(&object).into_iter().flatten();
-            members.insert(object, ids.filter_map(|id| entries.get(id)).collect());
-        }
-        for &object in objects {
-            let Some(members) = members.get(&object) else { continue };
-            let Some(first) = members.first() else { continue };
-            let kind = kind_of(first)?;
-            let fds = self.kinds[kind].open(&mut self.plan, object, members)?;
-            self.opened.extend(members.iter().map(|m| m.id).zip(fds));
-        }
-        for members in objects.iter().filter_map(|o| members.get(o)) {
-            if let Some(first) = members.first() {
-                self.kinds[kind_of(first)?].complete(&self.plan, members, &self.opened)?;
-            }
-        }
-        self.kinds.iter_mut().for_each(|k| k.opened());
-        Ok(())
     }
 
     fn install_table(&mut self, files_id: u32, keep: &mut [RawFd]) -> Result<()> {
@@ -403,149 +328,8 @@ impl RestoreFiles {
     }
 }
 
-fn entries(images: &ImageDir) -> Result<Entries> {
-    let mut entries = BTreeMap::new();
-    let mut add = |entry: FileEntry| match entries.insert(entry.id, entry) {
-        None => Ok(()),
-        Some(twice) => Err(Error::new(Phase::Load, "files.img", format!("two files have the id {}", twice.id))),
-    };
-    expect_entries(images);
-    match images.open(Kind::Files, 0).map_err(loading)? {
-        Some(mut image) => {
-            while let Some(entry) = image.entry().map_err(loading)? {
-                add(entry)?;
-            }
-        }
-        None => older::files(images).map_err(loading)?.into_iter().try_for_each(add)?,
-    }
-    older::add_watched(images, &mut entries).map_err(loading)?;
-    Ok(entries)
-}
-
-/// Large images take much memory: an entry that takes so few bytes in the image has room for all that can be there.
-fn expect_entries(images: &ImageDir) {
-    const WORTH_IT: u64 = 16 << 10;
-    const TIMES: u64 = 16;
-    let bytes = statat(images.fd(), Kind::Files.file_name(0), AtFlags::empty()).map_or(0, |stat| stat.st_size as u64);
-    if bytes >= WORTH_IT {
-        heap::expect(bytes.saturating_mul(TIMES) as usize);
-    }
-}
-
 fn missing(id: FileId) -> Error {
     Error::new(Phase::Files, format!("file {id}"), "was not opened")
-}
-
-/// More than the largest number of a type, where those that CRIU does not have follow its own.
-const TYPES: usize = 64;
-const CRIUS_TYPES: usize = 48;
-const FIRST_OWN: i32 = 10_000;
-
-/// Where the kind of a type is noted down.
-fn place_of(r#type: i32) -> Option<usize> {
-    match usize::try_from(r#type).ok()? {
-        crius @ 0..CRIUS_TYPES => Some(crius),
-        _ => Some(CRIUS_TYPES + usize::try_from(r#type.checked_sub(FIRST_OWN)?).ok()?),
-    }
-}
-
-/// The kind that restores an entry, as an index of `KINDS`.
-fn kind_of(entry: &FileEntry) -> Result<usize> {
-    // Asked several times for each file.
-    static KIND_OF_TYPE: LazyLock<[Option<u8>; TYPES]> = LazyLock::new(|| {
-        let types = |(at, kind): (usize, &'static FileKind)| kind.types.iter().map(move |t| (*t as i32, at));
-        let mut kinds = [None; TYPES];
-        for (r#type, at) in KINDS.iter().enumerate().flat_map(types) {
-            if let Some(kind) = place_of(r#type).and_then(|place| kinds.get_mut(place)) {
-                *kind = Some(at as u8);
-            }
-        }
-        kinds
-    });
-    let known = place_of(entry.r#type).and_then(|place| *KIND_OF_TYPE.get(place)?);
-    known.map(usize::from).ok_or_else(|| {
-        let name = FdTypes::try_from(entry.r#type).map_or("?", |t| t.as_str_name());
-        Error::new(Phase::Check, format!("file {} ({name})", entry.id), "files of this kind cannot be restored")
-    })
-}
-
-fn check_table(plan: &Plan, files_id: u32, fds: &[FdinfoEntry]) -> Result<()> {
-    let wrong = |fd: &FdinfoEntry, why: String| {
-        Err(Error::new(Phase::Load, format!("fdinfo-{files_id}.img"), format!("fd {}: {why}", fd.fd)))
-    };
-    let mut numbers = BTreeSet::new();
-    for fd in fds {
-        if fd.fd > MAX_FD || !numbers.insert(fd.fd) {
-            return wrong(fd, "no such number, or there twice".into());
-        }
-        match plan.entries.get(&fd.id) {
-            None => return wrong(fd, format!("file {} is not in files.img", fd.id)),
-            Some(entry) if entry.r#type != fd.r#type => {
-                return wrong(fd, format!("file {} is of another type there", fd.id));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-fn inherit(opts: &CriuOpts) -> Result<HashMap<String, RawFd>> {
-    let mut map = HashMap::default();
-    for i in &opts.inherit_fd {
-        let object = format!("inherited fd {} ({})", i.fd, i.key);
-        if i.fd < 0 || rustix::io::fcntl_getfd(borrow(i.fd)).is_err() {
-            return Err(Error::new(Phase::Options, object, "the descriptor is not open").errno(libc::EBADRQC));
-        }
-        if map.insert(i.key.clone(), i.fd).is_some() {
-            return Err(Error::new(Phase::Options, object, "the key is given twice").errno(libc::EBADRQC));
-        }
-    }
-    Ok(map)
-}
-
-/// Who is signalled about a description, and its status flags (O_ASYNC is set with the owner).
-pub(super) fn owner<'a>(plan: &'a Plan, entry: &'a FileEntry) -> Option<(&'a FownEntry, u32)> {
-    if let Some(fifo) = &entry.fifo {
-        let reg = plan.entries.get(&fifo.regf_id?)?.reg.as_ref()?;
-        return Some((&reg.fown, reg.flags));
-    }
-    None.or(entry.reg.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.pipe.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.efd.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.epfd.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.sgfd.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.tfd.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.memfd.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.uring.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.usk.as_deref().map(|e| (&e.fown, e.flags)))
-        .or(entry.nlsk.as_deref().map(|e| (&e.fown, e.flags)))
-        .or(entry.isk.as_deref().map(|e| (&e.fown, e.flags)))
-        .or(entry.tty.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.ify.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.ffy.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.pidfd.as_ref().map(|e| (&e.fown, e.flags)))
-        .or(entry.tunf.as_ref().and_then(|e| Some((e.fown.as_ref()?, e.flags()))))
-}
-
-fn set_owner(fd: RawFd, fown: &FownEntry, flags: u32) -> Result<()> {
-    if flags & libc::O_PATH as u32 != 0 || (fown.pid == 0 && fown.signum == 0) {
-        return Ok(());
-    }
-    let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, format!("fd {fd}"), call, e);
-    let owner = SignalOwner {
-        kind: fown.pid_type as i32,
-        pid: fown.pid as i32,
-        signal: fown.signum as i32,
-        uid: fown.uid,
-        euid: fown.euid,
-    };
-    set_signal_owner(borrow(fd), owner).map_err(|e| failed("fcntl F_SETOWN_EX", e))?;
-    if flags & libc::O_ASYNC as u32 != 0 {
-        let now = rustix::fs::fcntl_getfl(borrow(fd)).map_err(|e| failed("fcntl F_GETFL", e.into()))?;
-        rustix::fs::fcntl_setfl(borrow(fd), now | rustix::fs::OFlags::from_bits_retain(libc::O_ASYNC as u32))
-            .map_err(|e| failed("fcntl F_SETFL", e.into()))?;
-    }
-    Ok(())
 }
 
 pub(crate) fn loading(e: ImageError) -> Error {

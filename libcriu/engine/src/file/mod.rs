@@ -20,6 +20,7 @@ mod load;
 mod nameless;
 mod object;
 mod older;
+mod owner;
 mod path;
 mod seen;
 mod table;

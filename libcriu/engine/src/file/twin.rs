@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use criu_images::messages::FdinfoEntry;
 
-use super::load::{RestoreFiles, owner};
+use super::load::RestoreFiles;
+use super::owner::owner;
 
 impl RestoreFiles {
     /// Does one of the open files tell of a task: by a pidfd, as the owner that is signalled, or by a path such as that of a
