@@ -2,7 +2,12 @@
 // connections that wait to be accepted, a relative name, a file that was removed; the file's mode and owner.
 // Variants: path abstract relative gone seqpacket two_tasks
 #include "victim.h"
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/un.h>
+#ifndef SIOCUNIXFILE
+#define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)
+#endif
 static struct sockaddr_un name;
 static socklen_t name_len;
 static void make_name(void) {
@@ -36,7 +41,7 @@ static void victim(void) {
   int type = is("seqpacket") ? SOCK_SEQPACKET : SOCK_STREAM, on_disk = !is("abstract") && !is("gone");
   int l = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
   CHECK(bind(l, (void *)&name, name_len) == 0 && listen(l, 5) == 0);
-  if (on_disk) CHECK(chmod(name.sun_path, 0640) == 0 && chown(name.sun_path, 1234, 2345) == 0);
+  if (!is("abstract")) CHECK(chmod(name.sun_path, 0640) == 0 && chown(name.sun_path, 1234, 2345) == 0);
   pid_t child = 0;
   int client = -1, accepted = -1;
   if (is("two_tasks")) {
@@ -69,7 +74,13 @@ static void victim(void) {
   CHECK(fcntl(l, F_GETFD) == FD_CLOEXEC);
   struct stat st;
   if (on_disk) CHECK(stat(name.sun_path, &st) == 0 && S_ISSOCK(st.st_mode) && (st.st_mode & 0777) == 0640 && st.st_uid == 1234 && st.st_gid == 2345);
-  if (is("gone")) CHECK(access(name.sun_path, F_OK) == -1);
+  if (is("gone")) {
+    CHECK(access(name.sun_path, F_OK) == -1);
+    // Without CAP_NET_ADMIN over the network namespace nobody is led to the file.
+    int file = ioctl(l, SIOCUNIXFILE);
+    CHECK(file >= 0 || errno == EPERM);
+    if (file >= 0) CHECK(fstat(file, &st) == 0 && (st.st_mode & 0777) == 0640 && st.st_uid == 1234 && st.st_gid == 2345 && st.st_nlink == 0 && close(file) == 0);
+  }
   says(accepted, "hello");
   if (is("two_tasks")) {
     pass_on(child);

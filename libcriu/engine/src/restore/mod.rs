@@ -37,7 +37,7 @@ use self::check::Checked;
 use self::checkpoint::Checkpoint;
 use self::resume::Traced;
 use self::watch::Watch;
-use self::world::World;
+use self::world::{RootParent, World};
 use crate::error::{Error, Phase, Result};
 use crate::file::RestoreFiles;
 use crate::options::Options;
@@ -82,7 +82,7 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
     files.open_shared()?;
     let living = checked.checkpoint.tasks.iter().filter_map(|t| t.alive());
     files.open_held(living.flat_map(|a| [a.mm.exe_file_id, a.fs.cwd_id, a.fs.root_id]));
-    let mut world = World::new(&images, checked, files, options.restore_sibling)?;
+    let mut world = World::new(&images, checked, files, options)?;
     let orphans = Orphans::adopt();
     let outcome = run(&mut world, operator, start);
     drop(orphans);
@@ -149,7 +149,7 @@ fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result
 
 /// From the root's birth to the commit point.
 fn drive(world: &mut World, watch: &mut Watch, root: i32, operator: &mut dyn Operator) -> Result<()> {
-    let traced_root = if world.root_is_sibling {
+    let traced_root = if world.root_parent != RootParent::Coordinator {
         let tracee = Tracee::seize(root, resume::is_confined(world, 0), false)
             .map_err(|e| Error::os(Phase::Fork, "task", "ptrace PTRACE_SEIZE", e).pid(root))?;
         *watch = Watch::new(world, root, Some(tracee));

@@ -12,7 +12,7 @@ use super::memory::{Inheritance, Memory};
 use super::own::Setting;
 use super::region;
 use super::table::install_files;
-use super::world::World;
+use super::world::{RootParent, World};
 use crate::error::{Error, Phase, Result};
 use crate::sys::control::SharedControl;
 use crate::sys::spawn::{self, Kinship};
@@ -23,19 +23,25 @@ pub(crate) fn fork(world: &mut World, index: usize, inheritance: Option<&Inherit
     let checked = world.checked.clone();
     let task = &checked.checkpoint.tasks[index];
     let shared = &checked.shared;
+    let is_root = index == 0;
     let is_sibling = matches!(checked.kin.sessions[index], Session::Sibling { .. });
     let kinship = Kinship {
-        as_sibling: index == 0 && world.root_is_sibling || is_sibling,
+        as_sibling: is_root && world.root_parent == RootParent::Caller || is_sibling,
         shares_files: shared.files[index] != index,
         shares_fs: shared.fs[index] != index,
         // Whoever starts the root waits for it in the usual way.
-        exit_signal: if index == 0 { libc::SIGCHLD } else { exit_signal(task) },
+        exit_signal: if is_root { libc::SIGCHLD } else { exit_signal(task) },
     };
     let parent = match task.parent.filter(|_| is_sibling) {
         Some(parent) => checked.checkpoint.tasks[parent].pid,
         None => std::process::id() as i32,
     };
-    match spawn::fork_as(task.pid, kinship) {
+    let forked = if is_root && world.root_parent == RootParent::Nobody {
+        spawn::fork_orphan_as(task.pid, kinship)
+    } else {
+        spawn::fork_as(task.pid, kinship)
+    };
+    match forked {
         Ok(0) => {
             task_heap::begin();
             run(world, index, parent, inheritance)
@@ -86,7 +92,7 @@ fn fail(control: &SharedControl, pid: i32, e: Error) -> ! {
 /// Ties this process's life to its parent's.
 fn live_with_parent(world: &World, index: usize, parent: i32) -> Result<()> {
     let counts = world.control.counts();
-    if index == 0 && world.root_is_sibling {
+    if index == 0 && world.root_parent != RootParent::Coordinator {
         while counts.root_traced.load(Ordering::SeqCst) == 0 {
             if fs::metadata(format!("/proc/{}", world.coordinator)).is_err() {
                 spawn::exit_now(1);

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, test_kill_process};
 
 use super::failure;
-use super::world::World;
+use super::world::{RootParent, World};
 use crate::error::{Error, Phase, Result};
 use crate::progress::Operator;
 use crate::sys::control::SharedControl;
@@ -119,8 +119,8 @@ impl Watch {
                     let number = pid.as_raw_nonzero().get();
                     reap_threads(number);
                     spawn::reap_if_dead(number);
-                    // A sibling is dead when it is a zombie: its parent, the caller, collects it.
-                    left |= !(world.root_is_sibling && number == self.root && is_zombie(number));
+                    // Another's child is dead when it is a zombie: its parent collects it.
+                    left |= !(world.root_parent != RootParent::Coordinator && number == self.root && is_zombie(number));
                 }
             }
             if !left || Instant::now() > until {

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use criu_images::ImageDir;
 
 use super::check::Checked;
+use super::checkpoint::Alive;
 use super::twin::Twins;
 use crate::error::{Error, Phase, Result};
 use crate::file::RestoreFiles;
@@ -13,9 +14,33 @@ use crate::ipc::restore::RestoreIpc;
 use crate::mem::shmem;
 use crate::mem::vma::placement::{Space, own_mappings};
 use crate::mem::vma::restore::Backing;
+use crate::options::Options;
 use crate::sys::control::SharedControl;
 use crate::sys::mapping::Mapped;
 use crate::sys::spawn;
+
+/// Whose child the root is while it is restored. Only one of the coordinator's dies with it before it is traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RootParent {
+    Coordinator,
+    /// Of the process that started this one.
+    Caller,
+    /// Of whoever adopts orphans here. A root that is signalled when its parent dies (PR_SET_PDEATHSIG) is not to be told of the
+    /// coordinator's end, which comes as soon as all is done.
+    Nobody,
+}
+
+impl RootParent {
+    fn of(options: &Options, checked: &Checked) -> RootParent {
+        let root = checked.checkpoint.tasks.first().and_then(|t| t.alive());
+        let is_told = |a: &Alive| a.threads.iter().any(|t| t.core.pdeath_sig() != 0);
+        match (options.restore_sibling, options.restore_detached && root.is_some_and(is_told)) {
+            (true, _) => RootParent::Caller,
+            (false, true) => RootParent::Nobody,
+            (false, false) => RootParent::Coordinator,
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct World {
@@ -30,8 +55,7 @@ pub(crate) struct World {
     /// the way.
     pub space: Space,
     pub coordinator: i32,
-    /// The root is started as the coordinator's sibling, so that it dies with the coordinator only once it is traced.
-    pub root_is_sibling: bool,
+    pub root_parent: RootParent,
 }
 
 impl World {
@@ -46,7 +70,8 @@ impl World {
         self.files.leave();
     }
 
-    pub fn new(images: &ImageDir, checked: Checked, files: RestoreFiles, root_is_sibling: bool) -> Result<World> {
+    pub fn new(images: &ImageDir, checked: Checked, files: RestoreFiles, options: &Options) -> Result<World> {
+        let root_parent = RootParent::of(options, &checked);
         let control = SharedControl::new(checked.checkpoint.tasks.len())
             .map_err(|e| Error::os(Phase::Plan, "control pages", "mmap", e))?;
         let segments = segments(images, &checked)?;
@@ -56,7 +81,7 @@ impl World {
         let space = Space::of_this_process(&mappings);
         let twins = std::rc::Rc::new(Twins::find(&checked, &files)?);
         let checked = std::rc::Rc::new(checked);
-        Ok(World { checked, twins, control, files, segments, ipc, space, coordinator, root_is_sibling })
+        Ok(World { checked, twins, control, files, segments, ipc, space, coordinator, root_parent })
     }
 }
 

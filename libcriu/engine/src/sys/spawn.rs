@@ -48,6 +48,36 @@ pub fn fork_as(pid: i32, kinship: Kinship) -> io::Result<i32> {
     }
 }
 
+/// As [`fork_as`], by a copy of this process that ends at once: the new process is another's child, not even this one's if it
+/// adopts orphans.
+pub fn fork_orphan_as(pid: i32, kinship: Kinship) -> io::Result<i32> {
+    let adopts = rustix::process::child_subreaper().is_ok_and(|v| v.is_some());
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 0)?;
+    // SAFETY: the caller has one thread, so that no lock is held by a thread that does not exist in the copies.
+    let forked = match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => match fork_as(pid, kinship) {
+            Ok(0) => return Ok(0),
+            Ok(_) => exit_now(0),
+            // No number of an error is more than what an exit tells.
+            Err(e) => exit_now(e.raw_os_error().unwrap_or(libc::EIO)),
+        },
+        parent => match exit_code(parent)? {
+            0 => Ok(pid),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        },
+    };
+    prctl(libc::PR_SET_CHILD_SUBREAPER, adopts.into())?;
+    forked
+}
+
+/// Waits for the end of a child.
+fn exit_code(pid: i32) -> io::Result<i32> {
+    let options = rustix::process::WaitOptions::empty();
+    let ended = rustix::io::retry_on_intr(|| rustix::process::waitpid(rustix::process::Pid::from_raw(pid), options))?;
+    ended.and_then(|(_, status)| status.exit_status()).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
 /// How long a number that no task has any more may take to become free; the kernel always gets there.
 const BECOMES_FREE_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 

@@ -68,7 +68,7 @@ impl Files {
             Err(why) => return Err(Error::new(Phase::Check, named(usk), why)),
         };
         let Some(place) = place(usk, name).filter(|_| !usk.deleted()) else {
-            return bind_unseen(name, fd).map_err(failed);
+            return bind_unseen(name, fd, usk.file_perms.as_ref()).map_err(failed);
         };
         make_room(usk, &place)?;
         let dir = usk.name_dir.as_deref();
@@ -166,7 +166,7 @@ fn own(path: &Path, perms: &FilePermsEntry) -> io::Result<()> {
 }
 
 /// Binds to a name whose file is removed at once, as it was for the socket that is restored.
-pub(super) fn bind_unseen(name: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn bind_unseen(name: &[u8], fd: BorrowedFd<'_>, perms: Option<&FilePermsEntry>) -> io::Result<()> {
     if name.first().is_none_or(|&b| b == 0) {
         return unix::bind(fd, name);
     }
@@ -176,8 +176,12 @@ pub(super) fn bind_unseen(name: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
     apart(|| {
         bind_below(name, root.as_fd(), fd)?;
         // A sender's name has its final zero with it.
-        let path = name.split(|&b| b == 0).next().unwrap_or_default();
-        Ok(unlinkat(CWD, OsStr::from_bytes(path), AtFlags::empty())?)
+        let path = Path::new(OsStr::from_bytes(name.split(|&b| b == 0).next().unwrap_or_default()));
+        // SIOCUNIXFILE still leads to the file.
+        if let Some(perms) = perms {
+            own(path, perms)?;
+        }
+        Ok(unlinkat(CWD, path, AtFlags::empty())?)
     })
 }
 

@@ -119,7 +119,7 @@ impl<'a> Filling<'a> {
             if to.is_none() {
                 let other = self.others.get(&usk.id).ok_or_else(|| unreachable(usk))?;
                 if !message.sender.is_empty() && stand_ins.is_empty() {
-                    bind_unseen(&message.sender, other.as_fd()).map_err(|e| in_use(usk, message, e))?;
+                    bind_unseen(&message.sender, other.as_fd(), None).map_err(|e| in_use(usk, message, e))?;
                     stand_ins.insert(&message.sender, other.try_clone().map_err(|e| in_use(usk, message, e))?);
                 }
                 self.send(usk, message, &Route { fd: other.as_fd(), to: None })?;
@@ -214,7 +214,7 @@ fn stand_in(name: &[u8]) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
     if !name.is_empty() {
-        bind_unseen(name, fd.as_fd())?;
+        bind_unseen(name, fd.as_fd(), None)?;
     }
     Ok(fd)
 }
