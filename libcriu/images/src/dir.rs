@@ -229,6 +229,23 @@ impl ImageDir {
         written
     }
 
+    /// Removes all images of an earlier dump: those that the next one has no use for would be taken for its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Io`].
+    pub fn clear(&self) -> Result<()> {
+        let io = |e: rustix::io::Errno| failed("images directory", "getdents", e.into());
+        let mut old = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            old.extend(entry.file_name().to_str().ok().filter(|name| Kind::is_of_image(name)).map(str::to_owned));
+        }
+        // A checkpoint without its inventory is none: that goes first.
+        old.sort_by_key(|name| *name != Kind::Inventory.file_name(0));
+        old.iter().try_for_each(|name| self.remove(name))
+    }
+
     /// Removes a file of the directory, if it is there.
     ///
     /// # Errors

@@ -414,6 +414,19 @@ impl Kind {
         }
     }
 
+    /// Whether images have files of this name (`core-12.img`).
+    pub(crate) fn is_of_image(name: &str) -> bool {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        let fits = |row: &Row| match row.file.split_once('%') {
+            None => row.file == name,
+            Some((before, after)) => {
+                let after = after.strip_prefix('x').unwrap_or(after);
+                name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(is_number)
+            }
+        };
+        name.ends_with(".img") && ROWS.iter().any(fits)
+    }
+
     /// The file's name with a word where the pattern has an id: `Kind::Stats.named("dump")` is `stats-dump`.
     pub fn named(self, word: &str) -> String {
         self.row().file.replacen("%x", word, 1).replacen('%', word, 1)

@@ -55,8 +55,8 @@ impl Informed {
         };
         // Dropped before `saver`: snapshots end when the tasks run on.
         let Informed { mut tasks, mut files, ipc, since, .. } = self;
-        // One of an earlier dump must not make a checkpoint of this one before it is complete.
-        saver.images.remove(&Kind::Inventory.file_name(0)).map_err(image)?;
+        // Those of an earlier dump must not become a part of this one, nor its inventory make a checkpoint of it.
+        saver.images.clear().map_err(image)?;
         let total = tasks.len() as u64;
         for (batch, some) in tasks.chunks_mut(BATCH).enumerate() {
             for at in 0..some.len() {
