@@ -1,5 +1,5 @@
 // What: what a program waits to be told, and only once, is refused by name where it cannot be kept, and stays for it to read.
-// Variants: notify secret datagram_error packet_error sent_copies sent_times error_queue connect_error pidfd_waiting message_pidfd message_watch lock_written lock_read
+// Variants: notify secret datagram_error packet_error sent_copies sent_times error_queue connect_error pidfd_waiting message_pidfd message_watch lock_written lock_read mapped_tcp detached detached_root router_alert multicast_router
 // Options: --tcp-established --link-remap
 // Refused.notify: fd & F_NOTIFY & inotify
 // Refused.secret: memfd_secret
@@ -14,6 +14,11 @@
 // Refused.message_watch: watches files & message
 // Refused.lock_written: mapping of & FLOCK & --file-locks
 // Refused.lock_read: mapping of & FLOCK & --file-locks
+// Refused.mapped_tcp: mapping & a TCP socket is mapped & TCP_ZEROCOPY_RECEIVE
+// Refused.detached: fd & mount & attached nowhere
+// Refused.detached_root: fd & mount & attached nowhere
+// Refused.router_alert: fd & IP_ROUTER_ALERT
+// Refused.multicast_router: fd & MRT_INIT | fd & IP_ROUTER_ALERT
 #include "victim.h"
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -86,6 +91,22 @@ static void victim(void) {
     if (setsockopt(pair[0], SOL_SOCKET, SO_PASSPIDFD, &one, sizeof one)) SKIP("SO_PASSPIDFD: %s", strerror(errno));
     CHECK(write(pair[1], "whose", 5) == 5);
   }
+  void *mapped = 0;
+  if (is("mapped_tcp")) {
+    local_connection();
+    mapped = mmap(0, 8192, PROT_READ, MAP_SHARED, pair[0], 0);
+    if (mapped == MAP_FAILED) SKIP("mmap of a TCP socket: %s", strerror(errno));
+  } else if (!strncmp(victim_variant, "detached", 8)) {
+    // OPEN_TREE_CLONE
+    pair[0] = syscall(428, AT_FDCWD, is("detached") ? "." : "/", 1 | O_CLOEXEC);
+    if (pair[0] < 0) SKIP("open_tree: %s", strerror(errno));
+  }
+  // MRT_INIT
+  int routing = is("router_alert") ? IP_ROUTER_ALERT : is("multicast_router") ? 200 : 0;
+  if (routing) {
+    pair[0] = socket(AF_INET, SOCK_RAW, IPPROTO_IGMP);
+    if (setsockopt(pair[0], IPPROTO_IP, routing, &one, sizeof one)) SKIP("%s: %s", victim_variant, strerror(errno));
+  }
   if (!strncmp(victim_variant, "lock_", 5)) {
     // Nothing but the mapping holds the lock then.
     CHECK(close(open("locked", O_RDWR | O_CREAT, 0600)) == 0 && truncate("locked", 4096) == 0);
@@ -124,5 +145,8 @@ static void victim(void) {
     socklen_t len = sizeof error;
     CHECK(getsockopt(pair[0], SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == ECONNREFUSED);
   }
+  if (is("mapped_tcp")) CHECK(write(pair[1], "goes on", 7) == 7 && read(pair[0], b, 16) == 7 && munmap(mapped, 8192) == 0);
+  if (!strncmp(victim_variant, "detached", 8)) CHECK(faccessat(pair[0], is("detached") ? "ready" : "proc", F_OK, 0) == 0);
+  if (routing) CHECK(setsockopt(pair[0], IPPROTO_IP, routing, &one, sizeof one) == -1 && errno == EADDRINUSE);
   if (is("pidfd_waiting")) CHECK(read(pair[0], b, 16) == 5);
 }

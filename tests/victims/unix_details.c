@@ -1,7 +1,8 @@
 // What: unix sockets that tell when a message came, that tell its sender by a pidfd, that take no descriptors, whose peer was
 // closed before it had read all, that are connected to themselves, or in a message to themselves; an empty message that was
 // looked at; empty packets whose sender sends no more, or is gone.
-// Variants: times pidfd no_descriptors reset_stream reset_packets to_itself in_itself looked empty empty_closed
+// Variants: times times_waiting pidfd no_descriptors reset_stream reset_packets to_itself in_itself looked empty empty_closed
+// Refused.times_waiting: SO_TIMESTAMP & have its messages read
 // Refused.looked: empty message & have its messages read
 #include "victim.h"
 #include <stddef.h>
@@ -61,6 +62,12 @@ static void victim(void) {
     CHECK(on(fds[0], SO_TIMESTAMP, 4) == 1 && on(fds[1], SO_TIMESTAMPNS, 4) == 1 && on(more[0], SO_TIMESTAMPING, 8) == rx[0]);
     CHECK(!on(more[1], SO_TIMESTAMPING, 8) && write(fds[1], "hi", 2) == 2 && along(fds[0]) == SO_TIMESTAMP);
     CHECK(write(fds[0], "hi", 2) == 2 && along(fds[1]) == SO_TIMESTAMPNS);
+    return;
+  }
+  if (is("times_waiting")) {
+    CHECK(setsockopt(fds[0], SOL_SOCKET, SO_TIMESTAMP, &one, sizeof one) == 0 && write(fds[1], "at", 2) == 2);
+    ready_and_wait();
+    CHECK(along(fds[0]) == SO_TIMESTAMP);
     return;
   }
   if (is("pidfd")) {

@@ -48,7 +48,6 @@ const ROWS: &[Row] = &[
     row("freeze-cgroup", |o| o.freeze_cgroup.is_some()),
     row("lsm-profile", |o| o.lsm_profile.is_some()),
     row("lsm-mount-context", |o| o.lsm_mount_context.is_some()),
-    row("orphan-pts-master", CriuOpts::orphan_pts_master),
     row("cpu-cap", |o| o.cpu_cap.is_some_and(|c| c != u32::MAX)),
     row("unprivileged", CriuOpts::unprivileged),
     row("allow-uprobes", CriuOpts::allow_uprobes),

@@ -53,6 +53,11 @@ pub trait Operator {
     /// Whether anybody is to act at `stage`. At `PostDump` they find the tasks as the dump found them, standing still.
     fn is_awaited(&self, stage: Stage) -> bool;
 
+    /// Whether a descriptor that goes along with a stage gets to somebody.
+    fn takes_descriptors(&self) -> bool {
+        false
+    }
+
     /// Asks which sockets that the tree is connected to may stay outside of it; answers their inodes.
     fn external_sockets(&mut self) -> Result<Vec<u32>> {
         self.stage(Stage::QueryExtFiles, None, None)?;

@@ -94,7 +94,7 @@ fn refuse_urgent(fd: BorrowedFd<'_>, as_it_is: u32) -> Result<()> {
     set(inline)?;
     if other? != as_it_is && received_bytes(fd)? == as_it_is {
         return Err(Error::Unsupported {
-            what: "urgent data that was not read",
+            what: "urgent data that was not read, or not read past",
             hint: "let the process read it first",
         });
     }

@@ -16,8 +16,8 @@ use criu_images::{ImageDir, Kind};
 use rustix::fs::fstat;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-pub use self::collected::UringMapping;
 pub(crate) use self::collected::{Collected, Table};
+pub use self::collected::{SocketMapping, UringMapping};
 use self::look::{list, look, open_below, open_proc};
 use super::fdinfo::FdInfo;
 use super::identity::{Found, Identity};
@@ -255,9 +255,14 @@ impl DumpFiles {
         self.common.ghosts.close();
     }
 
-    /// The id of a collected socket that can be mapped, and how long a mapping of it is.
-    pub fn mappable_socket(&self, inode: u64) -> Option<(FileId, u64)> {
-        self.common.mappable_sockets.get(&inode).copied()
+    /// What can be mapped of a collected socket.
+    pub fn mappable_socket(&self, inode: u64) -> SocketMapping {
+        let is_tcp = |e: &FileEntry| e.isk.as_ref().is_some_and(|isk| u64::from(isk.ino) == inode);
+        match self.common.mappable_sockets.get(&inode) {
+            Some(&(id, bytes)) => SocketMapping::Rings(id, bytes),
+            None if self.common.entries.iter().any(is_tcp) => SocketMapping::Tcp,
+            None => SocketMapping::Unknown,
+        }
     }
 
     /// What of an io_uring instance, if the table `files_id` has it, can be mapped.

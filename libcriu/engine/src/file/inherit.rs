@@ -61,6 +61,18 @@ impl Wanted {
     }
 }
 
+/// Why a descriptor of status flags `given` cannot be read from or written to as one of `wanted` was.
+pub(super) fn unfit_direction(given: u32, wanted: u32, name: &str) -> Option<Error> {
+    let [given, wanted] = [given, wanted].map(|flags| flags & libc::O_ACCMODE as u32);
+    let missing = match (given, wanted) {
+        (same, other) if same == other || same == libc::O_RDWR as u32 => return None,
+        (given, _) if given == libc::O_RDONLY as u32 => "written to",
+        _ => "read from",
+    };
+    let error = Error::new(Phase::Files, name, format!("the inherited descriptor cannot be {missing}"));
+    Some(error.hint("open it for that").errno(libc::EBADRQC))
+}
+
 /// What a descriptor is, if it cannot stand in for what is wanted.
 fn unfit(fd: BorrowedFd<'_>, wanted: Wanted) -> io::Result<Option<String>> {
     let kind = fstat(fd)?.st_mode & libc::S_IFMT;

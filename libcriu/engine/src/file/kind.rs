@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use criu_images::ImageDir;
-use criu_images::messages::{FdTypes, FdinfoEntry, FileEntry};
+use criu_images::messages::{FdTypes, FileEntry};
 
 use super::collect::Collected;
 use super::load::Plan;
@@ -141,6 +141,11 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
         false
     }
 
+    /// Whether a description can be opened when every task exists, and not before.
+    fn is_late(&self, _plan: &Plan, _entry: &FileEntry) -> bool {
+        false
+    }
+
     /// Descriptions that have to be there to complete this one: those in its messages.
     fn needs(&self, _id: FileId) -> &[FileId] {
         &[]
@@ -160,6 +165,11 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
     /// Opens one more description of the same file, with the given status flags: for mappings and links.
     fn open_again(&mut self, _plan: &mut Plan, entry: &FileEntry, _flags: u32) -> Result<OwnedFd> {
         Err(Error::new(Phase::Files, format!("file {}", entry.id), "is of a kind that cannot be mapped or entered"))
+    }
+
+    /// In the coordinator, before it forks: masters of terminals that were made for who restores.
+    fn orphans(&mut self) -> Vec<OwnedFd> {
+        Vec::new()
     }
 
     /// In the coordinator, when every task has its own: lets go of what `resume` does not need.
@@ -183,12 +193,6 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
     /// The terminal that controls a session, for its leader to take, and the terminal's foreground group.
     fn controlling(&self, _session: i32) -> Option<(BorrowedFd<'_>, i32)> {
         None
-    }
-
-    /// In every table that has it, when every task exists and before any `attach`: puts at its numbers in the table `fds`
-    /// what could not be opened earlier.
-    fn place(&mut self, _entry: &FileEntry, _fds: &[FdinfoEntry]) -> Result<()> {
-        Ok(())
     }
 
     /// In every table that has it (the `at`th), when every descriptor of that table is at its number and every task exists.

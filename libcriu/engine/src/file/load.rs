@@ -1,5 +1,6 @@
 //! Loads and checks the images of open files, and opens descriptions in the right process.
 
+mod late;
 mod objects;
 mod read;
 
@@ -10,6 +11,7 @@ use std::rc::Rc;
 use criu_images::messages::{CriuOpts, FdTypes, FdinfoEntry, FileEntry, IoUringBuffersEntry};
 use criu_images::{ImageDir, ImageError, Kind};
 
+use self::late::Late;
 use self::read::{check_table, entries, inherit, kind_of};
 use super::collect::raise_descriptor_limit;
 use super::ghost::GhostFiles;
@@ -56,6 +58,8 @@ pub struct RestoreFiles {
     kinds: Vec<Box<dyn RestoreKind>>,
     locks: RestoreLocks,
     opened: ByNumber<FileId, OwnedFd>,
+    /// What several tables have, and cannot be opened yet.
+    late: Late,
     /// What several tasks hold without descriptors.
     held: ByNumber<FileId, OwnedFd>,
     /// The descriptions of every object.
@@ -105,8 +109,8 @@ impl RestoreFiles {
         let locks = RestoreLocks::load(images, options.msg.file_locks())?;
         let table_at = plan.tables.iter().enumerate().map(|(at, (files_id, _))| (*files_id, at)).collect();
         let (opened, held, members) = (HashMap::default(), HashMap::default(), HashMap::default());
-        let mut files =
-            RestoreFiles { plan, kinds, locks, opened, held, members, table_at, mapped_locks: BTreeSet::new() };
+        let (late, mapped_locks) = (Late::default(), BTreeSet::new());
+        let mut files = RestoreFiles { plan, kinds, locks, opened, late, held, members, table_at, mapped_locks };
         for entry in files.plan.entries.values() {
             kind_of(entry)?;
         }
@@ -177,7 +181,15 @@ impl RestoreFiles {
         let in_coordinator = |o: &Object, tables: &BTreeSet<u32>| tables.len() > 1 || is_early(o);
         let shared: Vec<Object> =
             users.into_iter().filter(|(o, tables)| in_coordinator(o, tables)).map(|(o, _)| o).collect();
-        let shared = self.with_needs(shared.into_iter().collect())?;
+        let mut now = BTreeSet::new();
+        for object in shared {
+            if self.is_late(object)? {
+                self.expect_late(object)?;
+            } else {
+                now.insert(object);
+            }
+        }
+        let shared = self.with_needs(now)?;
         self.open_objects(&shared.into_iter().collect::<Vec<_>>())
     }
 
@@ -238,6 +250,11 @@ impl RestoreFiles {
         rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|e| Error::os(Phase::Files, format!("file {id}"), "dup", e))
     }
 
+    /// In the coordinator, before it forks: masters of terminals that were made for who restores.
+    pub fn orphans(&mut self) -> Vec<OwnedFd> {
+        self.kinds.iter_mut().flat_map(|k| k.orphans()).collect()
+    }
+
     /// The terminal that a session's leader has to take as the controlling one, and its foreground group.
     pub fn controlling(&self, session: i32) -> Option<(BorrowedFd<'_>, i32)> {
         self.kinds.iter().find_map(|k| k.controlling(session))
@@ -269,6 +286,7 @@ impl RestoreFiles {
     /// In the coordinator, when every task has its own: closes what was opened for them.
     pub fn close_all(&mut self) {
         self.opened.clear();
+        self.late.clear();
         self.held.clear();
         self.plan.ghosts.close();
         self.kinds.iter_mut().for_each(|k| k.hand_over());
@@ -282,6 +300,7 @@ impl RestoreFiles {
         let at = self.table_at.get(&files_id).copied();
         let at = at.ok_or_else(|| Error::new(Phase::Files, format!("fdinfo-{files_id}.img"), "was not loaded"))?;
         let fds = self.plan.tables[at].1.clone();
+        self.open_late(at, &fds)?;
         let mut own = BTreeSet::new();
         for fd in fds.iter().filter(|f| !self.opened.contains_key(&f.id)) {
             if let Some(entry) = self.plan.entries.get(&fd.id) {
@@ -307,10 +326,6 @@ impl RestoreFiles {
 
     /// What is done with descriptions when they are at their numbers.
     fn attach(&mut self, at: usize, fds: &[FdinfoEntry]) -> Result<()> {
-        let placed: BTreeSet<FileId> = fds.iter().map(|f| f.id).collect();
-        for entry in placed.iter().filter_map(|id| self.plan.entries.get(id)) {
-            self.kinds[kind_of(entry)?].place(entry, fds)?;
-        }
         let mut done = BTreeSet::new();
         for fd in fds {
             if !done.insert(fd.id) {

@@ -47,7 +47,7 @@ mod golden;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use collect::{DumpFiles, UringMapping};
+pub use collect::{DumpFiles, SocketMapping, UringMapping};
 pub use load::RestoreFiles;
 
 pub(crate) use collect::{BE_ROOT_OUTSIDE, Collected, UNREACHABLE};

@@ -29,7 +29,7 @@ fn socket(seen: &Seen<'_>) -> String {
         Ok(AddressFamily::NETLINK) => "netlink".into(),
         Ok(AddressFamily::PACKET) => "packet".into(),
         Ok(AddressFamily::VSOCK) => "vsock".into(),
-        Ok(other) => format!("family {}", other.as_raw()),
+        Ok(other) => family(other.as_raw().into()),
         Err(e) => format!("unknown ({e})"),
     };
     let kind = match socket_type(&seen.dup).map(|t| t.as_raw() as i32) {
@@ -39,7 +39,21 @@ fn socket(seen: &Seen<'_>) -> String {
         Ok(libc::SOCK_SEQPACKET) => "packet ",
         _ => "",
     };
-    format!("{} {family} {kind}socket cannot be saved yet", if family.starts_with("IP") { "an" } else { "a" })
+    format!("{} {family} {kind}socket cannot be saved yet", if family.starts_with(['I', 'A']) { "an" } else { "a" })
+}
+
+/// What families without a name in rustix are called.
+fn family(number: i32) -> String {
+    const AF_XDP: i32 = 44;
+    match number {
+        libc::AF_ALG => "crypto (AF_ALG)".into(),
+        libc::AF_CAN => "CAN".into(),
+        libc::AF_BLUETOOTH => "Bluetooth".into(),
+        libc::AF_RDS => "RDS".into(),
+        libc::AF_TIPC => "TIPC".into(),
+        AF_XDP => "AF_XDP".into(),
+        other => format!("family {other}"),
+    }
 }
 
 /// Names of the kernel in words.

@@ -80,6 +80,14 @@ pub fn restore(options: &Options, operator: &mut dyn Operator) -> Result<Restore
     })?;
     files.set_users(users(&checked));
     files.open_shared()?;
+    for master in files.orphans() {
+        if !operator.takes_descriptors() {
+            let cause = "nobody takes the master of the tree's terminal";
+            let hint = "restore over the RPC protocol or by the library, with notifications; or give a terminal with --inherit-fd";
+            return Err(Error::new(Phase::Files, "--orphan-pts-master", cause).hint(hint));
+        }
+        operator.stage(Stage::OrphanPtsMaster, None, Some(master.as_fd()))?;
+    }
     let living = checked.checkpoint.tasks.iter().filter_map(|t| t.alive());
     files.open_held(living.flat_map(|a| [a.mm.exe_file_id, a.fs.cwd_id, a.fs.root_id]));
     let mut world = World::new(&images, checked, files, options)?;

@@ -120,6 +120,10 @@ impl Operator for RpcOperator<'_> {
         asks || !self.scripts.is_empty()
     }
 
+    fn takes_descriptors(&self) -> bool {
+        self.wishes.notify && !self.wishes.is_target
+    }
+
     fn progress(&mut self, phase: Phase, done: u64, total: u64) {
         if !self.wishes.progress || self.wishes.is_target {
             return;

@@ -113,6 +113,9 @@ fn sort_control(control: &[u8], peeked: &mut Peeked) {
                 }
             }
             (libc::SOL_SOCKET, SCM_SECURITY) => peeked.more = Some("a security label"),
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMP | libc::SCM_TIMESTAMPNS | libc::SCM_TIMESTAMPING | 63..=65) => {
+                peeked.more = Some("the time that a message came at (SO_TIMESTAMP)");
+            }
             _ => peeked.more = Some("a control message of an unknown kind"),
         }
     }

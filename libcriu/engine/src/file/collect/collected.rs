@@ -51,6 +51,17 @@ pub(crate) struct Collected {
     pub(super) last_id: FileId,
 }
 
+/// A socket that is mapped.
+#[derive(Clone, Copy, Debug)]
+pub enum SocketMapping {
+    /// Its id, and how long a mapping of its rings is.
+    Rings(FileId, u64),
+    /// What it has received is mapped.
+    Tcp,
+    /// It is not open any more, or was refused.
+    Unknown,
+}
+
 /// An io_uring instance that is mapped.
 #[derive(Clone, Copy, Debug)]
 pub enum UringMapping {

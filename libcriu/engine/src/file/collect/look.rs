@@ -55,6 +55,10 @@ pub(super) fn look<'a>(
         None => match readlinkat(fd_dir, fd.to_string(), Vec::new()) {
             Ok(link) => link.into_bytes(),
             Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(e @ rustix::io::Errno::NAMETOOLONG) => {
+                let hint = "its path is longer than the 4096 bytes that there are for one: close it before the dump";
+                return Err(failed(task, holder, "readlink", e).hint(hint));
+            }
             Err(e) => return Err(failed(task, holder, "readlink", e)),
         },
     };

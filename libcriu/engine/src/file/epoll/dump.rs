@@ -55,21 +55,27 @@ impl DumpKind for Epolls {
                     // Reported already; its own blocker says more.
                     continue;
                 }
-                match search(common, table, at, watched, &epoll.object)? {
-                    Search::Found { number, id } => {
+                if let Some((number, id)) = search(common, table, at, watched, &epoll.object)? {
+                    watched.target_id = Some(id);
+                    watched.registered_fd = Some(watched.tfd);
+                    watched.tfd = number;
+                    continue;
+                }
+                let others = common.tables.values().filter(|t| t.pid != epoll.pid);
+                let mut found = others.map(|t| search(common, t, at, watched, &epoll.object));
+                let found = found.find_map(Result::transpose).transpose()?;
+                let what = format!("it watches what was fd {}", watched.tfd);
+                let cause = match found {
+                    Some((_, id)) if is_same_to_all(common, id) => {
                         watched.target_id = Some(id);
                         watched.registered_fd = Some(watched.tfd);
-                        watched.tfd = number;
+                        continue;
                     }
-                    Search::Elsewhere => blockers.push(
-                        Blocker::new(
-                            epoll.pid,
-                            &*epoll.object,
-                            format!("it watches what was fd {}, which is not open in this task any more", watched.tfd),
-                        )
-                        .hint("remove it with epoll_ctl before it is closed"),
-                    ),
-                }
+                    Some(_) => format!("{what}, which nobody but another task has open now"),
+                    None => format!("{what}, which no task has open any more"),
+                };
+                let hint = "remove it with epoll_ctl before it is closed";
+                blockers.push(Blocker::new(epoll.pid, &*epoll.object, cause).hint(hint));
             }
         }
         let mut filled: HashMap<FileId, &mut Epoll> = self.epolls.iter_mut().map(|e| (e.id, e)).collect();
@@ -103,29 +109,45 @@ impl Registration {
     }
 }
 
-enum Search {
-    Found { number: u32, id: FileId },
-    Elsewhere,
+/// Whether it makes no difference which process begins to watch a description, and when: a signalfd tells of the signals of who
+/// does, and some are there no earlier than the tasks.
+fn is_same_to_all(common: &Collected, id: FileId) -> bool {
+    let r#type = common.entries.iter().find(|e| e.id == id).map(FileEntry::r#type);
+    matches!(
+        r#type,
+        Some(
+            FdTypes::Pipe
+                | FdTypes::Fifo
+                | FdTypes::Unixsk
+                | FdTypes::Inetsk
+                | FdTypes::Netlinksk
+                | FdTypes::Packetsk
+                | FdTypes::Eventfd
+                | FdTypes::Timerfd
+                | FdTypes::Inotify
+                | FdTypes::Tty
+        )
+    )
 }
 
-/// Looks among all descriptors of the table that agree in their inode.
+/// The number and the id of what is registered, among all descriptors of a table that agree in their inode.
 fn search(
     common: &Collected,
     table: &Table,
     at: Registration,
     watched: &EventpollTfdEntry,
     object: &str,
-) -> Result<Search> {
+) -> Result<Option<(u32, FileId)>> {
     let mut tried = std::collections::HashSet::new();
     for fd in &table.fds {
         if common.inodes.get(&fd.id) == watched.inode.as_ref()
             && tried.insert(fd.id)
             && at.is((table.pid, fd.fd as i32), object)?
         {
-            return Ok(Search::Found { number: fd.fd, id: fd.id });
+            return Ok(Some((fd.fd, fd.id)));
         }
     }
-    Ok(Search::Elsewhere)
+    Ok(None)
 }
 
 /// `tfd: 5 events: 19 data: 8  pos:0 ino:1a sdev:10`

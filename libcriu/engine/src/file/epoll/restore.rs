@@ -1,6 +1,7 @@
-//! epoll: made empty; filled when what it watches is at its numbers.
+//! epoll: made empty; filled when what it watches is at its numbers. What no table has together with the instance is registered
+//! by who opens both, under the number that it had.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use criu_images::ImageDir;
 use criu_images::messages::{EventpollTfdEntry, FdTypes, FdinfoEntry, FileEntry};
@@ -28,6 +29,18 @@ struct Registration {
 #[derive(Debug, Default)]
 pub(crate) struct Epolls {
     registrations: ByNumber<FileId, Vec<Registration>>,
+    /// Of what is in tables of others alone.
+    foreign: ByNumber<FileId, Vec<Foreign>>,
+    /// The ids of those.
+    needs: ByNumber<FileId, Vec<FileId>>,
+}
+
+#[derive(Debug)]
+struct Foreign {
+    source: FileId,
+    under: RawFd,
+    events: u32,
+    data: u64,
 }
 
 impl RestoreKind for Epolls {
@@ -43,13 +56,23 @@ impl RestoreKind for Epolls {
             if tables.is_empty() {
                 continue;
             }
-            let made = epfd.tfd.iter().map(|t| {
-                tables.iter().find_map(|(at, numbers)| numbers.registration(*at, t)).ok_or_else(|| {
+            let (mut made, mut foreign) = (Vec::new(), Vec::new());
+            for t in &epfd.tfd {
+                if let Some(own) = tables.iter().find_map(|(at, numbers)| numbers.registration(*at, t)) {
+                    made.push(own);
+                } else if let Some(source) = t.target_id.filter(|id| plan.first_user.contains_key(id)) {
+                    let under = t.registered_fd.unwrap_or(t.tfd) as RawFd;
+                    foreign.push(Foreign { source, under, events: t.events, data: t.data });
+                } else {
                     let cause = format!("it watches fd {}, which no task that has it has open", t.tfd);
-                    Error::new(Phase::Check, name(entry), cause)
-                })
-            });
-            self.registrations.insert(entry.id, made.collect::<Result<_>>()?);
+                    return Err(Error::new(Phase::Check, name(entry), cause));
+                }
+            }
+            self.registrations.insert(entry.id, made);
+            if !foreign.is_empty() {
+                self.needs.insert(entry.id, foreign.iter().map(|f| f.source).collect());
+                self.foreign.insert(entry.id, foreign);
+            }
         }
         Ok(())
     }
@@ -68,17 +91,35 @@ impl RestoreKind for Epolls {
         members.iter().map(|m| open(m)).collect()
     }
 
-    fn attach(&mut self, _plan: &Plan, entry: &FileEntry, fd: RawFd, at: usize) -> Result<()> {
-        for r in self.registrations.get(&entry.id).into_iter().flatten().filter(|r| r.at == at) {
-            let add = |epoll: BorrowedFd<'_>| {
-                let events = epoll::EventFlags::from_bits_retain(r.events);
-                epoll::add(epoll, borrow(r.under), epoll::EventData::new_u64(r.data), events)
-            };
-            let done = if r.source == r.under { add(borrow(fd)) } else { with_number(r, fd, add) };
-            done.map_err(|e| Error::os(Phase::Files, name(entry), &format!("epoll_ctl for fd {}", r.under), e))?;
+    fn needs(&self, id: FileId) -> &[FileId] {
+        self.needs.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    fn complete(&mut self, _plan: &Plan, members: &[&FileEntry], opened: &ByNumber<FileId, OwnedFd>) -> Result<()> {
+        for &entry in members {
+            for f in self.foreign.get(&entry.id).into_iter().flatten() {
+                let (Some(epoll), Some(source)) = (opened.get(&entry.id), opened.get(&f.source)) else { continue };
+                register(entry, epoll.as_raw_fd(), source.as_raw_fd(), f.under, f.events, f.data)?;
+            }
         }
         Ok(())
     }
+
+    fn attach(&mut self, _plan: &Plan, entry: &FileEntry, fd: RawFd, at: usize) -> Result<()> {
+        for r in self.registrations.get(&entry.id).into_iter().flatten().filter(|r| r.at == at) {
+            register(entry, fd, r.source, r.under, r.events, r.data)?;
+        }
+        Ok(())
+    }
+}
+
+fn register(entry: &FileEntry, epoll: RawFd, source: RawFd, under: RawFd, events: u32, data: u64) -> Result<()> {
+    let add = |epoll: BorrowedFd<'_>| {
+        let events = epoll::EventFlags::from_bits_retain(events);
+        epoll::add(epoll, borrow(under), epoll::EventData::new_u64(data), events)
+    };
+    let done = if source == under { add(borrow(epoll)) } else { with_number(source, under, epoll, add) };
+    done.map_err(|e| Error::os(Phase::Files, name(entry), &format!("epoll_ctl for fd {under}"), e))
 }
 
 fn name(entry: &FileEntry) -> String {
@@ -111,24 +152,24 @@ impl Numbers {
 
 /// Lets `add` find the source under a number that belongs to something else, or to nothing.
 fn with_number(
-    r: &Registration,
+    source: RawFd,
+    under: RawFd,
     epoll: RawFd,
     add: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<()>,
 ) -> rustix::io::Result<()> {
     let os = |e: std::io::Error| rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO);
     // Above the number under test, which may be the lowest free one.
-    let epoll = fcntl_dupfd_cloexec(borrow(epoll), r.under + 1)?;
+    let epoll = fcntl_dupfd_cloexec(borrow(epoll), under + 1)?;
     let there =
-        fcntl_getfd(borrow(r.under)).ok().map(|flags| fcntl_dupfd_cloexec(borrow(r.under), 0).map(|fd| (fd, flags)));
+        fcntl_getfd(borrow(under)).ok().map(|flags| fcntl_dupfd_cloexec(borrow(under), 0).map(|fd| (fd, flags)));
     let there = there.transpose()?;
-    dup_to(r.source, r.under, true).map_err(os)?;
+    dup_to(source, under, true).map_err(os)?;
     let added = add(epoll.as_fd());
     match there {
         Some((fd, flags)) => {
-            use std::os::fd::AsRawFd;
-            dup_to(fd.as_raw_fd(), r.under, flags.contains(FdFlags::CLOEXEC)).map_err(os)?;
+            dup_to(fd.as_raw_fd(), under, flags.contains(FdFlags::CLOEXEC)).map_err(os)?;
         }
-        None => close_range(r.under as u32, r.under as u32).map_err(os)?,
+        None => close_range(under as u32, under as u32).map_err(os)?,
     }
     added
 }

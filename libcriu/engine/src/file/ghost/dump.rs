@@ -193,6 +193,8 @@ impl Ghosts {
             symlnk_target,
             xattrs: if has_attributes { attributes(seen)? } else { Vec::new() },
             inode_flags: inode_flags(contents.as_ref()),
+            atim_nsec: Some(stat.st_atime_nsec as u32),
+            mtim_nsec: Some(stat.st_mtime_nsec as u32),
         };
         self.ghosts.push(Ghost { id, entry, contents: contents.map(File::from), size_bytes, name: shown(name) });
         Ok(id)
@@ -257,7 +259,7 @@ impl Ghost {
 }
 
 /// Extended attributes, access lists among them, of an open file.
-fn attributes(seen: &Seen<'_>) -> Result<Vec<GhostXattrEntry>, Unsaved> {
+pub(crate) fn attributes(seen: &Seen<'_>) -> Result<Vec<GhostXattrEntry>, Unsaved> {
     let path = format!("/proc/self/fd/{}", seen.dup.as_raw_fd());
     let mut names = vec![0; XATTR_LIST_MAX];
     let len = match listxattr(&path, &mut names[..]) {

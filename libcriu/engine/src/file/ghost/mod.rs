@@ -14,7 +14,7 @@
 mod dump;
 mod restore;
 
-pub(crate) use dump::{Ghosts, kernel_dev, remap, reopen};
+pub(crate) use dump::{Ghosts, attributes, kernel_dev, remap, reopen};
 pub(crate) use restore::{GhostFiles, Remap, open_made};
 
 /// Of what chattr(1) sets: what does not keep a restore from making the file.

@@ -13,7 +13,7 @@ use criu_images::{ImageDir, ImageReader, Kind};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, IFlags, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
     fsetxattr, ftruncate, futimens, ioctl_getflags, ioctl_setflags, linkat, mkdirat, mknodat, openat, symlinkat,
-    unlinkat,
+    unlinkat, utimensat,
 };
 
 use super::COPY_BYTES;
@@ -243,6 +243,9 @@ fn open_and_unlink(entry: &GhostFileEntry, path: &Path) -> rustix::io::Result<Ow
             fsetxattr(&fd, &*attribute.name, &attribute.value, XattrFlags::empty())?;
         }
     }
+    if let Some(times) = times(entry).filter(|_| kind != libc::S_IFREG) {
+        utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
     unlinkat(CWD, path, unlink_flags(entry))?;
     Ok(fd)
 }
@@ -263,10 +266,12 @@ fn own(entry: &GhostFileEntry, file: &File) -> rustix::io::Result<()> {
         let now = ioctl_getflags(file)?;
         ioctl_setflags(file, now | (IFlags::from_bits_retain(flags) & super::KEPT_FLAGS))?;
     }
-    if let (Some(atim), Some(mtim)) = (entry.atim, entry.mtim) {
-        futimens(file, &Timestamps { last_access: timespec(atim), last_modification: timespec(mtim) })?;
-    }
-    Ok(())
+    times(entry).map_or(Ok(()), |times| futimens(file, &times))
+}
+
+fn times(entry: &GhostFileEntry) -> Option<Timestamps> {
+    let last_access = timespec(entry.atim?, entry.atim_nsec);
+    Some(Timestamps { last_access, last_modification: timespec(entry.mtim?, entry.mtim_nsec) })
 }
 
 fn uid(entry: &GhostFileEntry) -> Option<Uid> {
@@ -277,8 +282,9 @@ fn gid(entry: &GhostFileEntry) -> Option<Gid> {
     Some(Gid::from_raw(entry.gid))
 }
 
-fn timespec(t: Timeval) -> Timespec {
-    Timespec { tv_sec: t.tv_sec as i64, tv_nsec: (t.tv_usec.min(999_999) * 1000) as _ }
+fn timespec(t: Timeval, nsec: Option<u32>) -> Timespec {
+    let nsec = nsec.map_or(t.tv_usec.min(999_999) * 1000, |nsec| nsec.min(999_999_999).into());
+    Timespec { tv_sec: t.tv_sec as i64, tv_nsec: nsec as _ }
 }
 
 /// Writes the contents: one run of bytes, or chunks with holes between.

@@ -7,11 +7,11 @@ use criu_images::messages::{FdTypes, FileEntry, MemfdFileEntry, MemfdInodeEntry}
 use criu_images::{ImageDir, Kind};
 use rustix::fs::fcntl_get_seals;
 
-use super::MFD_HUGETLB;
+use super::{MFD_HUGETLB, NS_PER_S};
 use crate::error::Result;
 use crate::file::FileId;
 use crate::file::collect::{Collected, image_path, saving};
-use crate::file::ghost::reopen;
+use crate::file::ghost::{attributes, reopen};
 use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::seen::Seen;
 use crate::mem::pages::PagesIds;
@@ -95,6 +95,10 @@ impl DumpKind for Memfds {
     }
 }
 
+fn nanoseconds(seconds: i64, rest: u64) -> i64 {
+    seconds.saturating_mul(NS_PER_S).saturating_add_unsigned(rest)
+}
+
 impl Memfds {
     fn add(&mut self, seen: &Seen<'_>, huge_page: Option<u64>) -> Result<u64, Unsaved> {
         let name = seen.link.strip_suffix(DELETED).unwrap_or(&seen.link);
@@ -113,6 +117,9 @@ impl Memfds {
             inode_id,
             hugetlb_flag: huge_page.map(|bytes| MFD_HUGETLB | huge::size_flags(bytes)),
             mode: Some(seen.stat.st_mode),
+            xattrs: if huge_page.is_none() { attributes(seen)? } else { Vec::new() },
+            atim_ns: Some(nanoseconds(seen.stat.st_atime, seen.stat.st_atime_nsec)),
+            mtim_ns: Some(nanoseconds(seen.stat.st_mtime, seen.stat.st_mtime_nsec)),
         };
         self.inodes.push(Inode { entry, file, huge_page });
         Ok(inode_id)

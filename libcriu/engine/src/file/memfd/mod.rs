@@ -23,3 +23,5 @@ pub(crate) const KIND: FileKind = FileKind {
     dump: || Box::<dump::Memfds>::default(),
     restore: || Box::<restore::Memfds>::default(),
 };
+
+const NS_PER_S: i64 = 1_000_000_000;

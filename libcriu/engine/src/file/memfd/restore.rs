@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use criu_images::messages::{FdTypes, FileEntry, MemfdFileEntry, MemfdInodeEntry};
 use criu_images::{ImageDir, Kind};
 use rustix::fs::{
-    CWD, Gid, MemfdFlags, Mode, OFlags, SealFlags, SeekFrom, Uid, fchmod, fchown, fcntl_add_seals, ftruncate,
-    memfd_create, openat, seek,
+    CWD, Gid, MemfdFlags, Mode, OFlags, SealFlags, SeekFrom, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown,
+    fcntl_add_seals, fsetxattr, ftruncate, futimens, memfd_create, openat, seek,
 };
 
-use super::MFD_HUGETLB;
+use super::{MFD_HUGETLB, NS_PER_S};
 use crate::error::{Error, Phase, Result};
 use crate::file::kind::{RestoreKind, body};
 use crate::file::load::{Plan, loading};
@@ -145,7 +145,18 @@ fn make(images: &ImageDir, inode: &MemfdInodeEntry) -> Result<OwnedFd> {
     if let Some(mode) = inode.mode {
         fchmod(&fd, Mode::from_raw_mode(mode & 0o7777)).map_err(|e| failed("fchmod", e))?;
     }
+    for attribute in &inode.xattrs {
+        fsetxattr(&fd, &*attribute.name, &attribute.value, XattrFlags::empty()).map_err(|e| failed("fsetxattr", e))?;
+    }
+    if let (Some(atim), Some(mtim)) = (inode.atim_ns, inode.mtim_ns) {
+        let times = Timestamps { last_access: timespec(atim), last_modification: timespec(mtim) };
+        futimens(&fd, &times).map_err(|e| failed("futimens", e))?;
+    }
     Ok(fd)
+}
+
+fn timespec(ns: i64) -> Timespec {
+    Timespec { tv_sec: ns.div_euclid(NS_PER_S), tv_nsec: ns.rem_euclid(NS_PER_S) }
 }
 
 fn seal(name: &str, fd: &OwnedFd, seals: SealFlags) -> Result<()> {

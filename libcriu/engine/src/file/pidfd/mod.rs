@@ -1,9 +1,7 @@
 //! pidfds: of tasks in the tree, zombies among them, and of processes that are dead and reaped. Dead ones that were of the same
 //! process still are.
 //!
-//! Limits: a process outside, or a thread that is not its process's first, is refused by name. A description that
-//! several tables use comes back as one of each table: only a change of O_NONBLOCK by fcntl could tell. What a dead
-//! process ended with (PIDFD_GET_INFO) is lost.
+//! Limits: a process outside, or a thread that is not its process's first, is refused by name.
 
 mod dump;
 mod restore;

@@ -1,12 +1,11 @@
 //! pidfds: those of the dead are made first; those of tasks when all tasks exist.
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use criu_images::ImageDir;
-use criu_images::messages::{FdTypes, FdinfoEntry, FileEntry, PidfdEntry};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use criu_images::messages::{FdTypes, FileEntry, PidfdEntry};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::FLAGS;
@@ -15,7 +14,6 @@ use crate::file::FileId;
 use crate::file::kind::{RestoreKind, body};
 use crate::file::load::Plan;
 use crate::file::object::Object;
-use crate::sys::descriptor::dup_to;
 use crate::sys::spawn;
 
 #[derive(Debug, Default)]
@@ -49,23 +47,16 @@ impl RestoreKind for Pidfds {
     fn open(&mut self, _plan: &mut Plan, _object: Object, members: &[&FileEntry]) -> Result<Vec<OwnedFd>> {
         let open = |entry: &FileEntry| match self.dead.get(&entry.id) {
             Some(dead) => rustix::io::fcntl_dupfd_cloexec(dead, 0).map_err(|e| failed(entry.id, "dup", e)),
-            // Its place is kept until every task is there.
-            None => openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|e| failed(entry.id, "open", e)),
+            None => {
+                let pidfd = body(entry, entry.pidfd.as_ref())?;
+                open_of(pidfd, pidfd.nspid)
+            }
         };
         members.iter().map(|m| open(m)).collect()
     }
 
-    fn place(&mut self, entry: &FileEntry, fds: &[FdinfoEntry]) -> Result<()> {
-        let pidfd = body(entry, entry.pidfd.as_ref())?;
-        if is_dead(pidfd) {
-            return Ok(());
-        }
-        let opened = open(pidfd, pidfd.nspid)?;
-        for fd in fds.iter().filter(|f| f.id == entry.id) {
-            dup_to(opened.as_raw_fd(), fd.fd as RawFd, fd.flags & 1 != 0).map_err(|e| failed(entry.id, "dup3", e))?;
-        }
-        Ok(())
+    fn is_late(&self, _plan: &Plan, entry: &FileEntry) -> bool {
+        entry.pidfd.as_ref().is_some_and(|pidfd| !is_dead(pidfd))
     }
 
     fn close(&mut self) {
@@ -86,7 +77,7 @@ impl Pidfds {
             std::thread::sleep(Duration::from_secs(60));
         });
         let pid = pid.map_err(|e| failed(first, "fork", e))?;
-        let opened: Result<Vec<_>> = pidfds.iter().map(|p| Ok((p.id, open(p, pid)?))).collect();
+        let opened: Result<Vec<_>> = pidfds.iter().map(|p| Ok((p.id, open_of(p, pid)?))).collect();
         if let Some(pid) = Pid::from_raw(pid).filter(|_| status.is_none()) {
             kill_process(pid, Signal::KILL).ok();
         }
@@ -104,7 +95,7 @@ fn end_with(status: u32) -> ! {
     }
 }
 
-fn open(pidfd: &PidfdEntry, pid: i32) -> Result<OwnedFd> {
+fn open_of(pidfd: &PidfdEntry, pid: i32) -> Result<OwnedFd> {
     let raw = Pid::from_raw(pid).ok_or_else(|| failed(pidfd.id, "pidfd_open", rustix::io::Errno::SRCH))?;
     pidfd_open(raw, PidfdFlags::from_bits_retain(pidfd.flags & FLAGS))
         .map_err(|e| failed(pidfd.id, &format!("pidfd_open of {pid}"), e))

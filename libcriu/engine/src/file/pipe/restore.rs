@@ -10,11 +10,12 @@ use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with}
 
 use super::MAX_PIPE_BYTES;
 use crate::error::{Error, Phase, Result};
+use crate::file::FileId;
+use crate::file::inherit::{Wanted, unfit_direction};
 use crate::file::kind::RestoreKind;
 use crate::file::load::{Plan, loading};
 use crate::file::object::Object;
 use crate::file::regular;
-use crate::file::{FileId, Wanted};
 
 /// What F_SETFL may set on an end of a pipe; O_ASYNC comes with the owner.
 const SETTABLE: OFlags = OFlags::NONBLOCK.union(OFlags::DIRECT).union(OFlags::APPEND).union(OFlags::NOATIME);
@@ -186,19 +187,16 @@ fn end(inherited: BorrowedFd<'_>, flags: u32, name: &str) -> Result<OwnedFd> {
     let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, name, call, e);
     let file_type = fstat(inherited).map_err(|e| failed("fstat", e))?.st_mode & libc::S_IFMT;
     let given = fcntl_getfl(inherited).map_err(|e| failed("fcntl F_GETFL", e))?.bits() & libc::O_ACCMODE as u32;
-    let is_usable = given == libc::O_RDWR as u32 || given == flags & libc::O_ACCMODE as u32;
-    if (file_type == libc::S_IFIFO || !is_usable && file_type == libc::S_IFCHR)
+    let unfit = unfit_direction(given, flags, name);
+    if (file_type == libc::S_IFIFO || unfit.is_some() && file_type == libc::S_IFCHR)
         && let Ok(fd) = reopen(inherited.as_raw_fd(), flags, name)
     {
         return set_flags(&fd, flags, name).map(|()| fd);
     }
-    if !is_usable {
-        let what = if flags & libc::O_ACCMODE as u32 == 0 { "read from" } else { "written to" };
-        return Err(Error::new(Phase::Files, name, format!("the inherited descriptor cannot be {what}"))
-            .hint("open it for that")
-            .errno(libc::EBADRQC));
+    match unfit {
+        Some(e) => Err(e),
+        None => inherited.try_clone_to_owned().map_err(|e| Error::os(Phase::Files, name, "dup", e)),
     }
-    inherited.try_clone_to_owned().map_err(|e| Error::os(Phase::Files, name, "dup", e))
 }
 
 fn reopen(fd: i32, flags: u32, name: &str) -> Result<OwnedFd> {

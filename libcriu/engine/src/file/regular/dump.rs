@@ -7,7 +7,7 @@ use criu_images::messages::{FdTypes, FileEntry, RegFileEntry};
 use rustix::fs::{Stat, fstatfs, major, minor};
 
 use super::build_id::build_id;
-use super::kmsg;
+use super::{kmsg, pressure};
 use crate::error::{Blocker, Result};
 use crate::file::FileId;
 use crate::file::collect::{Collected, image_path};
@@ -50,6 +50,9 @@ impl DumpKind for Regular {
         if kmsg::is_reader(seen.stat.st_mode, seen.stat.st_rdev, seen.info.flags) && !reg.ext() {
             reg.pos = kmsg::place(seen)?;
         }
+        if seen.fd >= 0 && !seen.is_o_path() && !reg.ext() {
+            reg.pressure = pressure::asked(seen)?;
+        }
         if let Some((task, rest)) = proc_task(reg.name.as_bytes())
             && seen.fd >= 0
         {
@@ -69,15 +72,16 @@ impl DumpKind for Regular {
 
     fn resolve(&mut self, common: &mut Collected, blockers: &mut Vec<Blocker>) -> Result<()> {
         for file in &self.proc_files {
-            let mut refuse = |cause: String| {
-                blockers.push(Blocker::new(file.pid, &*file.object, cause).hint("close it before the dump"));
+            let mut refuse = |cause: String, hint: &str| {
+                blockers.push(Blocker::new(file.pid, &*file.object, cause).hint(hint));
             };
-            let users = common.tables.values().filter(|t| t.fds.iter().any(|f| f.id == file.id)).count();
             if !common.tasks.values().any(|&vpid| vpid == file.task) {
-                refuse(format!("it belongs to process {}, which is outside the tree", file.task));
-            } else if users > 1 {
-                // What several tables use is opened before the tasks exist.
-                refuse("a /proc file of a task that several tasks have open cannot be saved yet".into());
+                let cause = format!("it belongs to process {}, which is outside the tree", file.task);
+                refuse(cause, "close it before the dump");
+            } else if common.in_messages.contains(&file.id) && common.tables.len() > 1 {
+                // Messages that several tasks can read are filled before the tasks exist.
+                let cause = "a /proc file of a task is in a message that was not read yet; this cannot be saved";
+                refuse(cause.into(), "have the message read before the dump");
             }
         }
         Ok(())
@@ -113,7 +117,7 @@ fn check_notification(seen: &Seen<'_>) -> Result<(), Unsaved> {
 }
 
 /// The process that a path below /proc names, and what follows.
-fn proc_task(name: &[u8]) -> Option<(i32, &str)> {
+pub(super) fn proc_task(name: &[u8]) -> Option<(i32, &str)> {
     let rest = std::str::from_utf8(name.strip_prefix(b"/proc/")?).ok()?;
     let (pid, rest) = rest.split_once('/').unwrap_or((rest, ""));
     Some((pid.parse().ok().filter(|&p| p > 0)?, rest))
@@ -151,6 +155,18 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
         && let Some((node, there)) = device_node(&seen.stat)
     {
         (place, mode) = (Place::Here(node), there);
+    }
+    let may_be_detached = match &place {
+        // What is the root of its mount says so wherever that is.
+        Place::Here(name) => seen.is_o_path() && name == b"/",
+        Place::Gone(_) => false,
+        _ => true,
+    };
+    if may_be_detached && is_detached(seen) {
+        let cause =
+            "it is on a mount of another namespace, or on one that is attached nowhere (fsmount, open_tree, umount -l)";
+        return Err(Unsaved::because(cause)
+            .hint("dump inside its mount namespace if it has one, else close it before the dump"));
     }
     if !matches!(place, Place::Here(_)) && is_message_queue(seen)? {
         return Err(Unsaved::because("a POSIX message queue cannot be saved").hint("close it before the dump"));
@@ -245,9 +261,22 @@ fn is_read_only(seen: &Seen<'_>) -> Result<bool, Unsaved> {
     Ok(system.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
+/// Neither the task's list of mounts, of which its root directory may hide some, nor the engine's has the one that it was opened
+/// on. The kernel's own, such as that of POSIX message queues, are in none either.
+fn is_detached(seen: &Seen<'_>) -> bool {
+    let is_own = rustix::fs::fstatfs(&seen.dup).is_ok_and(|system| system.f_type == MQUEUE_MAGIC);
+    let id = format!("{} ", seen.info.mnt_id);
+    let lists = |whose: String| {
+        let mounts = std::fs::read(format!("/proc/{whose}/mountinfo")).unwrap_or_default();
+        mounts.is_empty() || mounts.split(|&b| b == b'\n').any(|line| line.starts_with(id.as_bytes()))
+    };
+    seen.info.mnt_id >= 0 && !is_own && !lists(seen.task.pid.to_string()) && !lists("self".into())
+}
+
+const MQUEUE_MAGIC: i64 = 0x1980_0202;
+
 /// What mq_open(3) opened: it looks like a file, and has no path that leads to it.
 fn is_message_queue(seen: &Seen<'_>) -> Result<bool, Unsaved> {
-    const MQUEUE_MAGIC: i64 = 0x1980_0202;
     let system = rustix::fs::fstatfs(&seen.dup).map_err(|e| Unsaved::os(seen, "fstatfs", e))?;
     Ok(system.f_type == MQUEUE_MAGIC)
 }

@@ -9,6 +9,7 @@
 mod build_id;
 mod dump;
 mod kmsg;
+mod pressure;
 mod restore;
 #[cfg(test)]
 mod tests;

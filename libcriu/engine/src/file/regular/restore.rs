@@ -3,13 +3,15 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use criu_images::messages::{FileEntry, RegFileEntry};
-use rustix::fs::{CWD, Mode, OFlags, SeekFrom, fstat, openat, seek};
+use rustix::fs::{CWD, Mode, OFlags, SeekFrom, fcntl_getfl, fstat, openat, seek};
+use rustix::io::Errno;
 
 use super::build_id::build_id;
-use super::kmsg;
+use super::dump::proc_task;
+use super::{kmsg, pressure};
 use crate::error::{Error, Phase, Result};
-use crate::file::Wanted;
 use crate::file::ghost::{Remap, open_made};
+use crate::file::inherit::{Wanted, unfit_direction};
 use crate::file::kind::RestoreKind;
 use crate::file::load::Plan;
 use crate::file::object::Object;
@@ -56,6 +58,11 @@ impl RestoreKind for Regular {
         members.iter().map(|m| open_entry(plan, reg(m)?)).collect()
     }
 
+    fn is_late(&self, plan: &Plan, entry: &FileEntry) -> bool {
+        let names_task = entry.reg.as_ref().is_some_and(|reg| proc_task(reg.name.as_bytes()).is_some());
+        names_task && !matches!(plan.ghosts.remap(entry.id), Some(Remap::Procfs(_)))
+    }
+
     fn open_again(&mut self, plan: &mut Plan, entry: &FileEntry, flags: u32) -> Result<OwnedFd> {
         open_path(plan, reg(entry)?, flags)
     }
@@ -69,7 +76,9 @@ fn open_entry(plan: &Plan, reg: &RegFileEntry) -> Result<OwnedFd> {
     let is_directory = reg.mode.is_some_and(|mode| mode & libc::S_IFMT == libc::S_IFDIR);
     let wanted = if is_directory { Wanted::Directory } else { Wanted::File };
     if let Some(fd) = plan.inherited(reg.name.trim_start_matches('/'), wanted)? {
-        return Ok(fd);
+        let failed = |e| Error::os(Phase::Files, &*reg.name, "fcntl F_GETFL", e);
+        let unfit = unfit_direction(fcntl_getfl(&fd).map_err(failed)?.bits(), reg.flags, &reg.name);
+        return unfit.filter(|_| reg.flags & libc::O_PATH as u32 == 0).map_or(Ok(fd), Err);
     }
     // A file of a process that is gone is opened, and read from, while another one has its pid.
     let _dead = match plan.ghosts.remap(reg.id) {
@@ -78,6 +87,9 @@ fn open_entry(plan: &Plan, reg: &RegFileEntry) -> Result<OwnedFd> {
     };
     let fd = open_path(plan, reg, reg.flags)?;
     let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, &*reg.name, call, e);
+    if let Some(what) = &reg.pressure {
+        pressure::ask(&fd, what).map_err(|e| failed(&format!("writing {what:?}"), e.into()))?;
+    }
     if reg.pos == 0 || reg.flags & libc::O_PATH as u32 != 0 {
         return Ok(fd);
     }
@@ -85,7 +97,13 @@ fn open_entry(plan: &Plan, reg: &RegFileEntry) -> Result<OwnedFd> {
     if kmsg::is_reader(stat.st_mode, stat.st_rdev, reg.flags) {
         kmsg::advance(&fd, reg.pos).map_err(|e| failed("reading kernel messages", e))?;
     } else {
-        seek(&fd, SeekFrom::Start(reg.pos)).map_err(|e| failed("lseek", e.into()))?;
+        match seek(&fd, SeekFrom::Start(reg.pos)) {
+            // In a directory without entries some places cannot be gone to, and make no difference.
+            Err(Errno::INVAL) if is_directory && matches!(plan.ghosts.remap(reg.id), Some(Remap::Ghost(_))) => {
+                log::debug!("{}: a deleted directory begins at its beginning", reg.name);
+            }
+            sought => drop(sought.map_err(|e| failed("lseek", e.into()))?),
+        }
     }
     Ok(fd)
 }

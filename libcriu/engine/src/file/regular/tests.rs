@@ -335,6 +335,16 @@ fn files_and_pipes_given_by_whoever_restores() {
     };
     restore(&give(&log), &[|| assert_eq!(rustix::io::write(borrow(11), b"after").unwrap(), 5)]);
     assert_eq!(std::fs::read_to_string(path("log")).unwrap(), "before, after");
+    // What cannot be written to stands in for no end that is.
+    let read_only = File::open(path("log")).unwrap();
+    let message = std::panic::catch_unwind(|| restore(&give(&read_only), &[|| {}])).unwrap_err();
+    let message = message.downcast_ref::<String>().unwrap();
+    assert!(message.contains("the inherited descriptor cannot be written to"), "{message}");
+    let inherit_fd = vec![key(path("given").trim_start_matches('/').into(), &reader)];
+    let wrong = self::options(images.path(), CriuOpts { inherit_fd, ..CriuOpts::default() });
+    let message = std::panic::catch_unwind(|| restore(&wrong, &[|| {}])).unwrap_err();
+    let message = message.downcast_ref::<String>().unwrap();
+    assert!(message.contains("the inherited descriptor cannot be written to"), "{message}");
     let closed = InheritFd { key: "tmp/x".into(), fd: 12345 };
     let options = options(images.path(), CriuOpts { inherit_fd: vec![closed], ..CriuOpts::default() });
     let refused = crate::file::RestoreFiles::load(&dir, &options, &[]).unwrap_err();

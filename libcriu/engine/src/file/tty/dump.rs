@@ -163,6 +163,15 @@ impl DumpKind for Ttys {
                 {
                     describe_closed(&mut self.infos[info as usize], rdev, pty.is_closed);
                 }
+            } else if common.opts.orphan_pts_master() && !pty.is_of_job(rdev, common) {
+                let control = Control::of_any(common.tasks.keys().copied(), rdev);
+                for &info in pty.infos.values() {
+                    let info = &mut self.infos[info as usize];
+                    info.orphan = Some(true);
+                    info.sid = control.map_or(0, |c| c.sid) as u32;
+                    info.pgrp = control.map_or(0, |c| c.pgrp.max(0)) as u32;
+                }
+                pty.check_orphan(blockers)?;
             } else {
                 let name = pty.infos.values().next().map_or(String::new(), |&info| key(&self.infos[info as usize]));
                 pty.check_inherited(rdev, &name, common, blockers);
@@ -304,12 +313,12 @@ impl Ttys {
 /// The line discipline's buffer: N_TTY_BUF_SIZE.
 const TYPED_BYTES: usize = 4096;
 
-/// What waits to be read from a slave that nobody has opened, as the kernel has it.
-fn typed_ahead(master: &OwnedFd, settings: &Termios) -> std::io::Result<Waiting> {
+/// What waits to be read from a slave, as the kernel has it: of `end`, or of what is linked to it.
+fn typed_ahead(fd: &OwnedFd, end: End, settings: &Termios) -> std::io::Result<Waiting> {
     let kernel = Kernel::open()?;
-    let private = kernel.number(kernel.file(master.as_fd())?, "file", "private_data")?;
+    let private = kernel.number(kernel.file(fd.as_fd())?, "file", "private_data")?;
     let tty = kernel.number(private, "tty_file_private", "tty")?;
-    let slave = kernel.number(tty, "tty_struct", "link")?;
+    let slave = if end == End::Master { kernel.number(tty, "tty_struct", "link")? } else { tty };
     let data = kernel.number(slave, "tty_struct", "disc_data")?;
     let (tail, head) =
         (kernel.number(data, "n_tty_data", "read_tail")?, kernel.number(data, "n_tty_data", "read_head")?);
@@ -394,7 +403,7 @@ impl Pty {
                     let cause = "an echo waits in it, but nobody has opened its slave yet";
                     refuse(cause.into(), "dump when the slave is open");
                 } else {
-                    match typed_ahead(master, &self.settings) {
+                    match typed_ahead(master, End::Master, &self.settings) {
                         Ok(waiting) => self.waiting = waiting,
                         Err(e) => {
                             let cause = "nobody has opened its slave yet, and what was typed into it cannot be seen";
@@ -403,6 +412,30 @@ impl Pty {
                         }
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it controls a session outside the tree, such as that of the shell that the job was started from.
+    fn is_of_job(&self, rdev: u32, common: &Collected) -> bool {
+        self.holders.iter().any(|h| h.control.rdev == rdev && !common.tasks.contains_key(&h.control.sid))
+    }
+
+    /// A terminal whose master is outside, and is made anew for who restores (`orphan_pts_master`). What was written to it is
+    /// the old master's to read.
+    fn check_orphan(&mut self, blockers: &mut Vec<Blocker>) -> Result<()> {
+        let (Some(slave), Some(h)) = (&self.slave, self.holders.first()) else { return Ok(()) };
+        let mut refuse = |cause: String, hint: &str| blockers.push(Blocker::new(h.pid, &*h.object, cause).hint(hint));
+        let failed = |e: rustix::io::Errno| Error::os(Phase::Collect, &*h.object, "poll", e).pid(h.pid);
+        if !events(slave, PollFlags::OUT).map_err(failed)?.contains(PollFlags::OUT) {
+            refuse("its output is stopped, or nobody reads it".into(), "start it again (^Q), and have it read");
+        }
+        match typed_ahead(slave, End::Slave, &self.settings) {
+            Ok(waiting) => self.waiting = waiting,
+            Err(e) => {
+                let cause = format!("its master is outside the tree, and what was typed into it cannot be seen ({e})");
+                refuse(cause, "give the engine CAP_BPF and CAP_PERFMON");
             }
         }
         Ok(())
@@ -425,7 +458,8 @@ impl Pty {
                     "the terminal of a session inside the tree, whose master is outside",
                     // A terminal controls one session: that of who restores cannot be this one's, too.
                     format!(
-                        "dump it with --external {name}, and restore it with another one: --inherit-fd fd[N]:{name}"
+                        "dump it with --external {name}, and restore it with another one: --inherit-fd fd[N]:{name}; or have \
+                         its master made anew with --orphan-pts-master"
                     ),
                 )
             } else if !common.opts.shell_job() {

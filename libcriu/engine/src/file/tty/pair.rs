@@ -41,6 +41,8 @@ pub(super) struct Pair {
     /// Descriptions of /dev/tty.
     pub dev_ttys: Vec<Opening>,
     pub waiting: Waiting,
+    /// Its master is for who restores.
+    pub is_orphan: bool,
 }
 
 /// What a pair has become.

@@ -19,6 +19,8 @@ use crate::sys::tty::{Which, set_termios, termios};
 
 /// The engine's standard input.
 const STDIN: RawFd = 0;
+/// The file of a master that nobody in the tree has; images have none of that number.
+const ORPHAN: FileId = FileId::MAX;
 /// `ends` of a master's own data: it is what waits for the slave.
 const FOR_SLAVE: u32 = u32::MAX;
 
@@ -29,6 +31,8 @@ pub(crate) struct Ttys {
     /// Descriptions of slaves whose master is closed; whether they are of /dev/tty.
     hung: HashMap<FileId, (Opening, bool)>,
     opened: HashMap<FileId, OwnedFd>,
+    /// Masters that nobody in the tree has.
+    orphans: Vec<OwnedFd>,
     /// By session.
     controls: HashMap<i32, (i32, OwnedFd)>,
 }
@@ -52,7 +56,10 @@ impl RestoreKind for Ttys {
 
     fn prepare(&mut self, _plan: &mut Plan) -> Result<()> {
         for pair in self.pairs.values() {
-            let made = pair.make()?;
+            let mut made = pair.make()?;
+            if pair.is_orphan {
+                self.orphans.extend(made.opened.remove(&ORPHAN));
+            }
             self.opened.extend(made.opened);
             if let Some((sid, pgrp, fd)) = made.control {
                 self.controls.insert(sid, (pgrp, fd));
@@ -81,7 +88,12 @@ impl RestoreKind for Ttys {
 
     fn close(&mut self) {
         self.opened.clear();
+        self.orphans.clear();
         self.controls.clear();
+    }
+
+    fn orphans(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.orphans)
     }
 
     fn controlling(&self, session: i32) -> Option<(BorrowedFd<'_>, i32)> {
@@ -148,7 +160,8 @@ impl Ttys {
         if info.rdev == image_rdev(PTMX) {
             return Ok(());
         }
-        let is_external = info.r#type() == TtyType::ExtTty;
+        let is_given = info.orphan() && plan.inherit.contains_key(&key(&info));
+        let is_external = info.r#type() == TtyType::ExtTty || is_given;
         if !is_external && !matches!(info.r#type(), TtyType::Pty | TtyType::Ctty) {
             return wrong("a console or serial line cannot be restored yet", "");
         }
@@ -175,6 +188,13 @@ impl Ttys {
         if plan.inherit.contains_key(&key(&info)) {
             return Ok(());
         }
+        if plan.opts.orphan_pts_master() && (info.orphan() || !plan.opts.shell_job()) {
+            return self.load_orphan(plan, entry, tty, info);
+        }
+        if info.orphan() {
+            let hint = "have it made with --orphan-pts-master, or give a terminal with --inherit-fd";
+            return wrong("the master of this terminal was outside the tree", &format!("{hint} fd[N]:{}", key(&info)));
+        }
         if !plan.opts.shell_job() {
             return wrong("it was the terminal of a session outside the tree", "allow it with --shell-job");
         }
@@ -185,10 +205,33 @@ impl Ttys {
         Ok(())
     }
 
+    /// A terminal whose master is made for who restores.
+    fn load_orphan(&mut self, plan: &Plan, entry: &FileEntry, tty: &TtyFileEntry, info: TtyInfoEntry) -> Result<()> {
+        let Some(index) = info.pty.as_ref().map(|pty| pty.index) else {
+            return Err(Error::new(Phase::Check, name(entry), "a terminal without a number"));
+        };
+        let master =
+            TtyFileEntry { id: ORPHAN, tty_info_id: info.id, flags: libc::O_RDWR as u32, ..Default::default() };
+        let master = Opening { file: master, path: "/dev/ptmx".into(), mode: None };
+        let master_info = TtyInfoEntry { sid: info.sid, pgrp: info.pgrp, ..Default::default() };
+        let opening = opening(plan, tty);
+        let (slaves, dev_ttys) =
+            if info.r#type() == TtyType::Ctty { (vec![], vec![opening]) } else { (vec![opening], vec![]) };
+        let (master, slave_info) = (Some(master), Some(info));
+        let waiting = Default::default();
+        let pair = Pair { index, master_info, slave_info, master, slaves, dev_ttys, waiting, is_orphan: true };
+        self.pairs.insert(index, pair);
+        Ok(())
+    }
+
     fn load_data(&mut self, data: TtyDataEntry) -> Result<()> {
         let wrong = || Error::new(Phase::Load, "tty-data.img", format!("there is no terminal {}", data.tty_id));
         let info = self.infos.get(&data.tty_id).ok_or_else(wrong)?;
         let from_master = info.rdev == image_rdev(PTMX);
+        if info.orphan() && self.pair_of(info).is_none() {
+            log::warn!("{} bytes typed into {} are not typed into what stands in for it", data.data.len(), key(info));
+            return Ok(());
+        }
         let index = self.pair_of(info).ok_or_else(wrong)?;
         let pair = self.pairs.get_mut(&index).ok_or_else(wrong)?;
         if from_master && data.ends.is_empty() {

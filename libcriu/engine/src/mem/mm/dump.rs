@@ -7,7 +7,7 @@ use criu_images::messages::{AioRingEntry, AreaPolicyEntry, MmEntry, VmaEntry};
 use rustix::fs::{OFlags, major, minor};
 
 use crate::error::{Blocker, Error, Phase, Result};
-use crate::file::{BE_ROOT_OUTSIDE, DumpFiles, DumpTask, FileId, Link, UNREACHABLE, UringMapping};
+use crate::file::{BE_ROOT_OUTSIDE, DumpFiles, DumpTask, FileId, Link, SocketMapping, UNREACHABLE, UringMapping};
 use crate::mem::aio::dump::Contexts;
 use crate::mem::pages::{Known, guard_regions};
 use crate::mem::shmem::memfd_device;
@@ -243,23 +243,20 @@ impl Collected {
         self.exe
     }
 
-    /// Names the sockets whose rings are mapped, when all descriptors are known. `id_of`: a socket's id and the length of its
-    /// mapping, by inode.
-    pub fn resolve_sockets(
-        &mut self,
-        pid: i32,
-        id_of: impl Fn(u64) -> Option<(FileId, u64)>,
-        blockers: &mut Vec<Blocker>,
-    ) {
+    /// Names the sockets whose rings are mapped, when all descriptors are known. `id_of`: what can be mapped of one, by inode.
+    pub fn resolve_sockets(&mut self, pid: i32, id_of: impl Fn(u64) -> SocketMapping, blockers: &mut Vec<Blocker>) {
         for (at, inode) in std::mem::take(&mut self.sockets) {
             let Some(v) = self.vmas.get_mut(at) else { continue };
             let cause = match id_of(inode) {
-                Some((id, bytes)) if v.end - v.start == bytes && v.pgoff == 0 => {
+                SocketMapping::Rings(id, bytes) if v.end - v.start == bytes && v.pgoff == 0 => {
                     v.shmid = u64::from(id);
                     continue;
                 }
-                Some(_) => "a part of the rings of a packet socket is mapped; this cannot be saved",
-                None => "a socket that is not open any more, or was refused, is mapped; this cannot be saved",
+                SocketMapping::Rings(..) => "a part of the rings of a packet socket is mapped; this cannot be saved",
+                SocketMapping::Tcp => "a TCP socket is mapped (for TCP_ZEROCOPY_RECEIVE); this cannot be saved",
+                SocketMapping::Unknown => {
+                    "a socket that is not open any more, or was refused, is mapped; this cannot be saved"
+                }
             };
             let object = format!("mapping {:#x}-{:#x} (socket:[{inode}])", v.start, v.end);
             blockers.push(Blocker::new(pid, object, cause).hint("unmap it before the dump"));

@@ -63,6 +63,9 @@ impl Hidden {
         if found.has_md5_keys {
             return Err(Unsaved::because("keys of MD5 (TCP_MD5SIG) cannot be saved").hint("close it before the dump"));
         }
+        if let Some(routing) = found.routing {
+            return Err(Unsaved::because(format!("{routing} cannot be saved")).hint("close it before the dump"));
+        }
         if found.counted {
             let cause = "the numbers of its notifications (MSG_ZEROCOPY, SOF_TIMESTAMPING_OPT_ID) would begin anew";
             return Err(Unsaved::because(cause).hint("switch these off, or close it before the dump"));
@@ -114,6 +117,8 @@ struct Found {
     has_md5_keys: bool,
     /// What SO_ERROR would tell, and take.
     error: i32,
+    /// What it does for the whole network namespace.
+    routing: Option<&'static str>,
 }
 
 /// Whether notifications of what is sent are on, which the kernel numbers.
@@ -157,7 +162,44 @@ fn look(kernel: &Kernel, fd: BorrowedFd<'_>, isk: &InetSkEntry) -> io::Result<Fo
         // Not there in a kernel without them.
         has_md5_keys: isk.r#type == STREAM && kernel.number(sock, "tcp_sock", "md5sig_info").is_ok_and(|at| at != 0),
         error: kernel.number(sock, "sock", "sk_err")? as i32,
+        routing: if isk.r#type == RAW { routing(kernel, sock).unwrap_or_default() } else { None },
     })
+}
+
+/// Whether packets are handed to a raw socket that are nobody's, or it is the one of the multicast router.
+fn routing(kernel: &Kernel, sock: Address) -> io::Result<Option<&'static str>> {
+    const LONGEST: usize = 4096;
+    let net = kernel.number(sock, "sock", "__sk_common.skc_net.net")?;
+    // A kernel has none, one or several tables.
+    let is_routers = |table| kernel.number(table, "mr_table", "mroute_sk").is_ok_and(|of| of == sock);
+    let router = "the socket of a multicast router (MRT_INIT)";
+    if kernel.number(net, "net", "ipv4.mrt").is_ok_and(|table| table != 0 && is_routers(table)) {
+        return Ok(Some(router));
+    }
+    if let (Ok(head), Ok(inside)) = (kernel.place(net, "net", "ipv4.mr_tables"), kernel.place(0, "mr_table", "list")) {
+        let mut at = kernel.number(head, "list_head", "next")?;
+        for _ in 0..LONGEST {
+            if at == head || at == 0 {
+                break;
+            }
+            if is_routers(at.wrapping_sub(inside)) {
+                return Ok(Some(router));
+            }
+            at = kernel.number(at, "list_head", "next")?;
+        }
+    }
+    // That of a router is here as well.
+    let mut alerted = kernel.number(net, "net", "ipv4.ra_chain")?;
+    for _ in 0..LONGEST {
+        if alerted == 0 {
+            break;
+        }
+        if kernel.number(alerted, "ip_ra_chain", "sk")? == sock {
+            return Ok(Some("a socket that gets packets with a router alert (IP_ROUTER_ALERT)"));
+        }
+        alerted = kernel.number(alerted, "ip_ra_chain", "next")?;
+    }
+    Ok(None)
 }
 
 fn warn(seen: &Seen<'_>, isk: &InetSkEntry, why: &str) {

@@ -81,12 +81,14 @@ pub(super) fn peek(fd: BorrowedFd<'_>) -> io::Result<Result<Vec<InetDatagramEntr
     let before = option(fd, libc::SO_PEEK_OFF)?;
     let guard = LookGuard::start(&[Looked { fd: fd.as_raw_fd(), peek_off: before, passes_credentials: None }])?;
     set_option(fd, libc::SO_PEEK_OFF, 0)?;
+    // Before the look: others go on sending.
+    let waiting = hidden::datagrams(fd);
     let found = peek_all(fd);
     set_option(fd, libc::SO_PEEK_OFF, before)?;
     guard.dismiss();
     let found = found?;
     if let Ok(queue) = &found
-        && hidden::datagrams(fd).is_ok_and(|waiting| waiting > queue.len())
+        && waiting.is_ok_and(|waiting| waiting > queue.len())
     {
         return Ok(Err("an empty datagram that was looked at (MSG_PEEK) and not read cannot be saved".into()));
     }

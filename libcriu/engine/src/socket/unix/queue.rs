@@ -102,6 +102,8 @@ pub(super) fn look(fd: BorrowedFd<'_>, kind: u32, unread: u32, usual: Usual, buf
     {
         return Ok(Queue::Messages(vec![message]));
     }
+    // Before the look: others go on sending.
+    let queued = if kind == STREAM { None } else { queued(fd, usual) };
     let offset = PeekOffset::start(fd, usual)?;
     let found = if kind == STREAM {
         buf.resize(buf.len().max(unread as usize + 1), 0);
@@ -118,20 +120,21 @@ pub(super) fn look(fd: BorrowedFd<'_>, kind: u32, unread: u32, usual: Usual, buf
     };
     offset.put_back()?;
     match &found {
-        Queue::Messages(messages) if kind != STREAM && hides_some(fd, usual, messages.len()) => {
+        // An empty one is shown to one look only.
+        Queue::Messages(messages) if queued.is_some_and(|queued| queued > messages.len() as u64) => {
             Ok(Queue::Refused("an empty message that was looked at (MSG_PEEK) and not read"))
         }
         _ => Ok(found),
     }
 }
 
-/// Whether there are more messages than a look has shown: an empty one is shown to one look only.
-fn hides_some(fd: BorrowedFd<'_>, usual: Usual, shown: usize) -> bool {
+/// How many messages there are, if that can be known.
+fn queued(fd: BorrowedFd<'_>, usual: Usual) -> Option<u64> {
     let counted = || {
         let kernel = Kernel::open()?;
         kernel.number(kernel.socket(fd)?, "sock", "sk_receive_queue.qlen")
     };
-    usual.queued.map_or_else(counted, |queued| Ok(queued.into())).is_ok_and(|queued| queued > shown as u64)
+    usual.queued.map(u64::from).or_else(|| counted().ok())
 }
 
 /// Whether there is any message; a queue may hold one of no bytes.
