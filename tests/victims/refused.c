@@ -1,6 +1,5 @@
 // What: state that cannot be saved is refused by name, pid and hint, and the task goes on unharmed.
-// Variants: pidfd mptcp traced userfaultfd perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio_in_flight aio_view aio_part secretmem netlink packet_ring_part packet_waiting console siblings timens inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd foreign_file foreign_socket left_group
-// Refused.left_group: process group & leader has gone
+// Variants: pidfd mptcp traced userfaultfd perf netns mntns utsns ipcns pidns userns bpf bpf_outside shm lock external_socket aio_in_flight aio_view aio_part secretmem netlink packet_ring_part packet_waiting console siblings timens inotify_events reuseport_ebpf mqueue mqueue_unlinked sem_undo thread_pidfd foreign_file foreign_socket
 // Refused.mptcp: connection of MPTCP
 // Refused.pidfd: pidfd & outside
 // Refused.thread_pidfd: pidfd & of thread
@@ -255,23 +254,7 @@ static void victim(void) {
     await_mark("second");
     CHECK(unshare(CLONE_FILES) == 0);
   }
-  else if (is("left_group")) {
-    // The second is in the group that the first has led, and left.
-    for (int i = 0; i < 2; i++) {
-      pid_t p = fork();
-      if (!p) {
-        if (i) mark("second");
-        wait_go();
-        _exit(0);
-      }
-      siblings[i] = p;
-      CHECK(setpgid(p, siblings[0]) == 0);
-    }
-    await_mark("second");
-    CHECK(setpgid(siblings[0], getpgrp()) == 0);
-  }
   ready_and_wait();
-  if (is("left_group")) CHECK(getpgid(siblings[0]) == getpgrp() && getpgid(siblings[1]) == siblings[0]);
   for (int i = 0; i < 2 && siblings[i]; i++) {
     pass_on(siblings[i]);
     expect_exit(siblings[i], 0);

@@ -56,6 +56,8 @@ pub struct ProcessFacts {
     /// Memory protection keys that are allocated: bit n for the key n. Key 0, which always is, is left out, as is the one that the
     /// kernel keeps for areas that can only be executed.
     pub protection_keys: u16,
+    /// A child that goes on after a stop, without that this process has fetched the report of it.
+    pub continued_child: Option<i32>,
 }
 
 /// sigaltstack of a thread; that it is running on it at the moment is not a flag here.
@@ -134,6 +136,18 @@ fn prctl(option: u64, arg: u64) -> Call {
     call(libc::SYS_prctl, &[option, arg])
 }
 
+/// Asks whether it has gone on; the answer is written to `info`, and can be fetched still.
+fn has_gone_on(which: libc::idtype_t, id: i32, info: u64) -> Call {
+    let options = libc::WCONTINUED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    call(libc::SYS_waitid, &[which.into(), id as u64, info, options as u64, 0])
+}
+
+/// Of whom what such a call has written tells.
+fn who_has_gone_on(info: &[u8], at: usize) -> Option<i32> {
+    const PID_AT: usize = 16;
+    Some(half(info, at + PID_AT) as i32).filter(|pid| *pid != 0)
+}
+
 fn word(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0; 8];
     if let Some(b) = bytes.get(at..at + 8) {
@@ -167,7 +181,11 @@ const SIGACTION_BYTES: usize = 32;
 const ITIMERS_AT: usize = SIGNALS * SIGACTION_BYTES;
 const TIMER_BYTES: usize = 32;
 const SUBREAPER_AT: usize = ITIMERS_AT + 3 * TIMER_BYTES;
-const PROCESS_BYTES: usize = SUBREAPER_AT + 8;
+const CONTINUED_AT: usize = SUBREAPER_AT + 8;
+const SIGINFO_BYTES: usize = 128;
+const PROCESS_BYTES: usize = CONTINUED_AT + SIGINFO_BYTES;
+/// Children in one round.
+const CHILDREN_PER_ROUND: usize = 100;
 /// POSIX timers in one round.
 const TIMERS_PER_ROUND: usize = 90;
 
@@ -226,6 +244,7 @@ impl Infected {
         calls.push(prctl(PR_GET_MEMORY_MERGE, 0));
         calls.push(call(libc::SYS_membarrier, &[MEMBARRIER_CMD_GET_REGISTRATIONS, 0, 0]));
         calls.push(keyring(KEY_SPEC_PROCESS_KEYRING));
+        calls.push(has_gone_on(libc::P_ALL, 0, at(CONTINUED_AT)));
         let keys = calls.len();
         calls.extend((1..PROTECTION_KEYS).map(|key| call(libc::SYS_pkey_mprotect, &[NOWHERE, 4096, 0, key])));
         self.memory().write(scratch, &[0; PROCESS_BYTES])?;
@@ -253,12 +272,33 @@ impl Infected {
             memory_merge: known(calls[must + 1].ret).map(|v| v != 0),
             membarrier: known(calls[must + 2].ret),
             has_keyring: calls[must + 3].ret > 0,
+            continued_child: who_has_gone_on(&got, CONTINUED_AT),
             // An allocated key finds no memory, any other is invalid.
             protection_keys: (1..)
                 .zip(&calls[keys..])
                 .filter(|(_, done)| done.ret == -i64::from(libc::ENOMEM))
                 .fold(0, |keys, (key, _)| keys | 1 << key),
         })
+    }
+
+    /// Which of these children go on after a stop, without that this process has fetched the report of it.
+    ///
+    /// # Errors
+    /// As [`Infected::query`].
+    pub fn query_continued(&mut self, children: &[i32]) -> Result<Vec<i32>> {
+        let (scratch, _) = self.scratch();
+        let mut found = Vec::new();
+        for some in children.chunks(CHILDREN_PER_ROUND) {
+            let info = |number: usize| scratch + (number * SIGINFO_BYTES) as u64;
+            let asks = |(number, child): (usize, &i32)| has_gone_on(libc::P_PID, *child, info(number));
+            let mut calls: Vec<Call> = some.iter().enumerate().map(asks).collect();
+            let mut got = vec![0; some.len() * SIGINFO_BYTES];
+            self.memory().write(scratch, &got)?;
+            self.syscalls(&mut calls)?;
+            self.memory().read(scratch, &mut got)?;
+            found.extend((0..some.len()).filter_map(|number| who_has_gone_on(&got, number * SIGINFO_BYTES)));
+        }
+        Ok(found)
     }
 
     fn query_timers(&mut self, ids: &[i32], timers: &mut Vec<PosixTimer>) -> Result<()> {
@@ -337,6 +377,6 @@ fn thread_calls(scratch: u64) -> Vec<Call> {
         call(libc::SYS_get_mempolicy, &[at(POLICY_AT), at(NODES_AT), NODES as u64 + 1, 0, 0]),
         keyring(KEY_SPEC_THREAD_KEYRING),
         // Rights come first; then there is no place to write to.
-        call(libc::SYS_get_robust_list, &[u64::from(std::process::id()), 0, 0]),
+        call(libc::SYS_get_robust_list, &[u64::from(std::process::id()), NOWHERE, NOWHERE]),
     ]
 }

@@ -237,12 +237,34 @@ enum Started {
     Gone,
 }
 
+/// Says which right is missing, or that there is none to be had.
+fn not_permitted(pid: i32, error: Error) -> Error {
+    const PF_KTHREAD: u32 = 0x0020_0000;
+    if ProcDir::open(pid).and_then(|dir| dir.stat()).is_ok_and(|stat| stat.flags & PF_KTHREAD != 0) {
+        let cause = "it is a thread of the kernel, without a program that could be saved";
+        return Error::new(Phase::Freeze, "task", cause).pid(pid).hint("name a process that runs a program");
+    }
+    if may_trace() {
+        error.hint(
+            "the kernel lets nobody trace it, or a security module or another user namespace keeps this engine from it",
+        )
+    } else {
+        error.hint("run the engine as root or with CAP_SYS_PTRACE")
+    }
+}
+
+fn may_trace() -> bool {
+    const CAP_SYS_PTRACE: u32 = 19;
+    let status = ProcDir::open(std::process::id() as i32).and_then(|dir| dir.status());
+    status.is_ok_and(|status| status.cap_eff >> CAP_SYS_PTRACE & 1 != 0)
+}
+
 fn refusal(pid: i32, e: criu_compel::Error) -> Error {
     let error = Error::new(Phase::Freeze, "task", e.to_string()).pid(pid);
     match e.kind {
         Kind::Gone | Kind::Zombie => error.errno(libc::ESRCH),
         Kind::Traced { tracer } => error.hint(format!("detach process {tracer} from it first")),
-        Kind::NotPermitted => error.errno(libc::EPERM).hint("run the engine as root or with CAP_SYS_PTRACE"),
+        Kind::NotPermitted => not_permitted(pid, error).errno(libc::EPERM),
         Kind::InVfork | Kind::Unresponsive => error.hint("try again later, or allow more time with --timeout"),
         _ => error,
     }

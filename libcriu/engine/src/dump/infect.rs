@@ -1,6 +1,6 @@
 //! Infect: asks each task what it alone can tell, one after the other, and cures it at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -30,11 +30,15 @@ pub(super) struct InformedTask {
     pub task: CollectedTask,
     /// `None` for a zombie.
     pub told: Option<Told>,
+    /// It goes on after a stop, which its parent has not heard of.
+    pub continued: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Told {
     pub process: ProcessFacts,
+    /// Children that go on after a stop, without that it has heard of it.
+    pub continued: Vec<i32>,
     /// In the order of the task's threads.
     pub threads: Vec<ThreadFacts>,
     /// Bytes of each thread's extended state.
@@ -74,6 +78,10 @@ impl Collected {
         let mut tasks: Vec<InformedTask> = Vec::with_capacity(self.tasks.len());
         let mut blockers = Vec::new();
         let mut kin = self.kin;
+        let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+        for task in self.tasks.iter().filter(|task| task.living.is_some()) {
+            children.entry(task.item.ppid).or_default().push(task.item.pid);
+        }
         let _cpu = Pin::here();
         for (done, mut task) in self.tasks.into_iter().enumerate() {
             operator.check_cancelled(Phase::Infect)?;
@@ -83,12 +91,13 @@ impl Collected {
                 Some(living) => {
                     let wanted = if snapshots { wanted(&task, &living)? } else { Wanted::Nothing };
                     let model = kin.like(done).and_then(|(own, model)| Some((own, tasks.get(model)?.told.as_ref()?)));
+                    let (pid, of) = (task.item.pid, children.get(&task.item.pid));
                     let is_told = wanted.is_nothing() && living.mm.bindable.is_empty();
                     let (living, told) = match model.filter(|_| is_told) {
-                        Some((own, model)) => told_by(task.item.pid, &own, model, living)?,
+                        Some((own, model)) => told_by(pid, &own, model, living)?,
                         None => {
-                            let _room = Room::make(task.item.pid, &living.limits, living.used(&self.files));
-                            ask(task.item.pid, &task.dir, living, wanted)?
+                            let _room = Room::make(pid, &living.limits, living.used(&self.files));
+                            ask(pid, &task.dir, of.map_or(&[][..], Vec::as_slice), living, wanted)?
                         }
                     };
                     check_model(&mut kin, done, &told);
@@ -97,7 +106,12 @@ impl Collected {
                     Some(told)
                 }
             };
-            tasks.push(InformedTask { task, told });
+            tasks.push(InformedTask { task, told, continued: false });
+        }
+        let continued: HashSet<i32> =
+            tasks.iter().filter_map(|t| t.told.as_ref()).flat_map(|t| t.continued.iter().copied()).collect();
+        for t in tasks.iter_mut().filter(|t| continued.contains(&t.task.item.pid)) {
+            t.continued = true;
         }
         orphans(&tasks, &mut blockers);
         confined(&tasks, &mut blockers);
@@ -153,7 +167,7 @@ fn wanted(task: &CollectedTask, living: &Living) -> Result<Wanted> {
     Wanted::of(&task.dir, &living.mm.vmas).map_err(failed)
 }
 
-fn ask(pid: i32, dir: &ProcDir, mut living: Living, wanted: Wanted) -> Result<(Living, Told)> {
+fn ask(pid: i32, dir: &ProcDir, children: &[i32], mut living: Living, wanted: Wanted) -> Result<(Living, Told)> {
     let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
     let known = Known {
         vdso: living.mm.vmas.iter().find(|v| v.status & status::VDSO != 0).map(|v| (v.start, v.end)),
@@ -162,6 +176,7 @@ fn ask(pid: i32, dir: &ProcDir, mut living: Living, wanted: Wanted) -> Result<(L
     let outside = Outside {
         pid,
         dir,
+        children,
         timers: &living.timers,
         vmas: &living.mm.vmas,
         bindable: &living.mm.bindable,
@@ -184,6 +199,7 @@ fn told_by(pid: i32, own: &kin::Own, model: &Told, living: Living) -> Result<(Li
     let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
     let told = Told {
         process: own.process_facts(&model.process),
+        continued: Vec::new(),
         threads: model.threads.iter().map(|m| own.thread.facts(m)).collect(),
         xstate: vec![living.seized.xstate(0).map_err(failed)?],
         has_ldt: false,
@@ -208,6 +224,7 @@ fn check_model(kin: &mut Kin, at: usize, told: &Told) {
 struct Outside<'a> {
     pid: i32,
     dir: &'a ProcDir,
+    children: &'a [i32],
     timers: &'a [PosixTimer],
     vmas: &'a [VmaEntry],
     bindable: &'a [(u64, u64)],
@@ -222,12 +239,16 @@ fn infected(
     outside: &Outside<'_>,
     wanted: Wanted,
 ) -> criu_compel::Result<(Told, SeizedTask, io::Result<u32>)> {
-    let &Outside { pid, dir, timers, vmas, bindable, known, locked, alike } = outside;
+    let &Outside { pid, dir, children, timers, vmas, bindable, known, locked, alike } = outside;
     let ids: Vec<i32> = timers.iter().map(|t| t.id as i32).collect();
     let mut infected = seized.infect_knowing(known)?;
     let count = infected.task().threads().len();
     let xstate = (0..count).map(|at| infected.xstate(at)).collect::<criu_compel::Result<_>>()?;
     let process = infected.query_process(&ids)?;
+    let continued = match process.continued_child {
+        Some(_) => infected.query_continued(children)?,
+        None => Vec::new(),
+    };
     let threads = ask_threads(&mut infected, alike)?;
     let (has_ldt, may_lock) = has_ldt_and_may_lock(&mut infected)?;
     let mut policies = mem::policy::ask(&mut infected, bindable)?;
@@ -242,7 +263,7 @@ fn infected(
         Wanted::Nothing | Wanted::Copy => None,
     };
     // The copy, if there is one, is ended when the task runs again.
-    let told = Told { process, threads, xstate, has_ldt, mlock_future: 0, policies, runs, snapshot };
+    let told = Told { process, continued, threads, xstate, has_ldt, mlock_future: 0, policies, runs, snapshot };
     Ok((told, infected.cure()?, mlock_future))
 }
 

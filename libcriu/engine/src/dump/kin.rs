@@ -217,11 +217,11 @@ impl Kin {
         Ok(kin)
     }
 
-    /// What its own record tells of a task, and which one it is like, if that is another.
+    /// What its own record tells of a task, and which one it is like, if that is another. Who has children is asked about them.
     pub fn like(&self, at: usize) -> Option<(Own, usize)> {
         let model = *self.models.get(at)?;
         let own = (*self.records.get(at)?)?;
-        (model != at).then_some((own, model))
+        (model != at && !own.thread.has_children).then_some((own, model))
     }
 
     /// The objects of tasks by their addresses, if they are known of all of `tasks` but the zombies, and kcmp says the same of some.
@@ -277,7 +277,8 @@ impl Own {
 
     /// What a process would say of itself that is like one that has said this.
     pub fn process_facts(&self, model: &ProcessFacts) -> ProcessFacts {
-        ProcessFacts { brk: self.brk, ..model.clone() }
+        // None that has children is like another.
+        ProcessFacts { brk: self.brk, continued_child: None, ..model.clone() }
     }
 
     /// Is this what the process would say by its record, and is all there that is told of others like it?

@@ -151,7 +151,7 @@ impl Saver {
             let core = core::zombie(&task.comm, exit_code, task.exit_signal);
             return Ok(Job { pid, cores: vec![(pid as u64, core)], living: None });
         };
-        let cores = self.cores(task, living, told)?;
+        let cores = self.cores(informed, living, told)?;
         let umask = living.threads.first().map(|t| t.status.umask);
         let p = &told.process;
         let facts = Facts {
@@ -177,7 +177,8 @@ impl Saver {
         Ok(Job { pid, cores, living: Some(living) })
     }
 
-    fn cores(&mut self, task: &CollectedTask, living: &Living, told: &Told) -> Result<Vec<(u64, CoreEntry)>> {
+    fn cores(&mut self, informed: &InformedTask, living: &Living, told: &Told) -> Result<Vec<(u64, CoreEntry)>> {
+        let task = &informed.task;
         let pid = task.item.pid;
         let mut cores = Vec::with_capacity(living.threads.len());
         // A dead main thread has no filters; so those of the others stand on each of them.
@@ -227,6 +228,7 @@ impl Saver {
             let process = core::Process {
                 state: task.item.state,
                 stop_reported,
+                continued: informed.continued,
                 comm: &task.comm,
                 flags: task.flags,
                 exit_signal: task.exit_signal,
@@ -251,7 +253,7 @@ impl Saver {
 
     /// Counts what was written of a task, and goes on to what it shares with others.
     fn written(&mut self, informed: &mut InformedTask, written: Written, go_on: GoOn<'_>) -> Result<()> {
-        let InformedTask { task, told } = informed;
+        let InformedTask { task, told, .. } = informed;
         let Written { pages_id, runs, totals, .. } = written;
         let Some(living) = &mut task.living else { return Ok(()) };
         let bytes = |v: &VmaEntry| v.end - v.start;

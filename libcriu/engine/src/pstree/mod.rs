@@ -66,10 +66,6 @@ pub fn session_blockers(items: &[Item], shell_job: bool, exists: impl Fn(i32) ->
     let in_tree = |id: i32| items.iter().any(|i| i.pid == id);
     let is_roots = |id: i32| id == root.sid || id == root.pgid;
     for i in items {
-        if items.iter().any(|leader| leader.pid == i.pgid && leader.pgid != leader.pid) {
-            let cause = "its leader has gone to another one; this cannot be saved";
-            blockers.push(Blocker::new(i.pid, format!("process group {}", i.pgid), cause).hint(END_OR_LEAVE));
-        }
         for (id, what) in [(i.sid, "session"), (i.pgid, "process group")] {
             // A shell job's session and group come from whoever restores it.
             if in_tree(id) || shell_job && is_roots(id) {
@@ -92,10 +88,14 @@ pub fn session_blockers(items: &[Item], shell_job: bool, exists: impl Fn(i32) ->
     let place = |i: &Item| Place { pid: i.pid, parent: parent(i), sid: i.sid };
     let places: Vec<Place> = items.iter().map(place).collect();
     for (item, way) in items.iter().zip(ways(&places)) {
-        if way.is_none() && index.contains_key(&item.sid) {
-            let cause = "its leader is another's child, so that nobody could have it made there";
-            blockers.push(Blocker::new(item.pid, format!("session {}", item.sid), cause).hint(END_OR_LEAVE));
-        }
+        let cause = match way {
+            None if index.contains_key(&item.sid) => {
+                "its leader is another's child, so that nobody could have it made there"
+            }
+            None if item.sid > 0 && !exists(item.sid) => "its leader is gone, and others of it have another parent",
+            _ => continue,
+        };
+        blockers.push(Blocker::new(item.pid, format!("session {}", item.sid), cause).hint(END_OR_LEAVE));
     }
 }
 
@@ -104,15 +104,6 @@ const END_OR_LEAVE: &str = "end it, or have it make a session of its own (setsid
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_group_whose_leader_has_left_it() {
-        let items = [item(10, 1, 10, 10), item(11, 10, 10, 10), item(12, 10, 11, 10)];
-        let mut blockers = Vec::new();
-        session_blockers(&items, false, |_| false, &mut blockers);
-        let named: Vec<_> = blockers.iter().map(|b| (b.pid, b.object.as_str())).collect();
-        assert_eq!(named, [(12, "process group 11")]);
-    }
 
     fn item(pid: i32, ppid: i32, pgid: i32, sid: i32) -> Item {
         Item { pid, ppid, pgid, sid, threads: vec![pid], state: TaskState::Alive }

@@ -10,7 +10,7 @@ pub(crate) enum Session {
     BeforeParentLeads,
     /// It founds it.
     Lead,
-    /// The leader is gone: a short-lived process with that pid founds it, forks the task, and ends.
+    /// The leader is gone: a short-lived process with that pid founds it, forks all such tasks, which have one parent, and ends.
     Lost { leader: i32 },
     /// The task was orphaned, and got the parent that its leader has, the task of this index: the leader makes it, as a sibling.
     Sibling { leader: usize },
@@ -40,7 +40,12 @@ pub(crate) fn ways(places: &[Place]) -> Vec<Option<Session>> {
             Some(p) => match places.iter().position(|other| other.pid == place.sid) {
                 Some(leader) => (places[leader].sid == place.sid && places[leader].parent == Some(p))
                     .then_some(Session::Sibling { leader }),
-                None => (place.sid > 0).then_some(Session::Lost { leader: place.sid }),
+                None => {
+                    let of_this = Some(Session::Lost { leader: place.sid });
+                    let first = ways.iter().position(|way| *way == of_this);
+                    let is_possible = place.sid > 0 && first.is_none_or(|first| places[first].parent == parent);
+                    of_this.filter(|_| is_possible)
+                }
             },
         };
         born.push(match parent {
@@ -59,6 +64,22 @@ mod tests {
 
     fn place(pid: i32, parent: Option<usize>, sid: i32) -> Place {
         Place { pid, parent, sid }
+    }
+
+    #[test]
+    fn members_whose_leader_is_gone() {
+        use Session::*;
+        let lost = Some(Lost { leader: 12 });
+        let places = [
+            place(10, None, 10),
+            place(13, Some(0), 12),
+            place(14, Some(0), 12),
+            place(15, Some(1), 12),
+            place(16, Some(0), 10),
+            // Nobody can make it there as well.
+            place(17, Some(4), 12),
+        ];
+        assert_eq!(ways(&places), [Some(Lead), lost, lost, Some(FromParent), Some(FromParent), None]);
     }
 
     #[test]

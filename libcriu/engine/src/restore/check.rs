@@ -51,6 +51,8 @@ pub(crate) struct PreparedThread {
     /// It has these to begin with.
     pub has_creds: bool,
     pub pending: Vec<SigInfo>,
+    /// That it sets for itself.
+    pub sched_policy: u32,
     /// Words of its CPU mask; none to leave it.
     pub affinity: Vec<u64>,
     /// The mode and nodes of its memory policy; none to leave it.
@@ -289,15 +291,11 @@ fn vdso(alive: &Alive, here: &Here) -> Result<Choice, String> {
     choose(&alive.layout, own, &theirs, &here.vdso_code)
 }
 
-const LAST_PLAIN_POLICY: u32 = 5;
-
 fn thread(t: &Thread, here: &Here) -> Result<PreparedThread, (&'static str, String)> {
     if let Some(why) = regs::restore::refusal(&t.info) {
         return Err(("registers", why));
     }
-    if t.core.sched_policy.is_some_and(|p| p & !sched::RESET_ON_FORK > LAST_PLAIN_POLICY) {
-        return Err(("scheduling", "its policy cannot be restored".into()));
-    }
+    let sched_policy = sched::restore::own_policy(&t.core).map_err(|why| ("scheduling", why.to_owned()))?;
     let entry = t.core.creds.as_ref().ok_or(("credentials", "they are not in its core image".to_owned()))?;
     if entry.lsm_profile.as_deref().is_some_and(|p| !p.is_empty() && p != "unconfined") {
         return Err(("security label", "it is not restored yet".into()));
@@ -312,7 +310,7 @@ fn thread(t: &Thread, here: &Here) -> Result<PreparedThread, (&'static str, Stri
     let mempolicy =
         t.core.mempolicy.and_then(|mode| sched::restore::mempolicy(&whose(), mode, &t.core.mempolicy_nodes));
     let has_creds = here.own.has_creds(&creds, entry);
-    Ok(PreparedThread { creds, has_creds, pending, affinity, mempolicy })
+    Ok(PreparedThread { creds, has_creds, pending, sched_policy, affinity, mempolicy })
 }
 
 /// How long the pid of a dead task may stay taken until its parent has fetched its status: a restore often follows right

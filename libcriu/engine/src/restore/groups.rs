@@ -1,6 +1,7 @@
 //! Sessions and process groups, which each task enters by itself: also those whose leader is gone.
 
-use std::sync::atomic::Ordering;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::kin::{Group, Session};
@@ -31,11 +32,19 @@ pub(super) fn enter_session(world: &World, index: usize) -> Result<()> {
                 .map_err(|e| Error::os(Phase::Fork, "controlling terminal", "ioctl TIOCSCTTY", e))?;
         }
     }
-    if world.checked.kin.groups[index] == Group::Lead && world.checked.kin.sessions[index] != Session::Lead {
-        set_group(0).map_err(|e| Error::os(Phase::Fork, "process group", "setpgid", e))?;
+    if world.checked.kin.leads(index) {
+        if world.checked.kin.sessions[index] != Session::Lead {
+            set_group(0).map_err(|e| Error::os(Phase::Fork, "process group", "setpgid", e))?;
+        }
+        post(&world.control.slots()[index].leads);
     }
     let is_lost = matches!(world.checked.kin.sessions[index], Session::Lost { .. });
-    if matches!(world.checked.kin.groups[index], Group::Lead | Group::Inherit) && !is_lost {
+    let is_there = match world.checked.kin.groups[index] {
+        Group::Lead => true,
+        Group::Inherit => !world.checked.kin.any_has_left(),
+        _ => false,
+    };
+    if is_there && !is_lost {
         grouped(world, index);
     }
     Ok(())
@@ -46,15 +55,21 @@ fn set_group(group: i32) -> std::io::Result<()> {
 }
 
 fn grouped(world: &World, index: usize) {
-    let slot = &world.control.slots()[index];
-    slot.grouped.store(1, Ordering::SeqCst);
-    SharedControl::wake(&slot.grouped);
+    post(&world.control.slots()[index].grouped);
 }
 
-fn await_group_of(world: &World, other: usize) {
-    let slot = &world.control.slots()[other];
-    while slot.grouped.load(Ordering::SeqCst) == 0 {
-        SharedControl::wait(&slot.grouped, 0, Duration::from_secs(1));
+pub(super) fn await_group_of(world: &World, other: usize) {
+    wait(&world.control.slots()[other].grouped);
+}
+
+fn post(word: &AtomicU32) {
+    word.store(1, Ordering::SeqCst);
+    SharedControl::wake(word);
+}
+
+fn wait(word: &AtomicU32) {
+    while word.load(Ordering::SeqCst) == 0 {
+        SharedControl::wait(word, 0, Duration::from_secs(1));
     }
 }
 
@@ -85,32 +100,77 @@ pub(super) fn bring_to_foreground(world: &World, index: usize) -> Result<()> {
 /// Joins the group that it neither leads nor has inherited.
 pub(super) fn enter_group(world: &World, index: usize) -> Result<()> {
     let task = &world.checked.checkpoint.tasks[index];
-    let wait_for = |other: usize| await_group_of(world, other);
+    let holder = if world.checked.kin.has_left(index) { Some(hold_group(world)?) } else { None };
     let there = || group_of(None).is_ok_and(|group| rustix::process::Pid::as_raw(group) == task.pgid);
     let join = |group: i32| {
         if there() { Ok(()) } else { set_group(group) }
             .map_err(|e| Error::os(Phase::Fork, "process group", "setpgid", e))
     };
     match world.checked.kin.groups[index] {
+        Group::Inherit if world.checked.kin.any_has_left() => return_to_callers_group(world)?,
         Group::Lead | Group::Inherit => {}
         Group::Join { leader } => {
-            wait_for(leader);
+            wait(&world.control.slots()[leader].leads);
             join(task.pgid)?;
         }
         Group::JoinMember { member, group } => {
-            wait_for(member);
+            await_group_of(world, member);
             join(group)?;
         }
         Group::Lost { .. } if there() => {}
         Group::Lost { leader } => make_lost_group(leader)?,
     }
     match world.checked.kin.sessions[index] {
-        Session::Lost { leader } => detach_from_lost_leader(world, index, leader),
-        _ => {
-            grouped(world, index);
-            Ok(())
-        }
+        Session::Lost { leader } => detach_from_lost_leader(world, index, leader)?,
+        _ => grouped(world, index),
     }
+    if let Some(holder) = holder {
+        let tasks = world.checked.checkpoint.tasks.iter().enumerate();
+        let members = tasks.filter(|(_, t)| t.pgid == task.pid).map(|(member, _)| member);
+        // Twins are born into the group of their parent, a member.
+        members.filter(|member| !world.twins.contains(*member)).for_each(|member| await_group_of(world, member));
+        end(holder);
+    }
+    Ok(())
+}
+
+/// As one whose parent had left the group of who restores this, if only for a moment.
+fn return_to_callers_group(world: &World) -> Result<()> {
+    let failed = |e: std::io::Error| Error::os(Phase::Fork, "process group", "setpgid", e);
+    let callers = group_of(rustix::process::Pid::from_raw(world.coordinator)).map_err(failed)?;
+    if group_of(None).map_err(failed)? == callers {
+        Ok(())
+    } else {
+        set_group(rustix::process::Pid::as_raw(callers)).map_err(failed)
+    }
+}
+
+/// A short-lived child that keeps the group of this process when it leaves it and nobody else is there yet.
+fn hold_group(world: &World) -> Result<i32> {
+    let checked = &world.checked;
+    let tasks = || checked.checkpoint.tasks.iter();
+    let threads = tasks().filter_map(|t| t.alive()).flat_map(|a| a.threads.iter().map(|t| t.tid));
+    let reserved: HashSet<i32> = tasks().flat_map(|t| [t.pid, t.pgid, t.sid]).chain(threads).collect();
+    match spawn::fork_beside(|pid| reserved.contains(&pid)) {
+        Ok(0) => sleep_until_killed(),
+        Ok(pid) => Ok(pid),
+        Err(e) => Err(Error::os(Phase::Fork, "process group", "clone3", e)),
+    }
+}
+
+/// Ended by its parent, or with it.
+fn sleep_until_killed() -> ! {
+    loop {
+        spawn::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).ok();
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn end(child: i32) {
+    if let Some(child) = rustix::process::Pid::from_raw(child) {
+        rustix::process::kill_process(child, rustix::process::Signal::KILL).ok();
+    }
+    spawn::reap(child);
 }
 
 /// A short-lived child with the pid of the leader that is gone makes the group.
@@ -123,19 +183,12 @@ fn make_lost_group(leader: i32) -> Result<()> {
 fn with_lost_group(leader: i32, f: impl FnOnce() -> Result<()>) -> Result<()> {
     let failed = |call: &str, e: std::io::Error| Error::os(Phase::Fork, format!("process group {leader}"), call, e);
     match spawn::fork_as(leader, Kinship::default()) {
-        Ok(0) => loop {
-            // Ended by its parent, or with it.
-            spawn::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).ok();
-            std::thread::sleep(Duration::from_secs(1));
-        },
+        Ok(0) => sleep_until_killed(),
         Ok(pid) => {
             let child = rustix::process::Pid::from_raw(pid);
             let result =
                 rustix::process::setpgid(child, child).map_err(|e| failed("setpgid", e.into())).and_then(|()| f());
-            if let Some(child) = child {
-                rustix::process::kill_process(child, rustix::process::Signal::KILL).ok();
-            }
-            spawn::reap(pid);
+            end(pid);
             result
         }
         Err(e) => Err(fork_failed(leader, e)),

@@ -1,6 +1,8 @@
 //! Plan of sessions and process groups: in which order tasks must be forked and call setsid and setpgid, so that each ends
 //! up where it was. A session is inherited from the parent or founded; a group can be joined within the session.
 
+use std::collections::HashSet;
+
 use crate::error::Blocker;
 
 use super::checkpoint::Task;
@@ -32,11 +34,13 @@ pub(crate) enum Group {
 pub(crate) struct Kin {
     pub sessions: Vec<Session>,
     pub groups: Vec<Group>,
+    /// Leaders of process groups that are in other ones: each founds its own, others join it, and then it leaves.
+    left: HashSet<usize>,
 }
 
 impl Kin {
     pub fn plan(tasks: &[Task], shell_job: bool, blockers: &mut Vec<Blocker>) -> Kin {
-        let mut kin = Kin { sessions: Vec::new(), groups: Vec::new() };
+        let mut kin = Kin { sessions: Vec::new(), groups: Vec::new(), left: HashSet::new() };
         let places: Vec<Place> = tasks.iter().map(|t| Place { pid: t.pid, parent: t.parent, sid: t.sid }).collect();
         for ((i, t), way) in tasks.iter().enumerate().zip(ways(&places)) {
             if t.parent.is_none() && t.sid != t.pid && !shell_job {
@@ -48,20 +52,38 @@ impl Kin {
             }
             kin.sessions.push(way.unwrap_or(Session::FromParent));
             let group = group(tasks, i, shell_job, &kin.groups);
-            if let Group::Join { leader } = group {
-                let leader = &tasks[leader];
+            if let Group::Join { leader: at } = group {
+                let leader = &tasks[at];
                 let mut block = |what| {
                     blockers.push(Blocker::new(t.pid, "process group", format!("its group {} {what}", t.pgid)));
                 };
                 if leader.sid != t.sid {
                     block("is in another session");
                 } else if leader.pgid != leader.pid {
-                    block("has no leader: that is in another one");
+                    kin.left.insert(at);
+                    if leader.sid == leader.pid {
+                        block("cannot be: who leads a session cannot leave its group");
+                    }
                 }
             }
             kin.groups.push(group);
         }
         kin
+    }
+
+    /// Does this task found a group?
+    pub fn leads(&self, index: usize) -> bool {
+        self.groups[index] == Group::Lead || self.has_left(index)
+    }
+
+    /// Is it in another group than the one that it founds?
+    pub fn has_left(&self, index: usize) -> bool {
+        self.left.contains(&index)
+    }
+
+    /// May a task inherit another group than its parent ends up in?
+    pub fn any_has_left(&self) -> bool {
+        !self.left.is_empty()
     }
 
     /// Pids of leaders that are gone, needed for a moment.
@@ -144,10 +166,15 @@ mod tests {
     fn a_leader_that_is_in_another_group() {
         let waits_for_itself = [task(3, None, 4, 3), task(4, Some(0), 3, 3)];
         let (_, blockers) = plan(&waits_for_itself, false);
-        assert!(blockers[0].cause.contains("its group 4 has no leader"), "{blockers:?}");
+        assert!(blockers[0].cause.contains("its group 3 cannot be"), "{blockers:?}");
         let has_left = [task(10, None, 10, 10), task(11, Some(0), 10, 10), task(12, Some(0), 11, 10)];
-        let (_, blockers) = plan(&has_left, false);
-        assert!(blockers[0].cause.contains("its group 11 has no leader"), "{blockers:?}");
+        let (kin, blockers) = plan(&has_left, false);
+        assert_eq!(blockers, vec![]);
+        assert_eq!(
+            [0, 1, 2].map(|at| (kin.leads(at), kin.has_left(at))),
+            [(true, false), (true, true), (false, false)]
+        );
+        assert_eq!(kin.groups[1..], [Group::Join { leader: 0 }, Group::Join { leader: 1 }]);
     }
 
     #[test]

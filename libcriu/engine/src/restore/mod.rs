@@ -178,6 +178,7 @@ fn drive(world: &mut World, watch: &mut Watch, root: i32, operator: &mut dyn Ope
     let traced = Traced::seize(world, traced_root)?;
     log::debug!("every thread is traced");
     traced.finish(world)?;
+    watch.follow(traced.threads());
     watch.wait(world, Phase::Threads, &control.done, operator)?;
     log::debug!("every thread has finished");
     operator.stage(Stage::PostRestore, Some(root), None)?;

@@ -85,10 +85,12 @@ pub(crate) fn enter(
     let facts = Facts { world, index, task, alive, prepared, actions, exe: Some(kept.exe), images: kept.images };
     let mut keep: Vec<(u64, u64)> = memory.placed.iter().map(|p| (p.mapped.start(), p.mapped.len())).collect();
     keep.extend(vdso_extra.iter().map(|m| (m.start(), m.len())));
-    let keeps_own_vdso = matches!(prepared.vdso, Choice::Move { .. } | Choice::Patch { .. });
-    if let (Some(own), true) = (&checked.vdso, keeps_own_vdso) {
-        keep.extend(own.parts.iter().map(|p| (p.start, p.end - p.start)));
-    }
+    let own_vdso = match (&prepared.vdso, &checked.vdso) {
+        (Choice::Move { parts, .. }, _) => &parts[..],
+        (Choice::Patch { .. }, Some(own)) => &own.parts,
+        _ => &[],
+    };
+    keep.extend(own_vdso.iter().map(|p| (p.start, p.end - p.start)));
     let is_there = vdso_moves.is_empty();
     let mut moves = vdso_moves;
     let temporary = alive.layout.areas.iter().zip(&memory.placed).filter(|(a, p)| a.start != p.mapped.start());
@@ -103,8 +105,8 @@ pub(crate) fn enter(
     let mut end: Vec<(u64, u64)> = alive.layout.occupied().iter().map(|r| (r.start, r.end - r.start)).collect();
     // Of the vDSO, which may be elsewhere than it was.
     end.extend(moves.iter().filter(|m| moves.iter().all(|next| next.from != m.to)).map(|m| (m.to, m.len)));
-    if let (Some(own), true) = (&checked.vdso, keeps_own_vdso && is_there) {
-        end.extend(own.parts.iter().map(|p| (p.start, p.end - p.start)));
+    if is_there {
+        end.extend(own_vdso.iter().map(|p| (p.start, p.end - p.start)));
     }
     let gaps = if urings.is_empty() { Vec::new() } else { complement(end.clone()) };
     let mut moves = Moves { unmap: complement(keep.clone()), moves, urings, gaps };
@@ -201,22 +203,22 @@ fn place_vdso(
         return Ok((Vec::new(), None));
     };
     let span = own.span();
-    let shift = |by: u64| {
-        own.parts.iter().map(move |p| Move { from: p.start, to: p.start.wrapping_add(by), len: p.end - p.start })
-    };
+    fn shift(parts: &[std::ops::Range<u64>], by: u64) -> impl Iterator<Item = Move> {
+        parts.iter().map(move |p| Move { from: p.start, to: p.start.wrapping_add(by), len: p.end - p.start })
+    }
     match &prepared.vdso {
         Choice::Nothing | Choice::Ia32 { .. } => Ok((Vec::new(), None)),
-        Choice::Move { displacement: 0 } => Ok((Vec::new(), None)),
-        Choice::Move { displacement } => {
+        Choice::Move { displacement: 0, .. } => Ok((Vec::new(), None)),
+        Choice::Move { displacement, parts } => {
             let by = *displacement as u64;
             if displacement.unsigned_abs() >= span.end - span.start {
-                return Ok((shift(by).collect(), None));
+                return Ok((shift(parts, by).collect(), None));
             }
             // It would overlap itself: by way of another place.
             let away =
                 memory.space.find(span.end - span.start, span.start).ok_or_else(no_room)?.wrapping_sub(span.start);
-            let back = shift(away).map(|m| Move { from: m.to, to: m.from.wrapping_add(by), len: m.len });
-            Ok((shift(away).chain(back).collect(), None))
+            let back = shift(parts, away).map(|m| Move { from: m.to, to: m.from.wrapping_add(by), len: m.len });
+            Ok((shift(parts, away).chain(back).collect(), None))
         }
         Choice::Patch { code, functions } => {
             let Some(place) = alive.layout.vdso.clone() else { return Ok((Vec::new(), None)) };
@@ -227,7 +229,7 @@ fn place_vdso(
             let copy = memory.reserve(len, place.start)?.ok_or_else(no_room)?;
             copy.fill(&bytes).map_err(|e| failed("mmap", e))?;
             copy.protect(libc::PROT_READ | libc::PROT_EXEC).map_err(|e| failed("mprotect", e))?;
-            Ok((shift(away).collect(), Some(copy)))
+            Ok((shift(&own.parts, away).collect(), Some(copy)))
         }
     }
 }

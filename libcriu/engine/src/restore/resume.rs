@@ -11,8 +11,9 @@ use crate::error::{Error, Phase, Result};
 use crate::proc::ProcDir;
 use crate::sys::commit_guard::CommitGuard;
 use crate::sys::control::SharedControl;
+use crate::sys::task::sched_setattr;
 use crate::sys::tracee::Tracee;
-use crate::task::{regs, segments, signals};
+use crate::task::{regs, sched, segments, signals};
 use criu_pie::abi::restorer::GO_FINISH;
 
 /// How long a main thread may take to exit.
@@ -70,6 +71,10 @@ impl Traced {
         Ok(Traced { tasks })
     }
 
+    pub fn threads(&self) -> impl Iterator<Item = Tracee> {
+        self.tasks.iter().flat_map(|(_, threads, _)| threads.iter().copied())
+    }
+
     /// Lets the threads put credentials, filters and signals in place.
     ///
     /// # Errors
@@ -121,6 +126,9 @@ impl Traced {
             let task = &world.checked.checkpoint.tasks[*index];
             let Some(alive) = task.alive() else { continue };
             give_state(task, alive, threads, &mut xstate_len)?;
+        }
+        for (index, threads, _) in &self.tasks {
+            give_deadlines(&world.checked.checkpoint.tasks[*index], threads)?;
         }
         Ok(Ready { traced: self })
     }
@@ -259,6 +267,31 @@ fn give_state(task: &Task, alive: &Alive, threads: &[Tracee], xstate_len: &mut O
         t.set_registers(&regs).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SETREGS"))?;
         let mask = signals::restore::mask(&task.core, &image.core, i + dead == 0);
         t.set_signal_mask(mask).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SETSIGMASK"))?;
+    }
+    Ok(())
+}
+
+/// Deadline scheduling, for threads that do nothing more before they live.
+fn give_deadlines(task: &Task, threads: &[Tracee]) -> Result<()> {
+    let images = task.alive().map_or(&[][..], |alive| &alive.threads);
+    // Those that are dead are in the images only.
+    let wanted = images.iter().filter(|image| threads.iter().any(|t| t.tid == image.tid));
+    for (tid, attr) in wanted.filter_map(|image| Some((image.tid, sched::restore::deadline(&image.core)?))) {
+        sched_setattr(tid, &attr).map_err(|e| {
+            let hint = match e.raw_os_error() {
+                Some(libc::EBUSY) => {
+                    "end other threads under SCHED_DEADLINE, or let all of them have more time: sysctl kernel.sched_rt_runtime_us"
+                }
+                Some(libc::EPERM) => {
+                    "restore it with CAP_SYS_NICE, and where all CPUs may be used: no taskset, no cpuset of some"
+                }
+                _ => "this kernel does not take it: see SCHED_DEADLINE in sched(7)",
+            };
+            let times = format!("{} of {} ns, every {} ns", attr.runtime, attr.deadline, attr.period);
+            let error = Error::os(Phase::Resume, format!("thread {tid}"), "sched_setattr SCHED_DEADLINE", e);
+            let cause = format!("{} ({times})", error.cause);
+            Error { cause, ..error }.pid(task.pid).hint(hint)
+        })?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::checkpoint::{Alive, Body, Checkpoint, Task};
-use super::groups::{bring_to_foreground, enter_group, enter_session};
+use super::groups::{await_group_of, bring_to_foreground, enter_group, enter_session};
 use super::kin::Session;
 use super::memory::{Inheritance, Memory};
 use super::own::Setting;
@@ -194,20 +194,24 @@ fn fork_child(world: &mut World, child: usize, inheritance: &Inheritance<'_>) ->
     let Session::Lost { leader } = world.checked.kin.sessions[child] else {
         return fork(world, child, Some(inheritance)).map(drop);
     };
-    // The child is to become this process's when the leader ends.
+    let checked = world.checked.clone();
+    let of_this = |c: &&usize| checked.kin.sessions[**c] == Session::Lost { leader };
+    let parent = checked.checkpoint.tasks[child].parent.map(|parent| &checked.checkpoint.tasks[parent]);
+    let members: Vec<usize> = parent.iter().flat_map(|p| &p.children).filter(of_this).copied().collect();
+    if members.first() != Some(&child) {
+        // The first one's leader has made it.
+        return Ok(());
+    }
+    // They are to become this process's when the leader ends.
     spawn::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(|e| Error::os(Phase::Fork, "session", "prctl", e))?;
     match spawn::fork_as(leader, Kinship::default()) {
         Ok(0) => {
             let outcome = rustix::process::setsid()
                 .map_err(|e| Error::os(Phase::Fork, "session", "setsid", e))
-                .and_then(|_| fork(world, child, Some(inheritance)));
+                .and_then(|_| members.iter().try_for_each(|&member| fork(world, member, Some(inheritance)).map(drop)));
             match outcome {
-                // Until the child is ready to be left.
-                Ok(_) => {
-                    while world.control.slots()[child].grouped.load(Ordering::SeqCst) == 0 {
-                        SharedControl::wait(&world.control.slots()[child].grouped, 0, Duration::from_secs(1));
-                    }
-                }
+                // Until they are ready to be left.
+                Ok(()) => members.iter().for_each(|&member| await_group_of(world, member)),
                 Err(e) => fail(&world.control, leader, e),
             }
             spawn::exit_now(0)

@@ -67,7 +67,7 @@ impl Facts<'_> {
             } else {
                 0
             },
-            sched_policy: core.sched_policy() & !sched::RESET_ON_FORK,
+            sched_policy: prepared.sched_policy,
             sched_nice: core.sched_nice(),
             sched_priority: core.sched_prio(),
             sched_slice_ns: core.sched_slice_ns(),

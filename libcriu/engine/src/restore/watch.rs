@@ -27,13 +27,22 @@ pub(crate) struct Watch {
     /// One for each task, once it was seen.
     pidfds: Vec<Option<OwnedFd>>,
     root: i32,
-    /// The root, traced from its start, when it is not this process's child.
-    traced_root: Option<Tracee>,
+    /// Threads that are traced: the root from its start, when it is not this process's child.
+    traced: Vec<Tracee>,
 }
 
 impl Watch {
     pub fn new(world: &World, root: i32, traced_root: Option<Tracee>) -> Watch {
-        Watch { pidfds: world.control.slots().iter().map(|_| None).collect(), root, traced_root }
+        Watch {
+            pidfds: world.control.slots().iter().map(|_| None).collect(),
+            root,
+            traced: traced_root.into_iter().collect(),
+        }
+    }
+
+    /// From here on all threads are traced.
+    pub fn follow(&mut self, traced: impl Iterator<Item = Tracee>) {
+        self.traced = traced.collect();
     }
 
     /// Waits until `counter` has reached the number of living tasks.
@@ -63,7 +72,7 @@ impl Watch {
             if before.elapsed() >= GLANCE {
                 operator.progress(phase, reached.into(), expected.into());
                 operator.check_cancelled(phase)?;
-                self.let_traced_root_go_on();
+                self.let_traced_go_on();
                 self.look(world)?;
             }
         }
@@ -98,11 +107,10 @@ impl Watch {
         Ok(())
     }
 
-    /// Signals stop a traced process; none means anything to a task under construction.
-    fn let_traced_root_go_on(&self) {
-        if let Some(root) = self.traced_root {
-            root.swallow_stops();
-        }
+    /// Signals stop a traced process, SIGCONT even when it is blocked and among those that are to wait; none means anything to a task
+    /// under construction.
+    fn let_traced_go_on(&self) {
+        self.traced.iter().for_each(|t| t.swallow_stops());
     }
 
     /// Kills every task and waits until they are gone. The coordinator has become the parent of orphans before.

@@ -14,6 +14,8 @@ use super::mapping::Mapped;
 pub struct Slot {
     /// 1 once the task exists.
     pub born: AtomicU32,
+    /// 1 once the process group exists that it founds.
+    pub leads: AtomicU32,
     /// 1 once it is in its final session and process group.
     pub grouped: AtomicU32,
     /// The restorer's region: address and bytes.

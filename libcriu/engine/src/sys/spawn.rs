@@ -78,6 +78,24 @@ fn exit_code(pid: i32) -> io::Result<i32> {
     ended.and_then(|(_, status)| status.exit_status()).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
+/// As [`fork_as`], under any free pid but those that are `reserved`.
+///
+/// # Errors
+/// As [`fork_as`]; EEXIST: there is none.
+pub fn fork_beside(reserved: impl Fn(i32) -> bool) -> io::Result<i32> {
+    const FIRST: i32 = 2;
+    let mut last = io::Error::from_raw_os_error(libc::EEXIST);
+    for pid in (FIRST..).filter(|pid| !reserved(*pid)) {
+        match clone_as(pid, 0, libc::SIGCHLD) {
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) => last = e,
+            // Beyond the last number.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => break,
+            done => return done,
+        }
+    }
+    Err(last)
+}
+
 /// How long a number that no task has any more may take to become free; the kernel always gets there.
 const BECOMES_FREE_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 

@@ -31,6 +31,20 @@ pub fn sched_getattr(tid: i32) -> io::Result<SchedAttr> {
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(attr) }
 }
 
+/// Gives a thread its scheduling.
+///
+/// # Errors
+/// EBUSY: under SCHED_DEADLINE, the CPUs have not so much time left; EPERM: it may not use all of them, or a right is missing.
+///
+/// # References
+/// sched_setattr(2).
+pub fn sched_setattr(tid: i32, attr: &SchedAttr) -> io::Result<()> {
+    let attr = SchedAttr { size: size_of::<SchedAttr>() as u32, ..*attr };
+    // SAFETY: the kernel reads as many bytes as the structure says that it has.
+    let r = unsafe { libc::syscall(libc::SYS_sched_setattr, tid, &raw const attr, 0) };
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// The nice value of a thread, also where its policy makes no use of it.
 ///
 /// # References

@@ -218,6 +218,24 @@ impl Tracee {
         self.call(instruction, libc::SYS_rt_sigtimedwait as u64, [at, 0, at + 8, 8, 0, 0]).map(drop)
     }
 
+    /// Sends its own process, or (`tid`) a thread of it, a signal with all that is to be known of it. What the thread has on its stack is lost.
+    pub fn send(self, instruction: u64, pid: i32, tid: Option<i32>, info: &[u8; 128]) -> io::Result<()> {
+        let at = (self.registers()?.rsp & !7) - info.len() as u64;
+        let (words, _) = info.as_chunks::<8>();
+        for (n, word) in words.iter().enumerate() {
+            request(libc::PTRACE_POKEDATA, self.tid, at as usize + 8 * n, u64::from_le_bytes(*word) as usize)?;
+        }
+        let signo = u64::from(u32::from_le_bytes([info[0], info[1], info[2], info[3]]));
+        let (pid, info) = (pid as u64, at);
+        let ret = match tid {
+            None => self.call(instruction, libc::SYS_rt_sigqueueinfo as u64, [pid, signo, info, 0, 0, 0])?,
+            Some(tid) => {
+                self.call(instruction, libc::SYS_rt_tgsigqueueinfo as u64, [pid, tid as u64, signo, info, 0, 0])?
+            }
+        };
+        if ret < 0 { Err(io::Error::from_raw_os_error(-ret as i32)) } else { Ok(()) }
+    }
+
     /// Makes the stopped thread exit by the `syscall` instruction at `instruction`, and lets it go when it is past its last
     /// instruction, with the signal mask `mask`.
     ///

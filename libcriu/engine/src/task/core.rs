@@ -48,6 +48,8 @@ pub struct Process<'a> {
     pub state: TaskState,
     /// Its parent knows that it is stopped.
     pub stop_reported: bool,
+    /// It goes on after a stop, which its parent has not heard of.
+    pub continued: bool,
     pub comm: &'a [u8],
     /// The kernel's PF_* flags.
     pub flags: u32,
@@ -89,6 +91,7 @@ pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
             sched_policy: Some(t.sched.policy),
             sched_prio: t.sched.priority,
             sched_slice_ns: t.sched.slice_ns,
+            sched_deadline: t.sched.deadline,
             mempolicy: t.facts.mempolicy.map(|p| p.mode),
             mempolicy_nodes: t.facts.mempolicy.map_or_else(Vec::new, |p| trimmed(p.nodes)),
             blk_sigset: (!t.is_leader).then_some(t.sigmask),
@@ -148,6 +151,7 @@ pub fn process(p: &Process<'_>, sigmask: u64) -> TaskCoreEntry {
             _ => None,
         },
         stop_reported: p.stop_reported.then_some(true),
+        continued: p.continued.then_some(true),
         membarrier_registration_mask: p.facts.membarrier.filter(|m| *m != 0),
         coredump_filter: p.identity.coredump_filter,
         mdwe: p.facts.mdwe.filter(|m| *m != 0),

@@ -208,7 +208,11 @@ impl Operator for Sends {
     fn check_cancelled(&mut self, phase: Phase) -> Result<(), Error> {
         if phase == Phase::Commit {
             // SAFETY: integers.
-            assert_eq!(unsafe { libc::kill(self.0, libc::SIGUSR1) }, 0);
+            let sent = unsafe {
+                let thread = libc::syscall(libc::SYS_tgkill, self.0, self.0, libc::SIGUSR2);
+                (libc::kill(self.0, libc::SIGUSR1), thread)
+            };
+            assert_eq!(sent, (0, 0));
         }
         Ok(())
     }
@@ -225,4 +229,7 @@ fn a_signal_that_comes_while_images_are_written() {
     let signals = core.tc.and_then(|tc| tc.signals_s).unwrap().signals;
     assert_eq!(signals.len(), 1);
     assert_eq!(signals[0].siginfo[..4], libc::SIGUSR1.to_ne_bytes());
+    let signals = core.thread_core.and_then(|thread| thread.signals_p).unwrap().signals;
+    assert_eq!(signals.len(), 1);
+    assert_eq!(signals[0].siginfo[..4], libc::SIGUSR2.to_ne_bytes());
 }

@@ -20,8 +20,8 @@ pub struct Own {
 pub enum Choice {
     /// The task has none.
     Nothing,
-    /// All parts move by this displacement.
-    Move { displacement: i64 },
+    /// These of the parts, or pieces of them, move by this displacement; the task has unmapped the others.
+    Move { displacement: i64, parts: Vec<Range<u64>> },
     /// The task is an ia32 one: the kernel maps its other vDSO at this address, data first, and it has to have this code.
     Ia32 { at: u64, code: Vec<u64> },
     /// This code is put at the image's address; the running kernel's stays beside, its code at a place that is free.
@@ -36,6 +36,18 @@ impl Own {
         Some(Own { parts: parts.collect(), code })
     }
 
+    /// What lies `displacement` before the areas of `layout`; `None`: not each of them has all of its length in the parts.
+    fn parts_behind(&self, layout: &Layout, displacement: i64) -> Option<Vec<Range<u64>>> {
+        let areas: Vec<Range<u64>> = layout.vvar.iter().chain(&layout.vdso).cloned().collect();
+        let back = |at: u64| at.wrapping_add_signed(displacement.wrapping_neg());
+        let common =
+            |part: &Range<u64>, area: &Range<u64>| part.start.max(back(area.start))..part.end.min(back(area.end));
+        let parts = self.parts.iter().flat_map(|part| areas.iter().map(|area| common(part, area)));
+        let parts: Vec<Range<u64>> = parts.filter(|common| common.start < common.end).collect();
+        let bytes = |ranges: &[Range<u64>]| ranges.iter().map(|r| r.end - r.start).sum::<u64>();
+        (bytes(&parts) == bytes(&areas)).then_some(parts)
+    }
+
     /// From the first part's start to the last one's end.
     pub fn span(&self) -> Range<u64> {
         let start = self.parts.iter().map(|p| p.start).min().unwrap_or(self.code.start);
@@ -48,23 +60,28 @@ impl Own {
 /// # Errors
 /// In words: the contents were not saved, or a function of the image's is unknown here.
 pub fn choose(layout: &Layout, own: &Own, theirs: &[u8], ours: &[u8]) -> Result<Choice, String> {
-    let Some(code) = &layout.vdso else { return Ok(Choice::Nothing) };
-    let displacement = code.start.wrapping_sub(own.code.start) as i64;
-    let vvar_start = layout.vvar.iter().map(|r| r.start).min();
-    let vvar_end = layout.vvar.iter().map(|r| r.end).max();
-    let same_shape = code.end - code.start == own.code.end - own.code.start
-        && vvar_start == Some(own.span().start.wrapping_add_signed(displacement))
-        && vvar_end == Some(code.start);
+    let first = layout.vvar.iter().map(|r| r.start).min();
+    let (theirs_at, ours_at) = match (&layout.vdso, first) {
+        (Some(code), _) => (code.start, own.code.start),
+        (None, Some(first)) => (first, own.span().start),
+        (None, None) => return Ok(Choice::Nothing),
+    };
+    let displacement = theirs_at.wrapping_sub(ours_at) as i64;
+    let parts = own.parts_behind(layout, displacement);
+    if layout.vdso.is_none() {
+        let parts = parts.ok_or("its vvar without a vDSO is not what this kernel maps")?;
+        return Ok(Choice::Move { displacement, parts });
+    }
     if theirs.is_empty() {
         return Err("the contents of its vDSO were not saved".into());
     }
     if is_compat_vdso(theirs) {
         let words = theirs.as_chunks::<8>().0;
         let words = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        return Ok(Choice::Ia32 { at: vvar_start.unwrap_or(code.start), code: words });
+        return Ok(Choice::Ia32 { at: first.unwrap_or(theirs_at), code: words });
     }
-    if same_shape && theirs == ours {
-        return Ok(Choice::Move { displacement });
+    if let Some(parts) = parts.filter(|_| theirs == ours) {
+        return Ok(Choice::Move { displacement, parts });
     }
     let (old, new) = (functions(theirs), functions(ours));
     let mut patches = Vec::new();
@@ -155,7 +172,25 @@ mod tests {
         let (own, bytes) = own();
         let l = layout(0x7f00_0000_0000, &own);
         let displacement = 0x7f00_0000_0000_u64.wrapping_sub(own.code.start) as i64;
-        assert_eq!(choose(&l, &own, &bytes, &bytes), Ok(Choice::Move { displacement }));
+        assert_eq!(choose(&l, &own, &bytes, &bytes), Ok(Choice::Move { displacement, parts: own.parts.clone() }));
+    }
+
+    #[test]
+    fn what_was_unmapped_does_not_come_back() {
+        let (own, bytes) = own();
+        let at = own.code.start;
+        let data = own.span().start..at;
+        let code = Layout { vdso: Some(own.code.clone()), ..Layout::default() };
+        let parts = vec![own.code.clone()];
+        assert_eq!(choose(&code, &own, &bytes, &bytes), Ok(Choice::Move { displacement: 0, parts }));
+        let page = data.start..data.start + 4096;
+        let some = Layout { vvar: vec![page.clone()], ..code };
+        let parts = vec![page, own.code.clone()];
+        assert_eq!(choose(&some, &own, &bytes, &bytes), Ok(Choice::Move { displacement: 0, parts }));
+        let without_code = Layout { vvar: vec![data], ..Layout::default() };
+        let parts = own.parts.iter().filter(|p| **p != own.code).cloned().collect();
+        assert_eq!(choose(&without_code, &own, &[], &bytes), Ok(Choice::Move { displacement: 0, parts }));
+        assert_eq!(choose(&Layout::default(), &own, &[], &bytes), Ok(Choice::Nothing));
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub type Classified = Result<AreaKind, (&'static str, &'static str)>;
 
 const ON_A_MOUNT: &str = "a file on a mount of hugetlbfs is mapped; this cannot be saved";
 const UNMAP_IT: &str = "unmap it before the dump, or use a memfd (MFD_HUGETLB) or MAP_HUGETLB";
+const AT_NOWHERE: &str = "memory at address 0, which means nowhere elsewhere, cannot be saved";
+const UNMAP_IT_BEFORE: &str = "unmap it before the dump";
 pub(crate) const UPROBES: &str = "uprobes are set in the code of this task; they cannot be saved";
 pub(crate) const END_THEM: &str = "end whoever has set them (perf, bpftrace ...) before the dump";
 
@@ -65,6 +67,9 @@ pub fn classify(area: &Area, shmem_dev: (u32, u32)) -> Classified {
         b"[vsyscall]" => return Ok(AreaKind::Vsyscall),
         b"[uprobes]" => return Err((UPROBES, END_THEM)),
         _ => {}
+    }
+    if area.start == 0 {
+        return Err((AT_NOWHERE, UNMAP_IT_BEFORE));
     }
     if area.shared && area.name == b"anon_inode:[io_uring]" {
         return Ok(AreaKind::Uring { inode: area.inode });

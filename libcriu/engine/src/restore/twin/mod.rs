@@ -15,7 +15,7 @@ use criu_pie::abi::restorer::{Load, Range, SignalAction};
 
 use super::check::{Checked, Prepared};
 use super::checkpoint::{Alive, Task};
-use super::kin::{Group, Session};
+use super::kin::Session;
 use crate::error::Result;
 use crate::file::RestoreFiles;
 use crate::mem::vdso::restore::Choice;
@@ -195,7 +195,7 @@ impl<'a> Family<'a> {
         let (Some(alive), Some(prepared)) = (task.alive(), prepared[child].as_ref()) else { return false };
         let is_born_into = (task.pgid, task.sid) == (self.task.pgid, self.task.sid)
             && kin.sessions[child] == Session::FromParent
-            && kin.groups[child] != Group::Lead;
+            && !kin.leads(child);
         let ids = |a: &Alive| {
             let i = &a.ids;
             (
@@ -271,6 +271,7 @@ fn common_core(core: &TaskCoreEntry) -> impl PartialEq + use<'_> {
         blk_sigset_extended: _,
         stop_signo: _,
         stop_reported: _,
+        continued: _,
         membarrier_registration_mask,
         coredump_filter,
         mdwe,

@@ -3,16 +3,17 @@
 use std::io;
 use std::sync::OnceLock;
 
-use super::{FLAG_RESET_ON_FORK, RESET_ON_FORK, listed};
+use criu_images::messages::SchedDeadlineEntry;
+
+use super::{DEADLINE, FLAG_RESET_ON_FORK, FLAGS_OF_DEADLINE, RESET_ON_FORK, listed};
 use crate::sys::task::{cpu_affinity, ioprio, nice, sched_getattr};
 
 const SCHED_OTHER: u32 = 0;
 const SCHED_BATCH: u32 = 3;
-const SCHED_DEADLINE: u32 = 6;
 const SCHED_EXT: u32 = 7;
 
 /// A thread's scheduling as `thread_core_entry` has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sched {
     pub policy: u32,
     pub nice: i32,
@@ -20,6 +21,7 @@ pub struct Sched {
     pub priority: Option<u32>,
     /// The slice of time it was given, under a fair policy.
     pub slice_ns: Option<u64>,
+    pub deadline: Option<SchedDeadlineEntry>,
     /// The CPUs it is bound to, as words of a mask; empty when it may use all.
     pub affinity: Vec<u64>,
     /// As ioprio_set takes it; 0 when none was set.
@@ -32,19 +34,23 @@ pub struct Sched {
 /// Those of sched_getattr(2).
 pub fn read(tid: i32) -> io::Result<Result<Sched, &'static str>> {
     let a = sched_getattr(tid)?;
-    match a.policy {
-        SCHED_DEADLINE => return Ok(Err("deadline scheduling cannot be saved")),
-        SCHED_EXT => return Ok(Err("scheduling by a BPF program cannot be saved")),
-        _ => {}
+    if a.policy == SCHED_EXT {
+        return Ok(Err("scheduling by a BPF program cannot be saved"));
     }
     let reset = if a.flags & FLAG_RESET_ON_FORK != 0 { RESET_ON_FORK } else { 0 };
     let priority = (a.priority != 0).then_some(a.priority);
     let is_fair = matches!(a.policy, SCHED_OTHER | SCHED_BATCH);
     let nice = if is_fair { a.nice } else { nice(tid)? };
     let slice_ns = (is_fair && a.runtime != own_slice()).then_some(a.runtime);
+    let deadline = (a.policy == DEADLINE).then(|| SchedDeadlineEntry {
+        runtime: a.runtime,
+        deadline: a.deadline,
+        period: a.period,
+        flags: Some(a.flags & FLAGS_OF_DEADLINE).filter(|flags| *flags != 0),
+    });
     let affinity = cpu_affinity(tid)?;
     let affinity = if is_everywhere(&affinity) { Vec::new() } else { trimmed(affinity) };
-    Ok(Ok(Sched { policy: a.policy | reset, nice, priority, slice_ns, affinity, ioprio: ioprio(tid)? }))
+    Ok(Ok(Sched { policy: a.policy | reset, nice, priority, slice_ns, deadline, affinity, ioprio: ioprio(tid)? }))
 }
 
 /// The kernel tells a slice also of threads that were given none: that of all of these, this one among them (Linux 6.12; 0 before).

@@ -2,7 +2,43 @@
 
 use std::sync::LazyLock;
 
-use super::listed;
+use criu_images::messages::ThreadCoreEntry;
+
+use super::{DEADLINE, FLAG_RESET_ON_FORK, FLAGS_OF_DEADLINE, RESET_ON_FORK, listed};
+use crate::sys::task::SchedAttr;
+
+const LAST_PLAIN_POLICY: u32 = 5;
+
+/// The policy that a thread sets for itself.
+///
+/// # Errors
+/// Why there is none, in words.
+pub fn own_policy(core: &ThreadCoreEntry) -> Result<u32, &'static str> {
+    match core.sched_policy() & !RESET_ON_FORK {
+        DEADLINE if core.sched_deadline.is_none() => {
+            Err("what it was promised under SCHED_DEADLINE is not in its image")
+        }
+        // It waits for that as what every thread begins as.
+        DEADLINE => Ok(0),
+        policy if policy <= LAST_PLAIN_POLICY => Ok(policy),
+        _ => Err("its policy cannot be restored"),
+    }
+}
+
+/// What sched_setattr(2) is to give a thread under SCHED_DEADLINE.
+pub fn deadline(core: &ThreadCoreEntry) -> Option<SchedAttr> {
+    let promised = core.sched_deadline.as_ref()?;
+    let policy = core.sched_policy();
+    let reset = if policy & RESET_ON_FORK != 0 { FLAG_RESET_ON_FORK } else { 0 };
+    (policy & !RESET_ON_FORK == DEADLINE).then(|| SchedAttr {
+        policy: DEADLINE,
+        flags: promised.flags() & FLAGS_OF_DEADLINE | reset,
+        runtime: promised.runtime,
+        deadline: promised.deadline,
+        period: promised.period,
+        ..SchedAttr::default()
+    })
+}
 
 /// The CPUs to bind the thread to: those of the image that this process may use itself, `own`; none when it may use just
 /// these. Where there is none of them, the

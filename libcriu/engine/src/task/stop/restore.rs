@@ -10,10 +10,10 @@ pub fn signal(tc: &TaskCoreEntry, signo: i32) -> i32 {
     if stops && action.is_some_and(|a| a.sigaction == 0) { signo } else { libc::SIGSTOP }
 }
 
-/// Whether a SIGCHLD waits in one of these queues.
-pub fn has_sigchld(queues: [Option<&SignalQueueEntry>; 2]) -> bool {
-    let signals = queues.into_iter().flatten().flat_map(|q| &q.signals);
-    signals.into_iter().any(|s| s.siginfo.starts_with(&libc::SIGCHLD.to_le_bytes()))
+/// Those of the signals in this queue that are `signo`.
+pub fn waiting(signo: i32, queue: Option<&SignalQueueEntry>) -> impl Iterator<Item = [u8; 128]> + '_ {
+    let infos = queue.into_iter().flat_map(|q| &q.signals).filter_map(|s| s.siginfo.as_slice().try_into().ok());
+    infos.filter(move |info: &[u8; 128]| info.starts_with(&signo.to_le_bytes()))
 }
 
 #[cfg(test)]
@@ -40,7 +40,7 @@ mod tests {
             signals: vec![SiginfoEntry { siginfo: [&signo.to_le_bytes()[..], &[0; 124]].concat() }],
         };
         let (child, other) = (queue(libc::SIGCHLD), queue(libc::SIGUSR1));
-        assert!(has_sigchld([Some(&other), Some(&child)]));
-        assert!(!has_sigchld([Some(&other), None]));
+        let count = |queue: Option<&SignalQueueEntry>| waiting(libc::SIGCHLD, queue).count();
+        assert_eq!([count(Some(&child)), count(Some(&other)), count(None)], [1, 0, 0]);
     }
 }
