@@ -32,7 +32,7 @@ const SHARED: [Word; 8] = [
 ];
 
 /// What is the same in threads that are alike, those of different processes among them.
-pub(super) const SAME: [Word; 36] = [
+pub(super) const SAME: [Word; 37] = [
     Word::At("nsproxy"),
     Word::At("cgroups"),
     Word::At("flags"),
@@ -64,6 +64,7 @@ pub(super) const SAME: [Word; 36] = [
     Word::Behind("thread_pid", "pid", "level"),
     Word::Perhaps("mempolicy"),
     Word::Perhaps("uclamp_req"),
+    Word::At("personality"),
     Word::At("dl.dl_runtime"),
     Word::At("dl.dl_deadline"),
     Word::At("dl.dl_period"),

@@ -52,8 +52,7 @@ const TABLE: Word = Word::Block("files", "files_struct", "fd_array");
 const TABLE_WORDS: usize = 64;
 
 /// What is the same in processes that are alike, beside what is in threads that are.
-const ALSO_SAME: [Word; 37] = [
-    Word::At("personality"),
+const ALSO_SAME: [Word; 36] = [
     Word::Perhaps("loginuid"),
     Word::Behind("fs", "fs_struct", "umask"),
     Word::Behind("cred", "cred", "uid"),

@@ -41,6 +41,8 @@ pub(super) struct ProcessLook {
 pub(super) struct ThreadLook {
     pub status: Status,
     pub sched: Sched,
+    /// `None` for the first thread, whose is the process's.
+    pub personality: Option<u32>,
     /// `None` in a kernel without cgroups.
     pub cgroups: Option<Vec<u8>>,
     pub blockers: Vec<Blocker>,
@@ -233,5 +235,7 @@ fn thread(at: &At<'_>, tid: i32, namespaces: &Namespaces) -> Result<ThreadLook> 
         blockers.push(Blocker::new(at.pid, object(), cause));
         Sched::default()
     });
-    Ok(ThreadLook { status, sched, cgroups, blockers })
+    let personality = (tid != at.first).then(|| identity::personality(dir)).transpose();
+    let personality = personality.map_err(failed("reading personality"))?;
+    Ok(ThreadLook { status, sched, personality, cgroups, blockers })
 }

@@ -213,6 +213,7 @@ impl Saver {
                 status: &thread.status,
                 facts,
                 sched: thread.sched.clone(),
+                personality: thread.personality.filter(|own| *own != living.identity.personality),
                 seccomp: placed.get(at).copied().unwrap_or_default(),
                 pending: thread.pending.clone(),
                 robust_list: thread.robust_list,

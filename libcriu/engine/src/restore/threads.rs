@@ -110,6 +110,9 @@ fn settings(core: &ThreadCoreEntry) -> Vec<Call> {
     if let Some(policy) = core.mce_kill {
         add(libc::SYS_prctl, libc::PR_MCE_KILL as u64, PR_MCE_KILL_SET, policy.into());
     }
+    if let Some(personality) = core.personality {
+        add(libc::SYS_personality, personality.into(), 0, 0);
+    }
     if core.cpuid_denied() {
         add(libc::SYS_arch_prctl, ARCH_SET_CPUID, 0, 0);
     }

@@ -30,6 +30,8 @@ pub struct Thread<'a> {
     pub status: &'a Status,
     pub facts: ThreadFacts,
     pub sched: Sched,
+    /// When it is not the process's.
+    pub personality: Option<u32>,
     /// Mode, and index of the first filter.
     pub seccomp: (u32, Option<u32>),
     pub pending: SignalQueueEntry,
@@ -92,6 +94,7 @@ pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
             sched_prio: t.sched.priority,
             sched_slice_ns: t.sched.slice_ns,
             sched_deadline: t.sched.deadline,
+            personality: t.personality,
             mempolicy: t.facts.mempolicy.map(|p| p.mode),
             mempolicy_nodes: t.facts.mempolicy.map_or_else(Vec::new, |p| trimmed(p.nodes)),
             blk_sigset: (!t.is_leader).then_some(t.sigmask),

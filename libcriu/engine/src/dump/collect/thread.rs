@@ -21,6 +21,7 @@ pub(in crate::dump) struct CollectedThread {
     pub tid: i32,
     pub status: Status,
     pub sched: Sched,
+    pub personality: Option<u32>,
     pub seccomp: ThreadSeccomp,
     pub pending: SignalQueueEntry,
     pub robust_list: (u64, u64),
@@ -41,7 +42,7 @@ impl Collector<'_> {
     ) -> Result<CollectedThread> {
         let object = || format!("thread {tid}");
         let failed = |call: &'static str| move |e: io::Error| Error::os(Phase::Collect, object(), call, e).pid(pid);
-        let ThreadLook { status, sched, cgroups, blockers } = look;
+        let ThreadLook { status, sched, personality, cgroups, blockers } = look;
         self.blockers.extend(blockers);
         self.check_cgroups(pid, tid, cgroups);
         for cause in unsupported(tid, &status, regs, abi).map_err(failed("ptrace or reading stat"))? {
@@ -50,6 +51,7 @@ impl Collector<'_> {
         Ok(CollectedThread {
             tid,
             sched,
+            personality,
             seccomp: self.seccomp(pid, tid, &status)?,
             pending: signals::queue(tid, false).map_err(compel(pid))?,
             robust_list: abi.robust_list(tid).map_err(compel(pid))?,
@@ -79,6 +81,7 @@ impl Collector<'_> {
             tid: own.tid,
             status: look.status,
             sched: look.sched,
+            personality: look.personality,
             seccomp: model.seccomp.clone(),
             pending: if own.has_pending {
                 signals::queue(own.tid, false).map_err(compel(pid))?

@@ -23,19 +23,28 @@ pub fn autogroup_nice(dir: &ProcDir) -> i32 {
     dir.text("autogroup").ok().and_then(nice).unwrap_or(0)
 }
 
+fn number(text: String, radix: u32) -> io::Result<i64> {
+    i64::from_str_radix(text.trim(), radix).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+/// The personality of a process's main thread, or of another one.
+///
+/// # Errors
+/// Those of reading the file.
+pub fn personality(dir: &ProcDir) -> io::Result<u32> {
+    Ok(number(dir.text("personality")?, 16)? as u32)
+}
+
 /// # Errors
 /// Those of reading the files.
 pub fn read(dir: &ProcDir) -> io::Result<Identity> {
-    let number = |text: String, radix| {
-        i64::from_str_radix(text.trim(), radix).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
-    };
     let optional = |name: &str| match dir.text(name) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     };
     Ok(Identity {
-        personality: number(dir.text("personality")?, 16)? as u32,
+        personality: personality(dir)?,
         loginuid: optional("loginuid")?.map(|t| number(t, 10)).transpose()?.map(|n| n as u32),
         oom_score_adj: number(dir.text("oom_score_adj")?, 10)? as i32,
         // Empty for a task without memory of its own.

@@ -2,4 +2,4 @@
 
 mod dump;
 
-pub use dump::{Identity, autogroup_nice, read};
+pub use dump::{Identity, autogroup_nice, personality, read};
