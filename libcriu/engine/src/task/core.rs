@@ -93,7 +93,7 @@ pub fn thread(t: Thread<'_>) -> std::io::Result<CoreEntry> {
             sched_policy: Some(t.sched.policy),
             sched_prio: t.sched.priority,
             sched_slice_ns: t.sched.slice_ns,
-            sched_deadline: t.sched.deadline,
+            sched_deadline: t.sched.deadline.map(|promised| *promised),
             personality: t.personality,
             mempolicy: t.facts.mempolicy.map(|p| p.mode),
             mempolicy_nodes: t.facts.mempolicy.map_or_else(Vec::new, |p| trimmed(p.nodes)),

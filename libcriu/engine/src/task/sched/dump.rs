@@ -21,7 +21,8 @@ pub struct Sched {
     pub priority: Option<u32>,
     /// The slice of time it was given, under a fair policy.
     pub slice_ns: Option<u64>,
-    pub deadline: Option<SchedDeadlineEntry>,
+    /// Few have it.
+    pub deadline: Option<Box<SchedDeadlineEntry>>,
     /// The CPUs it is bound to, as words of a mask; empty when it may use all.
     pub affinity: Vec<u64>,
     /// As ioprio_set takes it; 0 when none was set.
@@ -42,12 +43,13 @@ pub fn read(tid: i32) -> io::Result<Result<Sched, &'static str>> {
     let is_fair = matches!(a.policy, SCHED_OTHER | SCHED_BATCH);
     let nice = if is_fair { a.nice } else { nice(tid)? };
     let slice_ns = (is_fair && a.runtime != own_slice()).then_some(a.runtime);
-    let deadline = (a.policy == DEADLINE).then(|| SchedDeadlineEntry {
+    let promised = || SchedDeadlineEntry {
         runtime: a.runtime,
         deadline: a.deadline,
         period: a.period,
         flags: Some(a.flags & FLAGS_OF_DEADLINE).filter(|flags| *flags != 0),
-    });
+    };
+    let deadline = (a.policy == DEADLINE).then(|| Box::new(promised()));
     let affinity = cpu_affinity(tid)?;
     let affinity = if is_everywhere(&affinity) { Vec::new() } else { trimmed(affinity) };
     Ok(Ok(Sched { policy: a.policy | reset, nice, priority, slice_ns, deadline, affinity, ioprio: ioprio(tid)? }))
