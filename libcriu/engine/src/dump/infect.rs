@@ -41,8 +41,6 @@ pub(super) struct Told {
     pub continued: Vec<i32>,
     /// In the order of the task's threads.
     pub threads: Vec<ThreadFacts>,
-    /// Bytes of each thread's extended state.
-    pub xstate: Vec<Vec<u8>>,
     has_ldt: bool,
     /// How what it maps from now on is locked: MCL_* of mlockall; 0 when it is not.
     pub mlock_future: u32,
@@ -94,7 +92,7 @@ impl Collected {
                     let (pid, of) = (task.item.pid, children.get(&task.item.pid));
                     let is_told = wanted.is_nothing() && living.mm.bindable.is_empty();
                     let (living, told) = match model.filter(|_| is_told) {
-                        Some((own, model)) => told_by(pid, &own, model, living)?,
+                        Some((own, model)) => (living, told_by(&own, model)),
                         None => {
                             let _room = Room::make(pid, &living.limits, living.used(&self.files));
                             ask(pid, &task.dir, of.map_or(&[][..], Vec::as_slice), living, wanted)?
@@ -195,20 +193,17 @@ fn ask(pid: i32, dir: &ProcDir, children: &[i32], mut living: Living, wanted: Wa
 }
 
 /// What a task would say that is like one that was asked.
-fn told_by(pid: i32, own: &kin::Own, model: &Told, living: Living) -> Result<(Living, Told)> {
-    let failed = |e: criu_compel::Error| Error::new(Phase::Infect, "task", e.to_string()).pid(pid);
-    let told = Told {
+fn told_by(own: &kin::Own, model: &Told) -> Told {
+    Told {
         process: own.process_facts(&model.process),
         continued: Vec::new(),
         threads: model.threads.iter().map(|m| own.thread.facts(m)).collect(),
-        xstate: vec![living.seized.xstate(0).map_err(failed)?],
         has_ldt: false,
         mlock_future: 0,
         policies: Vec::new(),
         runs: None,
         snapshot: None,
-    };
-    Ok((living, told))
+    }
 }
 
 /// Others are like a task only if its record tells what it has said, and it has said nothing else.
@@ -242,8 +237,6 @@ fn infected(
     let &Outside { pid, dir, children, timers, vmas, bindable, known, locked, alike } = outside;
     let ids: Vec<i32> = timers.iter().map(|t| t.id as i32).collect();
     let mut infected = seized.infect_knowing(known)?;
-    let count = infected.task().threads().len();
-    let xstate = (0..count).map(|at| infected.xstate(at)).collect::<criu_compel::Result<_>>()?;
     let process = infected.query_process(&ids)?;
     let continued = match process.continued_child {
         Some(_) => infected.query_continued(children)?,
@@ -263,7 +256,7 @@ fn infected(
         Wanted::Nothing | Wanted::Copy => None,
     };
     // The copy, if there is one, is ended when the task runs again.
-    let told = Told { process, continued, threads, xstate, has_ldt, mlock_future: 0, policies, runs, snapshot };
+    let told = Told { process, continued, threads, has_ldt, mlock_future: 0, policies, runs, snapshot };
     Ok((told, infected.cure()?, mlock_future))
 }
 

@@ -115,6 +115,9 @@ struct Saver {
 /// Tasks that are written at once.
 const BATCH: usize = 64;
 
+/// Threads of one task that are.
+const MOST_CORES: usize = 1024;
+
 impl Saver {
     fn batch(&mut self, tasks: &mut [InformedTask], go_on: GoOn<'_>) -> Result<()> {
         let begin = Instant::now();
@@ -177,10 +180,11 @@ impl Saver {
         Ok(Job { pid, cores, living: Some(living) })
     }
 
+    /// Those of the threads. Of very many all but the last are written: each takes some kilobytes.
     fn cores(&mut self, informed: &InformedTask, living: &Living, told: &Told) -> Result<Vec<(u64, CoreEntry)>> {
         let task = &informed.task;
         let pid = task.item.pid;
-        let mut cores = Vec::with_capacity(living.threads.len());
+        let mut cores = Vec::with_capacity(living.threads.len().min(MOST_CORES + 1));
         // A dead main thread has no filters; so those of the others stand on each of them.
         let dead = usize::from(living.dead_leader.is_some());
         let chains = vec![ThreadSeccomp::default(); dead].into_iter();
@@ -197,7 +201,11 @@ impl Saver {
             });
         let threads = living.threads.iter().zip(living.seized.threads());
         for (at, (thread, seized)) in threads.enumerate() {
-            let fpregs = told.xstate.get(at).and_then(|x| regs::fpregs(x)).ok_or_else(|| {
+            let xstate = living
+                .seized
+                .xstate(at)
+                .map_err(|e| Error::new(Phase::Save, format!("thread {}", thread.tid), e.to_string()).pid(pid))?;
+            let fpregs = regs::fpregs(&xstate).ok_or_else(|| {
                 Error::new(Phase::Save, format!("thread {}", thread.tid), "its extended registers are incomplete")
                     .pid(pid)
             })?;
@@ -248,6 +256,10 @@ impl Saver {
                 cores.push((pid as u64, leader));
             }
             cores.push((thread.tid as u64, core));
+            if cores.len() >= MOST_CORES {
+                write::cores(&cores, &self.images)?;
+                cores.clear();
+            }
         }
         Ok(cores)
     }

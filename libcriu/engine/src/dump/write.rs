@@ -15,11 +15,13 @@ use crate::mem::vma::PAGE_BYTES;
 use crate::parallel;
 use crate::proc::ProcDir;
 
+/// By the number of its file.
+pub(super) type Core = (u64, CoreEntry);
+
 /// What is to be written of a task.
 pub(super) struct Job<'a> {
     pub pid: i32,
-    /// By the numbers of their files.
-    pub cores: Vec<(u64, CoreEntry)>,
+    pub cores: Vec<Core>,
     /// `None` for a zombie.
     pub living: Option<Living<'a>>,
 }
@@ -52,9 +54,12 @@ pub(super) struct Written {
     pub took: Duration,
 }
 
+/// By one thread.
+const CORES_AT_A_TIME: usize = 16;
+
 /// What one thread does at a time.
 enum Piece<'a> {
-    Cores(&'a [(u64, CoreEntry)]),
+    Cores(&'a [Core]),
     Process(&'a Job<'a>),
 }
 
@@ -63,17 +68,28 @@ enum Piece<'a> {
 /// # Errors
 /// An image that cannot be written, memory that cannot be read.
 pub(super) fn all(jobs: &[Job<'_>], images: &ImageDir) -> Result<Vec<Option<Written>>> {
-    const CORES: usize = 16;
-    let pieces: Vec<Piece> =
-        jobs.iter().flat_map(|job| job.cores.chunks(CORES).map(Piece::Cores).chain([Piece::Process(job)])).collect();
+    let pieces: Vec<Piece> = jobs
+        .iter()
+        .flat_map(|job| job.cores.chunks(CORES_AT_A_TIME).map(Piece::Cores).chain([Piece::Process(job)]))
+        .collect();
     let written = parallel::map(&pieces, |piece| match piece {
-        Piece::Cores(cores) => cores
-            .iter()
-            .try_for_each(|(id, core)| images.write_one(Kind::Core, *id, core).map_err(image))
-            .map(|()| None),
+        Piece::Cores(cores) => write_cores(cores, images).map(|()| None),
         Piece::Process(job) => job.write(images).map(Some),
     });
     written.into_iter().filter_map(Result::transpose).collect()
+}
+
+/// Writes cores.
+///
+/// # Errors
+/// An image that cannot be written.
+pub(super) fn cores(cores: &[Core], images: &ImageDir) -> Result<()> {
+    let pieces: Vec<&[Core]> = cores.chunks(CORES_AT_A_TIME).collect();
+    parallel::map(&pieces, |piece| write_cores(piece, images)).into_iter().collect()
+}
+
+fn write_cores(cores: &[Core], images: &ImageDir) -> Result<()> {
+    cores.iter().try_for_each(|(id, core)| images.write_one(Kind::Core, *id, core).map_err(image))
 }
 
 impl Job<'_> {

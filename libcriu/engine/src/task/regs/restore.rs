@@ -149,6 +149,28 @@ pub fn xstate(f: &UserX86FpregsEntry, len: usize) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// Gives up what is in its first state whatever stands there: of thousands of threads it is most of what is known.
+pub fn slim(info: &mut ThreadInfoX86) {
+    let Some(x) = &mut info.fpregs.xsave else { return };
+    let used = x.xstate_bv;
+    give_up(used, 2, &mut x.ymmh_space);
+    for (number, place) in [
+        (3, &mut x.bndreg_state),
+        (4, &mut x.bndcsr_state),
+        (5, &mut x.opmask_reg),
+        (6, &mut x.zmm_upper),
+        (7, &mut x.hi16_zmm),
+    ] {
+        give_up(used, number, place);
+    }
+}
+
+fn give_up<T>(used: u64, number: u32, component: &mut Vec<T>) {
+    if used >> number & 1 == 0 {
+        *component = Vec::new();
+    }
+}
+
 fn component(x: &UserX86XsaveEntry, number: u32) -> Option<Vec<u8>> {
     Some(match number {
         2 => words(&x.ymmh_space),
