@@ -14,6 +14,7 @@ use crate::error::{Error, Phase, Result};
 use crate::mem::pages::restore::PageSet;
 use crate::mem::vma::restore::Layout;
 use crate::parallel;
+use crate::task::regs;
 use crate::task::signals::restore::is_told_to_stop;
 
 const STATE_ALIVE: u32 = 1;
@@ -219,7 +220,10 @@ fn core(images: &Arc<ImageDir>, tid: u32) -> Result<(Option<TaskCoreEntry>, Opti
         ));
     }
     let thread = match (entry.thread_info, entry.thread_core) {
-        (Some(info), Some(core)) => Some(Thread { tid: tid as i32, info, core }),
+        (Some(mut info), Some(core)) => {
+            regs::restore::slim(&mut info);
+            Some(Thread { tid: tid as i32, info, core })
+        }
         _ => None,
     };
     Ok((entry.tc, thread))

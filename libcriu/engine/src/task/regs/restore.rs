@@ -199,3 +199,28 @@ fn put(bytes: &mut Vec<u8>, at: usize, data: &[u8]) {
     }
     bytes[at..at + data.len()].copy_from_slice(data);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_in_use_is_kept() {
+        let x = UserX86XsaveEntry {
+            xstate_bv: 1 << 2 | 3,
+            ymmh_space: vec![7; 64],
+            zmm_upper: vec![8; 64],
+            hi16_zmm: vec![9; 128],
+            pkru: vec![1],
+            ..UserX86XsaveEntry::default()
+        };
+        let mut info = ThreadInfoX86::default();
+        info.fpregs.xsave = Some(x);
+        let before = xstate(&info.fpregs, 0);
+        slim(&mut info);
+        let kept = info.fpregs.xsave.as_ref().unwrap();
+        assert_eq!((kept.ymmh_space.len(), kept.zmm_upper.len(), kept.hi16_zmm.len()), (64, 0, 0));
+        assert_eq!(xstate(&info.fpregs, 0), before);
+        assert!(before.is_ok());
+    }
+}
