@@ -209,6 +209,18 @@ pub fn siginfo(tid: i32) -> Result<Option<RawSiginfo>> {
     }
 }
 
+/// Has job control stopped the process of this thread, which is in an event stop, or does it do so now?
+///
+/// # Errors
+/// As [`siginfo`].
+pub fn is_in_group_stop(tid: i32) -> Result<bool> {
+    let Some(info) = siginfo(tid)? else { return Ok(false) };
+    let word = |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+    // The status that wait4 gives for the stop.
+    let is_event = word(8) >> 8 == PTRACE_EVENT_STOP;
+    Ok(is_event && word(0) != libc::SIGTRAP)
+}
+
 /// Signals that wait in the thread's own queue, or in that of its process; nothing is taken out (Linux 3.10).
 ///
 /// # Errors
@@ -365,6 +377,7 @@ pub fn thread_area(tid: i32, entry: u32) -> Result<ThreadArea> {
     Ok(area)
 }
 
+const PTRACE_EVENT_STOP: i32 = 128;
 const PTRACE_GET_THREAD_AREA: libc::c_uint = 25;
 
 /// What wait4 says about a tracee.
@@ -388,7 +401,6 @@ pub enum Stop {
 
 impl Stop {
     fn decode(status: i32) -> Stop {
-        const PTRACE_EVENT_STOP: i32 = 128;
         if libc::WIFEXITED(status) {
             return Stop::Exited(libc::WEXITSTATUS(status));
         }

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use criu_compel::ptrace::is_in_group_stop;
 use criu_compel::{ProcessFacts, Result};
-use criu_images::messages::SignalQueueEntry;
+use criu_images::messages::{SiginfoEntry, SignalQueueEntry};
 
 use super::collect::Living;
 use crate::task::signals;
@@ -16,7 +17,8 @@ pub(super) fn settle(pid: i32, living: &mut Living, process: &mut ProcessFacts, 
     let tids: Vec<i32> = living.seized.threads().iter().map(|t| t.tid).collect();
     let Some(&first) = tids.first() else { return Ok(()) };
     let earlier = counts(living);
-    living.pending = signals::queue(first, true)?;
+    let before = std::mem::replace(&mut living.pending, signals::queue(first, true)?);
+    keep_stop(living, first, before)?;
     if !living.timers.is_empty() {
         for (thread, tid) in living.threads.iter_mut().zip(tids) {
             thread.pending = signals::queue(tid, false)?;
@@ -35,6 +37,19 @@ pub(super) fn settle(pid: i32, living: &mut Living, process: &mut ProcessFacts, 
         let queues = living.threads.iter_mut().map(|t| &mut t.pending).chain([&mut living.pending]);
         let pending = queues.flat_map(|q| &mut q.signals);
         timers::tell_overruns(pid, &living.timers, &mut process.posix_timers, pending, &rung);
+    }
+    Ok(())
+}
+
+/// SIGSTOP that waited, or came meanwhile, has stopped the process when it made calls: nothing holds it off. It is to wait still.
+fn keep_stop(living: &mut Living, first: i32, before: SignalQueueEntry) -> Result<()> {
+    let is_stop = |signal: &SiginfoEntry| signal.siginfo.starts_with(&libc::SIGSTOP.to_ne_bytes());
+    let waits = |queue: &SignalQueueEntry| queue.signals.iter().any(is_stop);
+    let is_new = living.seized.stopped_by().is_none() && is_in_group_stop(first)?;
+    if is_new && !waits(&living.pending) && !living.threads.iter().any(|t| waits(&t.pending)) {
+        let plain = || SiginfoEntry { siginfo: [&libc::SIGSTOP.to_ne_bytes()[..], &[0; 124]].concat() };
+        let signal = before.signals.into_iter().find(is_stop).unwrap_or_else(plain);
+        living.pending.signals.push(signal);
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::mem::pages::restore::PageSet;
 use crate::mem::vma::restore::Layout;
 use crate::parallel;
 use crate::task::regs;
-use crate::task::signals::restore::is_told_to_stop;
+use crate::task::signals::restore::{is_told_to_continue, is_told_to_stop};
 
 const STATE_ALIVE: u32 = 1;
 const STATE_DEAD: u32 = 2;
@@ -133,6 +133,12 @@ fn load_tasks(images: &Arc<ImageDir>, entries: &[PstreeEntry]) -> Result<Vec<(Ta
                 legacy::complete_task(images, e.pid, &mut core)?;
                 for thread in &mut threads {
                     legacy::complete_thread(images, e.pid, thread.tid as u32, &mut thread.core)?;
+                }
+                let mut queues = threads.iter().map(|t| t.core.signals_p.as_ref()).chain([core.signals_s.as_ref()]);
+                let goes_on = core.task_state == STATE_STOPPED && queues.any(is_told_to_continue);
+                drop(queues);
+                if goes_on {
+                    (core.task_state, core.continued) = (STATE_ALIVE, Some(true));
                 }
                 let missing = || corrupt(Kind::Mm.file_name(e.pid.into()), "missing");
                 Body::Alive(Box::new(alive(e, &core, threads, memories.next().ok_or_else(missing)??)?))

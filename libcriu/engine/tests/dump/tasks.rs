@@ -218,6 +218,39 @@ impl Operator for Sends {
     }
 }
 
+/// Stops a process that stands still already, before it is asked about itself.
+struct Stops(i32);
+
+impl Operator for Stops {
+    fn stage(&mut self, _: Stage, _: Option<i32>, _: Option<std::os::fd::BorrowedFd<'_>>) -> Result<(), Error> {
+        Ok(())
+    }
+    fn is_awaited(&self, _: Stage) -> bool {
+        false
+    }
+    fn progress(&mut self, _: Phase, _: u64, _: u64) {}
+    fn check_cancelled(&mut self, phase: Phase) -> Result<(), Error> {
+        if phase == Phase::Infect {
+            // SAFETY: integers.
+            assert_eq!(unsafe { libc::kill(self.0, libc::SIGSTOP) }, 0);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stop_that_comes_while_the_process_makes_calls() {
+    let v = Victim::start::<Plain>();
+    let c = Checkpoint::new();
+    let mut options = c.options(v.pid);
+    options.msg.leave_running = Some(false);
+    criu_engine::dump(&options, &mut Stops(v.pid)).unwrap();
+    let core: CoreEntry = c.images.read_one(Kind::Core, v.pid as u64).unwrap();
+    let signals = core.tc.and_then(|tc| tc.signals_s).unwrap().signals;
+    assert_eq!(signals.len(), 1);
+    assert_eq!(signals[0].siginfo[..4], libc::SIGSTOP.to_ne_bytes());
+}
+
 #[test]
 fn a_signal_that_comes_while_images_are_written() {
     let v = Victim::start::<Plain>();

@@ -55,6 +55,11 @@ pub fn is_told_to_stop(queue: Option<&SignalQueueEntry>) -> bool {
     queue.is_some_and(|q| q.signals.iter().any(is_stop))
 }
 
+/// Was the stopped process told to go on when it stood still already?
+pub fn is_told_to_continue(queue: Option<&SignalQueueEntry>) -> bool {
+    queue.is_some_and(|q| q.signals.iter().any(|s| s.siginfo.starts_with(&libc::SIGCONT.to_le_bytes())))
+}
+
 fn is_stop(s: &SiginfoEntry) -> bool {
     s.siginfo.starts_with(&libc::SIGSTOP.to_le_bytes())
 }
