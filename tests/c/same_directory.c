@@ -45,7 +45,8 @@ static void dumps(criu_opts *opts, pid_t pid)
 
 int main(void)
 {
-	int dir = open_dir("same"), status, other;
+	static const char *const others[] = { "notes.img.txt", "cpuinfo.img" };
+	int dir = open_dir("same"), status, other, name;
 	criu_opts *opts = NULL;
 	pid_t pid;
 
@@ -53,15 +54,18 @@ int main(void)
 	EXPECT_INT(criu_local_init_opts(&opts), 0);
 	criu_local_set_images_dir_fd(opts, dir);
 	dumps(opts, holder("of the first", dir));
-	/* What is no image stays. */
-	other = openat(dir, "notes.img.txt", O_CREAT | O_RDWR, 0600);
-	EXPECT(other >= 0 && close(other) == 0);
+	/* What is no image of a dump stays. */
+	for (name = 0; name < 2; name++) {
+		other = openat(dir, others[name], O_CREAT | O_RDWR, 0600);
+		EXPECT(other >= 0 && close(other) == 0);
+	}
 	pid = holder("", dir);
 	dumps(opts, pid);
 	EXPECT_INT(WORKS(opts, criu_local_restore_child(opts), > 0), pid);
 	EXPECT(kill(pid, SIGUSR1) == 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status));
 	EXPECT_INT(WEXITSTATUS(status), 0);
-	EXPECT(faccessat(dir, "notes.img.txt", F_OK, 0) == 0);
+	for (name = 0; name < 2; name++)
+		EXPECT(faccessat(dir, others[name], F_OK, 0) == 0);
 	criu_local_free_opts(opts);
 	close(dir);
 	return 0;

@@ -414,7 +414,7 @@ impl Kind {
         }
     }
 
-    /// Whether images have files of this name (`core-12.img`).
+    /// Whether a dump writes files of this name (`core-12.img`). `cpuinfo.img` is another command's.
     pub(crate) fn is_of_image(name: &str) -> bool {
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
         let fits = |row: &Row| match row.file.split_once('%') {
@@ -424,7 +424,7 @@ impl Kind {
                 name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(is_number)
             }
         };
-        name.ends_with(".img") && ROWS.iter().any(fits)
+        name.ends_with(".img") && ROWS.iter().any(|row| row.kind != Kind::Cpuinfo && fits(row))
     }
 
     /// The file's name with a word where the pattern has an id: `Kind::Stats.named("dump")` is `stats-dump`.
