@@ -56,8 +56,8 @@ func main() {
 	wait.Add(1)
 	go func() {
 		defer wait.Done()
-		t := time.NewTicker(2 * time.Millisecond)
 		before := time.Now()
+		t := time.NewTicker(2 * time.Millisecond)
 		for {
 			select {
 			case now := <-t.C:
