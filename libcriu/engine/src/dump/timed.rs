@@ -43,12 +43,11 @@ pub(super) fn settle(pid: i32, living: &mut Living, process: &mut ProcessFacts, 
 
 /// SIGSTOP that waited, or came meanwhile, has stopped the process when it made calls: nothing holds it off. It is to wait still.
 fn keep_stop(living: &mut Living, first: i32, before: SignalQueueEntry) -> Result<()> {
-    let is_stop = |signal: &SiginfoEntry| signal.siginfo.starts_with(&libc::SIGSTOP.to_ne_bytes());
-    let waits = |queue: &SignalQueueEntry| queue.signals.iter().any(is_stop);
+    let waits = |queue| signals::waits(libc::SIGSTOP, Some(queue));
     let is_new = living.seized.stopped_by().is_none() && is_in_group_stop(first)?;
     if is_new && !waits(&living.pending) && !living.threads.iter().any(|t| waits(&t.pending)) {
         let plain = || SiginfoEntry { siginfo: [&libc::SIGSTOP.to_ne_bytes()[..], &[0; 124]].concat() };
-        let signal = before.signals.into_iter().find(is_stop).unwrap_or_else(plain);
+        let signal = before.signals.into_iter().find(|signal| signals::is(signal, libc::SIGSTOP)).unwrap_or_else(plain);
         living.pending.signals.push(signal);
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::mem::pages::restore::PageSet;
 use crate::mem::vma::restore::Layout;
 use crate::parallel;
 use crate::task::regs;
-use crate::task::signals::restore::{is_told_to_continue, is_told_to_stop};
+use crate::task::signals;
 
 const STATE_ALIVE: u32 = 1;
 const STATE_DEAD: u32 = 2;
@@ -135,7 +135,8 @@ fn load_tasks(images: &Arc<ImageDir>, entries: &[PstreeEntry]) -> Result<Vec<(Ta
                     legacy::complete_thread(images, e.pid, thread.tid as u32, &mut thread.core)?;
                 }
                 let mut queues = threads.iter().map(|t| t.core.signals_p.as_ref()).chain([core.signals_s.as_ref()]);
-                let goes_on = core.task_state == STATE_STOPPED && queues.any(is_told_to_continue);
+                let goes_on =
+                    core.task_state == STATE_STOPPED && queues.any(|queue| signals::waits(libc::SIGCONT, queue));
                 drop(queues);
                 if goes_on {
                     (core.task_state, core.continued) = (STATE_ALIVE, Some(true));
@@ -204,6 +205,7 @@ fn memory(images: &Arc<ImageDir>, e: &PstreeEntry, known: &Mutex<Option<KnownLay
 fn alive(e: &PstreeEntry, tc: &TaskCoreEntry, threads: Vec<Thread>, memory: Memory) -> Result<Alive> {
     let Memory { ids, mm, layout, pages, fs } = memory;
     let mut stopped = (tc.task_state == STATE_STOPPED).then(|| tc.stop_signo.unwrap_or(libc::SIGSTOP as u32) as i32);
+    let is_told_to_stop = |queue| signals::waits(libc::SIGSTOP, queue);
     if is_told_to_stop(tc.signals_s.as_ref()) || threads.iter().any(|t| is_told_to_stop(t.core.signals_p.as_ref())) {
         stopped = stopped.or(Some(libc::SIGSTOP));
     }

@@ -9,7 +9,7 @@ use super::resume::{TracedTask, failed, pid, remove_restorers};
 use super::world::World;
 use crate::error::Result;
 use crate::sys::tracee::Tracee;
-use crate::task::stop;
+use crate::task::{signals, stop};
 
 const P_PID: u64 = 1;
 
@@ -95,7 +95,7 @@ fn tell(parent: &Task, caller: Tracee, instruction: u64, child: &Task) -> std::i
     // One that waits already has swallowed it. All signals are blocked: it has not been delivered.
     let own = parent.alive().and_then(|alive| alive.threads.iter().find(|t| t.tid == caller.tid));
     let queues = [parent.core.signals_s.as_ref(), own.and_then(|t| t.core.signals_p.as_ref())];
-    if queues.iter().all(|queue| stop::restore::waiting(libc::SIGCHLD, *queue).next().is_none()) {
+    if !queues.into_iter().any(|queue| signals::waits(libc::SIGCHLD, queue)) {
         caller.take_signal(instruction, libc::SIGCHLD)?;
     }
     Ok(())

@@ -194,10 +194,10 @@ fn every_thread_has_its_own_seccomp_chain() {
     assert!(v.checks_itself());
 }
 
-/// Sends signals when all images but the inventory are there.
-struct Sends(i32);
+/// Does something to a process when the dump has come to a phase.
+struct At(Phase, i32, fn(i32));
 
-impl Operator for Sends {
+impl Operator for At {
     fn stage(&mut self, _: Stage, _: Option<i32>, _: Option<std::os::fd::BorrowedFd<'_>>) -> Result<(), Error> {
         Ok(())
     }
@@ -206,46 +206,32 @@ impl Operator for Sends {
     }
     fn progress(&mut self, _: Phase, _: u64, _: u64) {}
     fn check_cancelled(&mut self, phase: Phase) -> Result<(), Error> {
-        if phase == Phase::Commit {
-            // SAFETY: integers.
-            let sent = unsafe {
-                let thread = libc::syscall(libc::SYS_tgkill, self.0, self.0, libc::SIGUSR2);
-                (libc::kill(self.0, libc::SIGUSR1), thread)
-            };
-            assert_eq!(sent, (0, 0));
+        if phase == self.0 {
+            (self.2)(self.1);
         }
         Ok(())
     }
 }
 
-/// Stops a process that stands still already, before it is asked about itself.
-struct Stops(i32);
-
-impl Operator for Stops {
-    fn stage(&mut self, _: Stage, _: Option<i32>, _: Option<std::os::fd::BorrowedFd<'_>>) -> Result<(), Error> {
-        Ok(())
-    }
-    fn is_awaited(&self, _: Stage) -> bool {
-        false
-    }
-    fn progress(&mut self, _: Phase, _: u64, _: u64) {}
-    fn check_cancelled(&mut self, phase: Phase) -> Result<(), Error> {
-        if phase == Phase::Infect {
-            // SAFETY: integers.
-            assert_eq!(unsafe { libc::kill(self.0, libc::SIGSTOP) }, 0);
-        }
-        Ok(())
-    }
-}
-
-#[test]
-fn a_stop_that_comes_while_the_process_makes_calls() {
+/// Dumps a process to which this is done, and ends it; its image.
+fn dumped(phase: Phase, to: fn(i32)) -> CoreEntry {
     let v = Victim::start::<Plain>();
     let c = Checkpoint::new();
     let mut options = c.options(v.pid);
     options.msg.leave_running = Some(false);
-    criu_engine::dump(&options, &mut Stops(v.pid)).unwrap();
-    let core: CoreEntry = c.images.read_one(Kind::Core, v.pid as u64).unwrap();
+    criu_engine::dump(&options, &mut At(phase, v.pid, to)).unwrap();
+    c.images.read_one(Kind::Core, v.pid as u64).unwrap()
+}
+
+fn send(pid: i32, signo: i32) {
+    // SAFETY: integers.
+    assert_eq!(unsafe { libc::kill(pid, signo) }, 0);
+}
+
+#[test]
+fn a_stop_that_comes_while_the_process_makes_calls() {
+    // It stands still already, and has not been asked about itself yet.
+    let core = dumped(Phase::Infect, |pid| send(pid, libc::SIGSTOP));
     let signals = core.tc.and_then(|tc| tc.signals_s).unwrap().signals;
     assert_eq!(signals.len(), 1);
     assert_eq!(signals[0].siginfo[..4], libc::SIGSTOP.to_ne_bytes());
@@ -253,12 +239,12 @@ fn a_stop_that_comes_while_the_process_makes_calls() {
 
 #[test]
 fn a_signal_that_comes_while_images_are_written() {
-    let v = Victim::start::<Plain>();
-    let c = Checkpoint::new();
-    let mut options = c.options(v.pid);
-    options.msg.leave_running = Some(false);
-    criu_engine::dump(&options, &mut Sends(v.pid)).unwrap();
-    let core: CoreEntry = c.images.read_one(Kind::Core, v.pid as u64).unwrap();
+    // All images but the inventory are there.
+    let core = dumped(Phase::Commit, |pid| {
+        // SAFETY: integers.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_tgkill, pid, pid, libc::SIGUSR2) }, 0);
+        send(pid, libc::SIGUSR1);
+    });
     let signals = core.tc.and_then(|tc| tc.signals_s).unwrap().signals;
     assert_eq!(signals.len(), 1);
     assert_eq!(signals[0].siginfo[..4], libc::SIGUSR1.to_ne_bytes());

@@ -1,8 +1,9 @@
 //! Signal actions, masks and pending signals from an image.
 
-use criu_images::messages::{SaEntry, SiginfoEntry, SignalQueueEntry, TaskCoreEntry, ThreadCoreEntry};
+use criu_images::messages::{SaEntry, SignalQueueEntry, TaskCoreEntry, ThreadCoreEntry};
 use criu_pie::abi::restorer::{SigInfo, SignalAction};
 
+use super::is;
 use crate::task::abi::IA32_END;
 
 /// Signals run from 1 to this.
@@ -47,21 +48,7 @@ fn action(signo: i32, e: &SaEntry) -> Result<SignalAction, String> {
 /// In words.
 pub fn pending(queue: Option<&SignalQueueEntry>) -> Result<Vec<SigInfo>, String> {
     let signals = queue.map_or(&[][..], |q| &q.signals);
-    signals.iter().filter(|s| !is_stop(s)).map(|s| info(&s.siginfo)).collect()
-}
-
-/// Was the process, or the thread, told to stop when it stood still already?
-pub fn is_told_to_stop(queue: Option<&SignalQueueEntry>) -> bool {
-    queue.is_some_and(|q| q.signals.iter().any(is_stop))
-}
-
-/// Was the stopped process told to go on when it stood still already?
-pub fn is_told_to_continue(queue: Option<&SignalQueueEntry>) -> bool {
-    queue.is_some_and(|q| q.signals.iter().any(|s| s.siginfo.starts_with(&libc::SIGCONT.to_le_bytes())))
-}
-
-fn is_stop(s: &SiginfoEntry) -> bool {
-    s.siginfo.starts_with(&libc::SIGSTOP.to_le_bytes())
+    signals.iter().filter(|s| !is(s, libc::SIGSTOP)).map(|s| info(&s.siginfo)).collect()
 }
 
 fn info(bytes: &[u8]) -> Result<SigInfo, String> {

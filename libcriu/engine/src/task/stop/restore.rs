@@ -2,6 +2,8 @@
 
 use criu_images::messages::{SignalQueueEntry, TaskCoreEntry};
 
+use crate::task::signals;
+
 /// The signal to stop a process by: its own, `signo`, if that is one that stops and is not handled.
 pub fn signal(tc: &TaskCoreEntry, signo: i32) -> i32 {
     // Those of SIGKILL and SIGSTOP are left out.
@@ -12,8 +14,8 @@ pub fn signal(tc: &TaskCoreEntry, signo: i32) -> i32 {
 
 /// Those of the signals in this queue that are `signo`.
 pub fn waiting(signo: i32, queue: Option<&SignalQueueEntry>) -> impl Iterator<Item = [u8; 128]> + '_ {
-    let infos = queue.into_iter().flat_map(|q| &q.signals).filter_map(|s| s.siginfo.as_slice().try_into().ok());
-    infos.filter(move |info: &[u8; 128]| info.starts_with(&signo.to_le_bytes()))
+    let signals = queue.into_iter().flat_map(|q| &q.signals).filter(move |s| signals::is(s, signo));
+    signals.filter_map(|s| s.siginfo.as_slice().try_into().ok())
 }
 
 #[cfg(test)]
