@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// A forked process. Killed and reaped when dropped.
 #[derive(Debug)]
@@ -15,8 +17,26 @@ pub(crate) struct Child {
 /// Where a trial process writes what failed; high enough to be in nobody's way, kept across an install.
 pub(crate) const REPORT_FD: RawFd = 901;
 
+/// Whether this process is a trial's.
+static IN_TRIAL: AtomicBool = AtomicBool::new(false);
+
+/// What a panic prints is under a lock of the standard library, and another thread may have panicked while a trial was
+/// forked: the lock would be held for ever in the trial. Panics of trials are told to who waits for them, and print nothing.
+fn quiet_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IN_TRIAL.load(Relaxed) {
+                others(panic);
+            }
+        }));
+    });
+}
+
 /// Forks a process that runs `f`; a panic in it becomes the text of `Child::finish`.
 pub(crate) fn fork(f: impl FnOnce()) -> Child {
+    quiet_panics();
     let parent = std::process::id() as i32;
     let (out, into) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe2");
     // SAFETY: the child only runs `f` and exits without returning; it uses no lock of other threads but the allocator's,
@@ -24,6 +44,7 @@ pub(crate) fn fork(f: impl FnOnce()) -> Child {
     match unsafe { libc::fork() } {
         -1 => panic!("fork: {}", std::io::Error::last_os_error()),
         0 => {
+            IN_TRIAL.store(true, Relaxed);
             // SAFETY: integers only.
             unsafe {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
