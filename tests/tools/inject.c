@@ -1,7 +1,7 @@
-// Runs a program, and lets one system call of it or of the processes that it starts fail.
-//   inject -o REPORT [-n N -e ERRNO] PROGRAM ARGS...
+// Runs a program, and lets one system call of it or of the processes that it starts fail, or kills the program there.
+//   inject -o REPORT [-n N -e ERRNO | -n N -k] PROGRAM ARGS...
 // Calls are counted from 1, from the start of main on, in the order in which they are made, over all tasks. Without -n they are only counted. The report has
-// `calls COUNT`, and `failed N: call NUMBER(ARGUMENTS) of TASK` when the N-th was reached. The exit status is the program's; 128 + signal.
+// `calls COUNT`, and `failed N: call NUMBER(ARGUMENTS) of TASK` (`killed`) when the N-th was reached. The exit status is the program's; 128 + signal.
 //
 // A task that the program wants to trace is let go at that moment: it is no longer the engine's own then.
 #define _GNU_SOURCE
@@ -23,7 +23,8 @@
 enum { UNKNOWN, RUNNING, IN_CALL, FAILING, SPOILING, BREAKING };
 static unsigned char state[MANY];
 static long calls, wanted;
-static int code, started;
+static int code, kills, started;
+static pid_t program;
 static unsigned long long asked_break;
 static FILE *report;
 
@@ -101,7 +102,12 @@ static void entered(pid_t tid) {
   // What the loader does before is none of the program's; the first that Rust's runtime does is this.
   started |= r.orig_rax == SYS_poll;
   if (!started || exempt(tid, &r) || ++calls != wanted) return;
-  fprintf(report, "failed %ld: call %lld(%#llx, %#llx) of %d\n", wanted, r.orig_rax, r.rdi, r.rsi, tid);
+  fprintf(report, "%s %ld: call %lld(%#llx, %#llx) of %d\n", kills ? "killed" : "failed", wanted, r.orig_rax, r.rdi, r.rsi, tid);
+  if (kills) {
+    // The call is not made if it is the program's own.
+    kill(program, SIGKILL);
+    return;
+  }
   // A close that fails has closed all the same.
   state[tid] = r.orig_rax == SYS_close ? SPOILING : FAILING;
   if (r.orig_rax == SYS_brk) {
@@ -149,15 +155,16 @@ static void stopped(pid_t tid, int status) {
 int main(int argc, char **argv) {
   int option, start[2], result = 127;
   const char *path = "/dev/null";
-  while ((option = getopt(argc, argv, "+n:e:o:")) != -1) {
+  while ((option = getopt(argc, argv, "+n:e:ko:")) != -1) {
     if (option == 'n') wanted = atol(optarg);
     else if (option == 'e') code = atoi(optarg);
+    else if (option == 'k') kills = 1;
     else if (option == 'o') path = optarg;
     else return 2;
   }
   report = fopen(path, "we");
   if (!report || optind >= argc || pipe2(start, O_CLOEXEC)) return 2;
-  pid_t program = fork();
+  program = fork();
   if (program == 0) {
     char byte;
     close(start[1]);

@@ -101,7 +101,8 @@ impl<'fd> Paused<'fd> {
         Ok(())
     }
 
-    /// Lets the connection go on without sending a packet: for one that was only saved, behind a network lock.
+    /// Lets the connection go on without sending a packet, behind a network lock: for one that was only saved; or for one that
+    /// was restored, which [`resume`](Paused::resume) of a guard that [takes it over](Paused::take_over) wakes when the lock is gone.
     ///
     /// # Errors
     /// Those of setsockopt.

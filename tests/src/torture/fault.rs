@@ -1,4 +1,4 @@
-//! Every system call of the engine fails once.
+//! Every system call of the engine fails once, or is the last that is not made.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +11,42 @@ use crate::verdict::{Outcome, failed};
 
 /// EINTR, ENOMEM, ENOSPC, EPERM, EIO.
 const ERRORS: [(u64, &str); 5] = [(4, "EINTR"), (12, "ENOMEM"), (28, "ENOSPC"), (1, "EPERM"), (5, "EIO")];
+
+/// What is done at a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// It fails.
+    Fault,
+    /// The engine is killed before it.
+    KillAt,
+}
+
+impl At {
+    pub const ALL: [At; 2] = [At::Fault, At::KillAt];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            At::Fault => "fault",
+            At::KillAt => "kill_at",
+        }
+    }
+
+    /// What is tried at each call: an error, or none.
+    fn errors(self) -> &'static [(u64, &'static str)] {
+        match self {
+            At::Fault => &ERRORS,
+            At::KillAt => &[(0, "killed")],
+        }
+    }
+}
+
 /// Those of a shell for a program that ended by a signal.
 const SIGNALS: i32 = 128;
 const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
 
 /// Of all pairs of a call and an error, every `stride`-th from the `first` on.
-pub fn run(scene: &Scene, stride: u64, first: u64, made: &mut u64) -> Outcome {
+pub fn run(at: At, scene: &Scene, stride: u64, first: u64, made: &mut u64) -> Outcome {
     let calls = std::cell::Cell::new(0);
     scene.attempt(u64::MAX, &|_, images, rest| {
         let (ending, report) = injected(scene, None, images, rest)?;
@@ -25,9 +55,10 @@ pub fn run(scene: &Scene, stride: u64, first: u64, made: &mut u64) -> Outcome {
         Ok(ending)
     })?;
     let mut harm = Harm::default();
-    for pair in (first..calls.get() * ERRORS.len() as u64).step_by(stride as usize) {
-        let call = pair / ERRORS.len() as u64 + 1;
-        let (code, name) = ERRORS[pair as usize % ERRORS.len()];
+    let errors = at.errors();
+    for pair in (first..calls.get() * errors.len() as u64).step_by(stride as usize) {
+        let call = pair / errors.len() as u64 + 1;
+        let (code, name) = errors[pair as usize % errors.len()];
         let what = std::cell::RefCell::new(String::new());
         let outcome = scene.attempt(pair, &|_, images, rest| {
             let (ending, report) = injected(scene, Some((call, code)), images, rest)?;
@@ -49,8 +80,10 @@ fn injected(scene: &Scene, fault: Option<(u64, u64)>, images: &Path, rest: &[Str
     let out = fs::File::create(&said).map_err(failed)?;
     let mut command = Command::new(scene.layout.tool("inject"));
     command.arg("-o").arg(&report);
-    if let Some((call, code)) = fault {
-        command.args(["-n", &call.to_string(), "-e", &code.to_string()]);
+    match fault {
+        None => {}
+        Some((call, 0)) => drop(command.args(["-n", &call.to_string(), "-k"])),
+        Some((call, code)) => drop(command.args(["-n", &call.to_string(), "-e", &code.to_string()])),
     }
     let verb = scene.action.verb();
     let child = command
@@ -76,6 +109,7 @@ fn injected(scene: &Scene, fault: Option<(u64, u64)>, images: &Path, rest: &[Str
         Some(0) => Ok((Ending::Succeeded, text)),
         // Rust's answer to a lack of memory; the same as a kill.
         Some(code) if code == SIGNALS + SIGABRT => Ok((Ending::Killed, text)),
+        Some(code) if code == SIGNALS + SIGKILL && fault.is_some_and(|f| f.1 == 0) => Ok((Ending::Killed, text)),
         Some(code) if code < SIGNALS => Ok((Ending::Failed, text)),
         code => Err(failed(format!("the engine ended by {code:?} ({})", text.trim()))),
     }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use attempt::{Action, Scene};
 use disk::Short;
+use fault::At;
 use moment::Blow;
 use unrest::Unrest;
 
@@ -116,7 +117,8 @@ pub fn run(layout: &Layout, filters: &[String]) -> Summary {
         jobs.extend(KILLED.map(|subject| job(Blow::Kill.name(), action, subject, 10, seed)));
     }
     for action in Action::ALL {
-        jobs.push(job("fault", action, "tree_sessions", 2503, seed % 2503));
+        jobs.push(job(At::Fault.name(), action, "tree_sessions", 2503, seed % 2503));
+        jobs.push(job(At::KillAt.name(), action, "inet_connected.many", 211, seed % 211));
     }
     jobs.extend(Short::ALL.map(|short| job(short.name(), Action::Dump, "pipe.shared", 5, seed % 5)));
     jobs.extend(Unrest::ALL.map(|unrest| job(unrest.name(), Action::Leave, &unrest.subject(), 2, seed)));
@@ -144,17 +146,37 @@ pub fn at_length(layout: &Layout, filters: &[String], rounds: u64) -> Summary {
     }
     for subject in ["pipe.data", "tree_sessions", "threads.names"] {
         for offset in 0..STRIDE {
-            jobs.extend(Action::ALL.map(|action| job("fault", action, subject, STRIDE, offset)));
+            jobs.extend(Action::ALL.map(|action| job(At::Fault.name(), action, subject, STRIDE, offset)));
+        }
+    }
+    for subject in ["pipe.data", "tree_sessions", "inet_connected.unread"] {
+        for offset in 0..STRIDE {
+            jobs.extend(Action::ALL.map(|action| job(At::KillAt.name(), action, subject, STRIDE, offset)));
         }
     }
     for subject in SUBJECTS {
         jobs.extend(Short::ALL.map(|short| job(short.name(), Action::Dump, subject, 1, 0)));
     }
     jobs.retain(|j| wanted(&j.name, filters));
+    jobs.extend(
+        filters
+            .iter()
+            .filter_map(|f| asked_for(f))
+            .filter(|j| jobs.iter().all(|o| o.name != j.name))
+            .collect::<Vec<_>>(),
+    );
     let _ = fs::remove_file(tally_file(layout));
     let summary = apart::run(&jobs, layout, 1);
     println!("\n{}", tally(layout));
     summary
+}
+
+/// A job that is named in full is run as it is, of whatever length.
+fn asked_for(filter: &str) -> Option<Job> {
+    let name = filter.strip_prefix("torture/").unwrap_or(filter);
+    let [_, _, _, count, seed] = name.split('/').collect::<Vec<_>>()[..] else { return None };
+    (count.parse::<u64>().is_ok_and(|n| n > 0) && seed.parse::<u64>().is_ok())
+        .then(|| Job { name: format!("torture/{name}"), surroundings: Surroundings::Alone })
 }
 
 /// `kill/dump/threads.many/25/3`
@@ -174,8 +196,8 @@ pub fn one(name: &str, layout: &Layout, folder: &Path) -> Outcome {
         disk::run(short, &scene, count, seed, &mut made)
     } else if let Some(unrest) = Unrest::ALL.into_iter().find(|u| u.name() == kind) {
         unrest::run(unrest, &scene, count, seed, &mut made)
-    } else if kind == "fault" {
-        fault::run(&scene, count, seed, &mut made)
+    } else if let Some(at) = At::ALL.into_iter().find(|a| a.name() == kind) {
+        fault::run(at, &scene, count, seed, &mut made)
     } else {
         return Err(failed(format!("no kind {kind}")));
     };

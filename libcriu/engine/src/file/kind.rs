@@ -14,6 +14,7 @@ use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::numbers::ByNumber;
 use crate::socket::{inet, netlink, packet, unix};
+use crate::sys::commit_guard::Unfinished;
 
 /// Why a description did not become an entry.
 #[derive(Debug)]
@@ -180,6 +181,11 @@ pub(crate) trait RestoreKind: std::fmt::Debug {
     /// In the coordinator, when every task is ready to run.
     fn resume(&self, _plan: &Plan) -> Result<()> {
         Ok(())
+    }
+
+    /// Before `resume`: what that begins and `wake` completes, for when the coordinator dies in between.
+    fn unfinished(&self, _plan: &Plan) -> Result<Option<Box<dyn Unfinished>>> {
+        Ok(None)
     }
 
     /// In the coordinator, when the tasks outlive it.

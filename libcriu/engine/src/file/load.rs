@@ -25,6 +25,7 @@ use crate::file::Entries;
 use crate::numbers::ByNumber;
 use crate::options::Options;
 use crate::parallel;
+use crate::sys::commit_guard::Unfinished;
 
 /// What the images say, checked, and what the kinds share during a restore.
 #[derive(Debug)]
@@ -265,10 +266,18 @@ impl RestoreFiles {
         self.kinds.iter().try_for_each(|k| k.resume(&self.plan))
     }
 
+    /// In the coordinator, when every task is ready to run: what `resume` begins and `wake` completes.
+    pub(crate) fn unfinished(&self) -> Result<Vec<Box<dyn Unfinished>>> {
+        self.kinds.iter().filter_map(|k| k.unfinished(&self.plan).transpose()).collect()
+    }
+
     /// In the coordinator, when the tasks outlive it, and before they run: removes links that the dump made for it.
+    ///
+    /// # Errors
+    /// The first; every kind has been woken as far as it goes.
     pub fn wake(&mut self) -> Result<()> {
         self.plan.ghosts.remove_links();
-        self.kinds.iter().try_for_each(|k| k.wake(&self.plan))
+        self.kinds.iter().map(|k| k.wake(&self.plan)).fold(Ok(()), Result::and)
     }
 
     /// In the coordinator, when the restore is complete.

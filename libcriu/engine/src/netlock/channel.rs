@@ -1,7 +1,7 @@
 //! The netlink socket that nf_tables is talked to with.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
@@ -19,6 +19,9 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 /// More than the kernel puts into one answer.
 const ANSWER_BYTES: usize = 64 << 10;
+
+/// How often a key is turned that does not turn.
+const TRIES: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -70,6 +73,15 @@ impl Channel {
             Some(code) => Err(LockError::call(what, Errno::from_raw_os_error(code))),
             None => Ok(()),
         }
+    }
+
+    /// A batch to be sent later, by system calls alone.
+    ///
+    /// # Errors
+    /// Those of dup.
+    pub(super) fn key(&self, batch: Batch) -> Result<Key> {
+        let socket = self.socket.try_clone().map_err(|e| LockError::call("keeping a netfilter socket", e))?;
+        Ok(Key { socket, batch: batch.finish().0 })
     }
 
     /// The payloads that a dump request gives.
@@ -128,6 +140,28 @@ impl Channel {
         let len = self.receive(&mut buffer, what)?;
         let errors = wire::messages(&buffer[..len]).filter(|m| m.kind == NLMSG_ERROR);
         Ok(errors.map(|m| error_code(m.payload)).collect())
+    }
+}
+
+/// Unlocks connections by system calls alone: for a process that may not allocate.
+#[derive(Debug)]
+pub(crate) struct Key {
+    socket: OwnedFd,
+    batch: Vec<u8>,
+}
+
+impl Key {
+    /// What it needs.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// The kernel has done it when this returns; nothing hears of errors.
+    pub(crate) fn turn(&self) {
+        let (bytes, len) = (self.batch.as_ptr(), self.batch.len());
+        // SAFETY: the kernel reads the bytes, as many as there are.
+        let sent = || unsafe { libc::send(self.socket.as_raw_fd(), bytes.cast(), len, 0) } == len as isize;
+        let _ = (0..TRIES).any(|_| sent());
     }
 }
 

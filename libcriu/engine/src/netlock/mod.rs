@@ -28,6 +28,7 @@ use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
 use channel::Channel;
+pub(crate) use channel::Key;
 use criu_images::messages::{CriuNetworkLockMethod, CriuOpts};
 pub(crate) use door::Door;
 use wire::Batch;
@@ -163,9 +164,15 @@ impl NetworkLock {
     /// # Errors
     /// Those of the kernel; the connections are unlocked all the same, because the table's owner is gone.
     pub fn release(self) -> Result<()> {
-        let mut batch = Batch::new();
-        ruleset::delete(&mut batch, &self.id.table());
-        self.channel.commit(batch, "unlocking connections")
+        self.channel.commit(deletion(&self.id), "unlocking connections")
+    }
+
+    /// What unlocks all connections without this; a process that has it keeps them locked.
+    ///
+    /// # Errors
+    /// Those of dup.
+    pub(crate) fn key(&self) -> Result<Key> {
+        self.channel.key(deletion(&self.id))
     }
 
     /// Leaves the connections locked for whoever calls [`release_persistent`] with this id.
@@ -182,15 +189,27 @@ impl NetworkLock {
     }
 }
 
+fn deletion(id: &LockId) -> Batch {
+    let mut batch = Batch::new();
+    ruleset::delete(&mut batch, &id.table());
+    batch
+}
+
+/// As [`NetworkLock::key`], of what [`NetworkLock::persist`] left locked, if there is such a lock.
+///
+/// # Errors
+/// Those of socket(2) and dup.
+pub(crate) fn persistent_key(id: &LockId, netns: Option<BorrowedFd<'_>>) -> Result<Key> {
+    Channel::open(netns)?.key(deletion(id))
+}
+
 /// Unlocks what [`NetworkLock::persist`] left locked; false if there is no such lock (any more).
 ///
 /// # Errors
 /// Those of the kernel; EPERM for a lock that another process holds.
 pub fn release_persistent(id: &LockId, netns: Option<BorrowedFd<'_>>) -> Result<bool> {
     let channel = Channel::open(netns)?;
-    let mut batch = Batch::new();
-    ruleset::delete(&mut batch, &id.table());
-    match channel.commit(batch, "unlocking connections") {
+    match channel.commit(deletion(id), "unlocking connections") {
         Ok(()) => Ok(true),
         Err(e) if e.source.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(e) => Err(e),

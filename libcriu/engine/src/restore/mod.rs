@@ -43,6 +43,7 @@ use crate::file::RestoreFiles;
 use crate::options::Options;
 use crate::progress::{Operator, Stage};
 use crate::stats::RestoreStats;
+use crate::sys::commit_guard::CommitGuard;
 use crate::sys::inheritance::put_file_behind_heap;
 use crate::sys::spawn;
 use crate::sys::tracee::Tracee;
@@ -187,10 +188,15 @@ fn drive(world: &mut World, watch: &mut Watch, root: i32, operator: &mut dyn Ope
     log::debug!("every thread is stopped and has its registers");
     operator.stage(Stage::PreResume, Some(root), None)?;
     world.ipc.detach()?;
+    let guard = ready.guard(world)?;
     world.files.resume()?;
-    ready.commit(world)?;
+    ready.commit(world, guard.as_ref())?;
     log::debug!("the tasks outlive the restore");
-    world.files.wake()?;
+    match world.files.wake() {
+        Ok(()) => guard.into_iter().for_each(CommitGuard::dismiss),
+        // Nothing is undone any more: the guard does what it can.
+        Err(e) => log::error!("{e}"),
+    }
     ready.let_go(world);
     world.ipc.keep();
     Ok(())

@@ -139,9 +139,8 @@ impl Ready {
     ///
     /// # Errors
     /// A task that is gone; none may live then.
-    pub fn commit(&self, world: &World) -> Result<()> {
+    pub fn commit(&self, world: &World, guard: Option<&CommitGuard>) -> Result<()> {
         let tasks = &self.traced.tasks;
-        let guard = if tasks.len() > 1 { self.guard(world)? } else { None };
         // One thread that dies with the coordinator takes its process along: so the leaders go last.
         for (index, threads, suspend) in tasks {
             for t in threads.iter().skip(1) {
@@ -153,19 +152,27 @@ impl Ready {
                 t.lift_exit_kill(*suspend).map_err(failed(pid(world, *index), t.tid, "ptrace PTRACE_SETOPTIONS"))?;
             }
         }
-        guard.map_or(Ok(()), CommitGuard::committed).map_err(|e| Error::os(Phase::Resume, "the tree", "commit", e))
+        guard.map_or(Ok(()), |g| g.committed()).map_err(|e| Error::os(Phase::Resume, "the tree", "commit", e))
     }
 
-    /// Until all of several tasks are free, none is.
-    fn guard(&self, world: &World) -> Result<Option<CommitGuard>> {
+    /// Until all tasks are free, none is, and nobody outside hears of them.
+    ///
+    /// # Errors
+    /// Those of fork(2), and of what it is to see to.
+    pub fn guard(&self, world: &World) -> Result<Option<CommitGuard>> {
+        let unfinished = world.files.unfinished()?;
         let pids: Vec<i32> = self.traced.tasks.iter().map(|(index, ..)| pid(world, *index)).collect();
-        match CommitGuard::start(&pids) {
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                log::warn!("the tasks become free one after the other: {} cannot be held on to at once", pids.len());
-                Ok(None)
-            }
-            other => other.map(Some).map_err(|e| Error::os(Phase::Resume, "the tree", "fork", e)),
+        if unfinished.is_empty() && pids.len() == 1 {
+            return Ok(None);
         }
+        let guard = CommitGuard::start(&pids, &unfinished).or_else(|e| {
+            if e.kind() != std::io::ErrorKind::UnexpectedEof {
+                return Err(e);
+            }
+            log::warn!("the tasks become free one after the other: {} cannot be held on to at once", pids.len());
+            CommitGuard::start(&[], &unfinished)
+        });
+        guard.map(Some).map_err(|e| Error::os(Phase::Resume, "the tree", "fork", e))
     }
 
     /// Every task runs.

@@ -1,5 +1,5 @@
-//! A small process that makes one moment of the commit of several tasks: each is let live without the engine by a call of its own,
-//! and an engine that is killed between two of these would leave a part of the tree.
+//! A small process that makes one moment of the commit of tasks: each is let live without the engine by a call of its own, and
+//! an engine that is killed between two of these would leave a part of the tree; or all of it, and what others see of it half done.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -7,10 +7,24 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use super::descriptor::{close_all_but, read_word, write_word};
 use super::spawn;
 
-/// The word that all is done.
+/// The word that the tasks live.
 const COMMITTED: u8 = b'c';
+/// The word that there is nothing more to do.
+const DONE: u8 = b'd';
 
-/// Until it hears that the tasks are [committed](CommitGuard::committed) it kills them all when the engine dies.
+/// What others see of the tasks, and the engine does in parts around the commit. Both halves are called in the guard: they make
+/// system calls only, on memory that was made before.
+pub(crate) trait Unfinished: std::fmt::Debug {
+    /// What it needs.
+    fn descriptors(&self) -> Vec<RawFd>;
+    /// The engine has died before the commit, and the tasks are killed.
+    fn undo(&self);
+    /// The engine has died behind the commit.
+    fn complete(&self);
+}
+
+/// Until it hears that the tasks are [committed](CommitGuard::committed) it kills them all when the engine dies; from then on, until it
+/// is [dismissed](CommitGuard::dismiss), it completes what others see of them.
 #[derive(Debug)]
 pub(crate) struct CommitGuard {
     child: i32,
@@ -18,19 +32,21 @@ pub(crate) struct CommitGuard {
 }
 
 impl CommitGuard {
-    /// Starts the process for these tasks, which must not be reaped meanwhile.
+    /// Starts the process for these tasks, which must not be reaped meanwhile, and what is unfinished about them.
     ///
     /// # Errors
     /// Those of pipe(2) and fork(2); UnexpectedEof: it cannot hold on to so many tasks.
-    pub(crate) fn start(pids: &[i32]) -> io::Result<Self> {
+    pub(crate) fn start(pids: &[i32], unfinished: &[Box<dyn Unfinished>]) -> io::Result<Self> {
         let (end, word) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (ready, tells) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let mut tasks = Vec::with_capacity(pids.len());
+        let mut kept: Vec<RawFd> = unfinished.iter().flat_map(|u| u.descriptors()).collect();
+        kept.extend([end.as_raw_fd(), tells.as_raw_fd()]);
         let mask = spawn::block_signals();
         // SAFETY: the child makes system calls only, on memory that was made before: no lock of another thread is needed.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            watch([end.as_raw_fd(), tells.as_raw_fd()], pids, &mut tasks);
+            watch([end.as_raw_fd(), tells.as_raw_fd()], &mut kept, pids, &mut tasks, unfinished);
         }
         let failed = io::Error::last_os_error();
         spawn::set_signal_mask(mask);
@@ -50,11 +66,19 @@ impl CommitGuard {
     ///
     /// # Errors
     /// EPIPE: the guard was killed.
-    pub(crate) fn committed(mut self) -> io::Result<()> {
-        if let Some(word) = self.word.take() {
-            rustix::io::retry_on_intr(|| rustix::io::write(&word, &[COMMITTED]))?;
+    pub(crate) fn committed(&self) -> io::Result<()> {
+        if let Some(word) = &self.word {
+            rustix::io::retry_on_intr(|| rustix::io::write(word, &[COMMITTED]))?;
         }
         Ok(())
+    }
+
+    /// Everything is complete.
+    pub(crate) fn dismiss(self) {
+        if let Some(word) = &self.word {
+            // Without the word it does once more what has been done.
+            let _ = rustix::io::write(word, &[DONE]);
+        }
     }
 }
 
@@ -65,9 +89,15 @@ impl Drop for CommitGuard {
     }
 }
 
-/// The child: all signals are blocked, nothing but the pipes and its tasks is open.
-fn watch([end, tells]: [RawFd; 2], pids: &[i32], tasks: &mut Vec<OwnedFd>) -> ! {
-    close_all_but(&mut [end, tells]);
+/// The child: all signals are blocked, nothing but what is kept and its tasks is open.
+fn watch(
+    [end, tells]: [RawFd; 2],
+    kept: &mut [RawFd],
+    pids: &[i32],
+    tasks: &mut Vec<OwnedFd>,
+    unfinished: &[Box<dyn Unfinished>],
+) -> ! {
+    close_all_but(kept);
     // SAFETY: a session of its own keeps the terminal's signals away; limits are this process's own.
     unsafe {
         libc::setsid();
@@ -90,7 +120,11 @@ fn watch([end, tells]: [RawFd; 2], pids: &[i32], tasks: &mut Vec<OwnedFd>) -> ! 
     if !write_word(tells, COMMITTED) {
         spawn::exit_now(1);
     }
-    if read_word(end) != Some(COMMITTED) {
+    if read_word(end) == Some(COMMITTED) {
+        if read_word(end) != Some(DONE) {
+            unfinished.iter().for_each(|u| u.complete());
+        }
+    } else {
         for task in tasks {
             // SAFETY: no information is given along.
             unsafe {
@@ -103,6 +137,7 @@ fn watch([end, tells]: [RawFd; 2], pids: &[i32], tasks: &mut Vec<OwnedFd>) -> ! 
                 )
             };
         }
+        unfinished.iter().for_each(|u| u.undo());
     }
     spawn::exit_now(0)
 }
@@ -133,11 +168,11 @@ mod tests {
         // In a process of its own: its children are nobody else's.
         let child = trial::fork(|| {
             let tasks = [sleeper(), sleeper(), sleeper()];
-            drop(CommitGuard::start(&tasks).unwrap());
+            drop(CommitGuard::start(&tasks, &[]).unwrap());
             assert!(tasks.into_iter().all(ends_by_kill));
 
             let tasks = [sleeper(), sleeper()];
-            CommitGuard::start(&tasks).unwrap().committed().unwrap();
+            CommitGuard::start(&tasks, &[]).unwrap().committed().unwrap();
             for task in tasks {
                 // The guard has ended, and nobody was killed.
                 assert!(spawn::has_task(task));
@@ -149,8 +184,47 @@ mod tests {
                 assert!(!ends_by_kill(task));
             }
             // Nobody has this number: it cannot be held on to.
-            let e = CommitGuard::start(&[i32::MAX]).unwrap_err();
+            let e = CommitGuard::start(&[i32::MAX], &[]).unwrap_err();
             assert_eq!(e.kind(), io::ErrorKind::UnexpectedEof);
+        });
+        child.finish().unwrap();
+    }
+
+    /// Writes down which half was called.
+    #[derive(Debug)]
+    struct Told(OwnedFd);
+
+    impl Unfinished for Told {
+        fn descriptors(&self) -> Vec<RawFd> {
+            vec![self.0.as_raw_fd()]
+        }
+
+        fn undo(&self) {
+            assert!(write_word(self.0.as_raw_fd(), b'u'));
+        }
+
+        fn complete(&self) {
+            assert!(write_word(self.0.as_raw_fd(), b'c'));
+        }
+    }
+
+    #[test]
+    fn what_is_unfinished_is_undone_before_the_commit_and_completed_behind_it() {
+        let told = |until: &dyn Fn(CommitGuard)| {
+            let (reader, writer) = rustix::pipe::pipe().unwrap();
+            let unfinished: [Box<dyn Unfinished>; 1] = [Box::new(Told(writer))];
+            until(CommitGuard::start(&[], &unfinished).unwrap());
+            drop(unfinished);
+            read_word(reader.as_raw_fd())
+        };
+        let child = trial::fork(|| {
+            assert_eq!(told(&drop), Some(b'u'));
+            assert_eq!(told(&|guard| guard.committed().unwrap()), Some(b'c'));
+            let dismissed = told(&|guard| {
+                guard.committed().unwrap();
+                guard.dismiss();
+            });
+            assert_eq!(dismissed, None);
         });
         child.finish().unwrap();
     }

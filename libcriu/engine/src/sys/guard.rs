@@ -6,9 +6,6 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use super::descriptor::read_word;
 use super::spawn;
 
-/// The word by which a guard is armed.
-const ARMED: u8 = b'a';
-
 /// Watches over descriptors until it is [dismissed](Guard::dismiss).
 #[derive(Debug)]
 pub(super) struct Guard {
@@ -17,12 +14,12 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Starts the process; it keeps the descriptors `keep`, and runs `undo` when this one dies, if it is armed by then. `undo` makes
-    /// system calls only, on memory that was made before.
+    /// Starts the process; it keeps the descriptors `keep`, and runs `undo` when this one dies. `undo` makes system calls only, on
+    /// memory that was made before.
     ///
     /// # Errors
     /// Those of pipe(2) and fork(2).
-    pub fn start(mut keep: Vec<RawFd>, armed: bool, undo: &dyn Fn()) -> io::Result<Self> {
+    pub fn start(mut keep: Vec<RawFd>, undo: &dyn Fn()) -> io::Result<Self> {
         let (end, word) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         keep.push(end.as_raw_fd());
         keep.sort_unstable();
@@ -30,17 +27,11 @@ impl Guard {
         // SAFETY: the child makes system calls only, on memory that was made before: no lock of another thread is needed.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            watch(&keep, end.as_raw_fd(), armed, undo);
+            watch(&keep, end.as_raw_fd(), undo);
         }
         let failed = io::Error::last_os_error();
         spawn::set_signal_mask(mask);
         if child < 0 { Err(failed) } else { Ok(Guard { child, word: Some(word) }) }
-    }
-
-    pub fn arm(&self) {
-        if let Some(word) = &self.word {
-            let _ = rustix::io::write(word, &[ARMED]);
-        }
     }
 
     /// Ends the process; there is nothing to undo.
@@ -64,7 +55,7 @@ impl Drop for Guard {
 }
 
 /// The child: all signals are blocked, nothing but its descriptors is open.
-fn watch(keep: &[RawFd], end: RawFd, mut armed: bool, undo: &dyn Fn()) -> ! {
+fn watch(keep: &[RawFd], end: RawFd, undo: &dyn Fn()) -> ! {
     let mut first = 0;
     for &fd in keep {
         if fd > first {
@@ -75,13 +66,7 @@ fn watch(keep: &[RawFd], end: RawFd, mut armed: bool, undo: &dyn Fn()) -> ! {
     close(first, i32::MAX);
     // SAFETY: a session of its own keeps the terminal's signals away.
     unsafe { libc::setsid() };
-    let last = loop {
-        match read_word(end) {
-            Some(ARMED) => armed = true,
-            last => break last,
-        }
-    };
-    if last.is_none() && armed {
+    if read_word(end).is_none() {
         undo();
     }
     spawn::exit_now(0)

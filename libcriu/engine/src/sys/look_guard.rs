@@ -23,7 +23,7 @@ impl LookGuard {
     /// # Errors
     /// Those of pipe(2) and fork(2).
     pub(crate) fn start(sockets: &[Looked]) -> io::Result<Self> {
-        Guard::start(sockets.iter().map(|s| s.fd).collect(), true, &|| sockets.iter().for_each(put_back)).map(LookGuard)
+        Guard::start(sockets.iter().map(|s| s.fd).collect(), &|| sockets.iter().for_each(put_back)).map(LookGuard)
     }
 
     /// Ends the process; all options are as they were.

@@ -21,6 +21,7 @@
 mod address;
 mod dump;
 mod facts;
+mod handover;
 mod hidden;
 mod hold;
 mod listed;

@@ -11,6 +11,7 @@ use criu_soccr::{Connection, Paused, State};
 
 use super::address::Addresses;
 use super::facts::Fresh;
+use super::handover::Handover;
 use super::making::{self, Failed, Making, Shape, Switches};
 use super::more_options::SocketKind;
 use super::{
@@ -19,9 +20,9 @@ use super::{
 };
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{FileId, Object, Plan, RestoreKind, Wanted, body};
-use crate::netlock::{Flow, LockId, Method, NetworkLock, release_persistent};
+use crate::netlock::{Flow, LockId, Method, NetworkLock, persistent_key, release_persistent};
 use crate::parallel;
-use crate::sys::repair_guard::RepairGuard;
+use crate::sys::commit_guard::Unfinished;
 use crate::sys::task_heap::is_task;
 
 #[derive(Debug, Default)]
@@ -37,8 +38,6 @@ pub(crate) struct InetSockets {
     skips_lock: bool,
     /// This restore's own, where no dump has left one.
     lock: RefCell<Option<NetworkLock>>,
-    /// From the network's unlocking until the connections are resumed.
-    guard: RefCell<Option<RepairGuard>>,
     fresh: HashMap<SocketKind, Fresh>,
 }
 
@@ -142,34 +141,33 @@ impl RestoreKind for InetSockets {
         members.iter().map(open).collect()
     }
 
-    /// Still in repair mode: should the tasks die now, no peer hears of it.
-    fn resume(&self, plan: &Plan) -> Result<()> {
-        self.unlock_network()?;
-        let paused = self.paused(plan)?;
-        if !paused.is_empty() {
-            let sockets: Vec<_> = paused.iter().map(|(_, fd, _, reuse)| (fd.as_raw_fd(), *reuse)).collect();
-            let guard = RepairGuard::start_unarmed(&sockets)
-                .map_err(|e| Error::os(Phase::Resume, "TCP connections", "fork", e))?;
-            self.guard.replace(Some(guard));
+    fn unfinished(&self, plan: &Plan) -> Result<Option<Box<dyn Unfinished>>> {
+        let sockets: Vec<_> = self.paused(plan)?.iter().map(|(_, fd, _, reuse)| (fd.as_raw_fd(), *reuse)).collect();
+        if sockets.is_empty() && self.connections.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        let key = match (&*self.lock.borrow(), self.lock_id()) {
+            (Some(lock), _) => Some(lock.key()),
+            (None, Some(id)) => Some(persistent_key(&id, None)),
+            (None, None) => None,
+        };
+        let key = key.transpose().map_err(|e| e.during(Phase::Resume))?;
+        Ok(Some(Box::new(Handover { sockets, key })))
+    }
+
+    fn resume(&self, plan: &Plan) -> Result<()> {
+        let paused = self.paused(plan)?.into_iter();
+        let mut paused = paused.map(|socket| (Paused::take_over(socket.1, socket.3), socket));
+        paused.try_for_each(|(paused, socket)| paused.resume_quietly().map_err(|e| not_resumed(plan, &socket, &e)))
     }
 
     fn wake(&self, plan: &Plan) -> Result<()> {
-        let guard = self.guard.take();
-        if let Some(guard) = &guard {
-            guard.arm();
-        }
-        for (entry, fd, isk, reuse) in self.paused(plan)? {
+        self.unlock_network()?;
+        for socket in self.paused(plan)? {
+            let (entry, fd, _, reuse) = socket;
             let is_idle = self.connections.get(&entry.id).is_some_and(stream::is_idle);
             let paused = if is_idle { Paused::take_over_idle(fd, reuse) } else { Paused::take_over(fd, reuse) };
-            paused.resume().map_err(|e| {
-                let e = Error::new(Phase::Resume, object(plan, entry, isk), e.to_string()).errno(e.errno());
-                e.pid(plan.pid_of(entry.id))
-            })?;
-        }
-        if let Some(guard) = guard {
-            guard.dismiss();
+            paused.resume().map_err(|e| not_resumed(plan, &socket, &e))?;
         }
         Ok(())
     }
@@ -242,6 +240,11 @@ impl InetSockets {
     fn lock_id(&self) -> Option<LockId> {
         LockId::new(&self.run_id).filter(|_| !self.skips_lock)
     }
+}
+
+fn not_resumed(plan: &Plan, (entry, _, isk, _): &PausedSocket<'_>, e: &criu_soccr::Error) -> Error {
+    let error = Error::new(Phase::Resume, object(plan, entry, isk), e.to_string()).errno(e.errno());
+    error.pid(plan.pid_of(entry.id))
 }
 
 /// The connection of a socket; one in state CLOSE may be the rest of one.
