@@ -16,7 +16,9 @@ pub fn adopt_orphans() -> Outcome {
 
 /// `(pid, state, parent)` from /proc/PID/stat.
 fn stat(pid: i32) -> Option<(char, i32, String)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // A process may call itself by any bytes.
+    let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
     let (head, tail) = text.rsplit_once(") ")?;
     let mut fields = tail.split(' ');
     let state = fields.next()?.chars().next()?;

@@ -39,7 +39,9 @@ fn open_mapped(object: &Object) -> io::Result<OwnedFd> {
     if let Ok(file) = open(&format!("/proc/self/map_files/{start:x}-{end:x}")) {
         return Ok(file);
     }
-    let maps = fs::read_to_string("/proc/self/maps")?;
+    // The caller may have mapped files with names of any bytes.
+    let maps = fs::read("/proc/self/maps")?;
+    let maps = String::from_utf8_lossy(&maps);
     let area = maps.lines().filter_map(Area::parse).find(|a| (a.start..a.end).contains(&start));
     let area =
         area.ok_or_else(|| io::Error::new(ErrorKind::NotFound, "no mapping of the library in /proc/self/maps"))?;

@@ -11,6 +11,7 @@ mod timers;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
@@ -21,6 +22,14 @@ pub use smaps::{Area, VmFlags, are_told, areas, areas_among, areas_of, prepare_f
 pub use stat::Stat;
 pub use status::Status;
 pub use timers::{PosixTimer, posix_timers};
+
+/// A file as text. Names in it are of any bytes, as programs chose them; what is no UTF-8 reads as U+FFFD.
+///
+/// # Errors
+/// Those of open and read.
+pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
+}
 
 /// The directory of a process or of one of its threads.
 #[derive(Debug)]
@@ -226,6 +235,18 @@ mod tests {
             let is_whole = |_| read_file(path).unwrap().len() == std::fs::read(path).unwrap().len();
             assert!((0..100).any(is_whole), "{path}");
         }
+    }
+
+    #[test]
+    fn a_name_of_any_bytes_hides_nothing() {
+        let named = std::thread::spawn(|| {
+            rustix::thread::set_name(c"odd ) \xe2\x82 (").unwrap();
+            let file = |name| format!("/proc/thread-self/{name}");
+            (read_text(file("status")).unwrap(), std::fs::read_to_string(file("status")).is_err())
+        });
+        let (status, is_odd) = named.join().unwrap();
+        assert!(is_odd);
+        assert!(status.contains("\nNSpid:\t"), "{status}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::mem::vdso::restore::{self as vdso_choice, Choice, choose};
 use crate::mem::vma::placement::own_mappings;
 use crate::options::Options;
 use crate::parallel;
+use crate::proc::ProcDir;
 use crate::sys::mapping::Mapped;
 use crate::sys::spawn::has_task;
 use crate::task::{creds, limits, regs, sched, seccomp, signals, timers};
@@ -335,7 +336,6 @@ fn pids_are_free(tasks: &[Task], kin: &Kin) -> Result<()> {
 }
 
 fn is_zombie(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     // Gone between the two looks: the next one will tell.
-    stat.map_or(true, |s| s.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
+    ProcDir::open(pid).and_then(|d| d.stat()).map_or(true, |stat| matches!(stat.state, b'Z' | b'X'))
 }

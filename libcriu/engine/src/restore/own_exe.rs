@@ -13,6 +13,7 @@ use criu_pie::abi::restorer::MmMap;
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, fstat, memfd_create, openat};
 use rustix::io::Errno;
 
+use crate::proc::read_text;
 use crate::sys::mapping::replace_by_copy;
 use crate::sys::spawn::{current_break, set_mm_map};
 
@@ -27,13 +28,13 @@ pub(crate) fn step_aside(file: BorrowedFd<'_>) -> io::Result<()> {
     }
     let path = fs::read_link("/proc/self/exe")?;
     let path = path.to_string_lossy();
-    let maps = fs::read_to_string("/proc/self/maps")?;
+    let maps = read_text("/proc/self/maps")?;
     let own: Vec<Own> = maps.lines().filter_map(|line| Own::parse(line, &path)).collect();
     for m in &own {
         replace_by_copy(m.start, m.end - m.start, m.prot)?;
     }
     let empty = empty_executable()?;
-    let stat = fs::read_to_string("/proc/self/stat")?;
+    let stat = read_text("/proc/self/stat")?;
     let mut map = mm_map(&stat).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/stat"))?;
     map.exe_fd = empty.as_raw_fd();
     set_mm_map(&map)?;

@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, test_ki
 use super::failure;
 use super::world::{RootParent, World};
 use crate::error::{Error, Phase, Result};
+use crate::proc::ProcDir;
 use crate::progress::Operator;
 use crate::sys::control::SharedControl;
 use crate::sys::spawn;
@@ -158,6 +159,5 @@ fn died(world: &World, pid: i32) -> Error {
 }
 
 fn is_zombie(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+    ProcDir::open(pid).and_then(|d| d.stat()).is_ok_and(|stat| matches!(stat.state, b'Z' | b'X'))
 }

@@ -14,6 +14,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::Session;
 use crate::error::{Error, Phase, Result};
+use crate::proc::read_text;
 use crate::sys::peer;
 
 /// Capabilities that this process has from its service only, and may use for its client but not hand on.
@@ -67,7 +68,7 @@ impl Session {
 
     /// What programs that the client executes may get at most.
     fn clients_bounding_set(&self) -> Option<CapabilitySet> {
-        parse_set(&fs::read_to_string(format!("/proc/{}/status", self.peer.pid())).ok()?, "CapBnd:")
+        parse_set(&read_text(format!("/proc/{}/status", self.peer.pid())).ok()?, "CapBnd:")
     }
 
     /// What a client with uid 0 may: no more than it can itself.
@@ -75,7 +76,7 @@ impl Session {
         let pid = self.peer.pid();
         let user_namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/user")).ok();
         let same = user_namespace(&pid.to_string()).is_some_and(|n| Some(n) == user_namespace("self"));
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let status = read_text(format!("/proc/{pid}/status")).unwrap_or_default();
         match parse_set(&status, "CapPrm:") {
             Some(theirs) if same => theirs & own,
             _ => CapabilitySet::empty(),

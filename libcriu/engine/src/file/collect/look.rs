@@ -85,7 +85,7 @@ fn fown(owner: SignalOwner) -> Result<FownEntry> {
 
 /// The innermost pid of a task (or of a process group's leader); the pid itself when it is gone.
 fn pid_in_own_namespace(pid: i32) -> i32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = crate::proc::read_text(format!("/proc/{pid}/status")).unwrap_or_default();
     let inner = status.lines().find_map(|l| l.strip_prefix("NSpid:"));
     inner.and_then(|l| l.split_whitespace().last()).and_then(|n| n.parse().ok()).unwrap_or(pid)
 }

@@ -32,7 +32,7 @@ pub(super) struct Memory<'a> {
 
 impl<'a> Memory<'a> {
     pub(super) fn of(kernel: &'a Kernel, pid: i32) -> io::Result<Self> {
-        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
+        let maps = crate::proc::read_text(format!("/proc/{pid}/maps"))?;
         let mut writable: Vec<Range<u64>> = Vec::new();
         for line in maps.lines() {
             let mut words = line.split_ascii_whitespace();

@@ -79,7 +79,7 @@ pub fn maps_while_mapped(file: impl AsFd) -> io::Result<String> {
     if at == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    let maps = std::fs::read_to_string("/proc/thread-self/maps");
+    let maps = crate::proc::read_text("/proc/thread-self/maps");
     // SAFETY: the mapping made above; nothing refers to it.
     unsafe { libc::munmap(at, page) };
     maps
