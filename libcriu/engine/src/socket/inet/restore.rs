@@ -156,9 +156,9 @@ impl RestoreKind for InetSockets {
     }
 
     fn resume(&self, plan: &Plan) -> Result<()> {
-        let paused = self.paused(plan)?.into_iter();
-        let mut paused = paused.map(|socket| (Paused::take_over(socket.1, socket.3), socket));
-        paused.try_for_each(|(paused, socket)| paused.resume_quietly().map_err(|e| not_resumed(plan, &socket, &e)))
+        // Waking sets SO_REUSEADDR.
+        let quietly = |fd| Paused::take_over(fd, false).resume_quietly();
+        self.paused(plan)?.iter().try_for_each(|socket| quietly(socket.1).map_err(|e| not_resumed(plan, socket, &e)))
     }
 
     fn wake(&self, plan: &Plan) -> Result<()> {
