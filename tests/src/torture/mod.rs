@@ -144,7 +144,7 @@ pub fn at_length(layout: &Layout, filters: &[String], rounds: u64) -> Summary {
             jobs.extend(Unrest::ALL.map(|unrest| job(unrest.name(), Action::Dump, &unrest.subject(), PART, part)));
         }
     }
-    for subject in ["pipe.data", "tree_sessions", "threads.names"] {
+    for subject in ["pipe.data", "tree_sessions", "threads.names", "inet_connected.unread"] {
         for offset in 0..STRIDE {
             jobs.extend(Action::ALL.map(|action| job(At::Fault.name(), action, subject, STRIDE, offset)));
         }
