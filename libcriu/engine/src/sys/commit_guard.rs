@@ -4,8 +4,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use super::descriptor::{close_all_but, read_word, write_word};
-use super::spawn;
+use super::descriptor::{read_word, write_word};
+use super::{guard, spawn};
 
 /// The word that the tasks live.
 const COMMITTED: u8 = b'c';
@@ -42,17 +42,7 @@ impl CommitGuard {
         let mut tasks = Vec::with_capacity(pids.len());
         let mut kept: Vec<RawFd> = unfinished.iter().flat_map(|u| u.descriptors()).collect();
         kept.extend([end.as_raw_fd(), tells.as_raw_fd()]);
-        let mask = spawn::block_signals();
-        // SAFETY: the child makes system calls only, on memory that was made before: no lock of another thread is needed.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            watch([end.as_raw_fd(), tells.as_raw_fd()], &mut kept, pids, &mut tasks, unfinished);
-        }
-        let failed = io::Error::last_os_error();
-        spawn::set_signal_mask(mask);
-        if child < 0 {
-            return Err(failed);
-        }
+        let child = guard::fork(kept, || watch([end.as_raw_fd(), tells.as_raw_fd()], pids, &mut tasks, unfinished))?;
         let guard = CommitGuard { child, word: Some(word) };
         drop((end, tells));
         // A guard that is dropped before it is ready has ended already.
@@ -89,18 +79,10 @@ impl Drop for CommitGuard {
     }
 }
 
-/// The child: all signals are blocked, nothing but what is kept and its tasks is open.
-fn watch(
-    [end, tells]: [RawFd; 2],
-    kept: &mut [RawFd],
-    pids: &[i32],
-    tasks: &mut Vec<OwnedFd>,
-    unfinished: &[Box<dyn Unfinished>],
-) -> ! {
-    close_all_but(kept);
-    // SAFETY: a session of its own keeps the terminal's signals away; limits are this process's own.
+/// The child.
+fn watch([end, tells]: [RawFd; 2], pids: &[i32], tasks: &mut Vec<OwnedFd>, unfinished: &[Box<dyn Unfinished>]) {
+    // SAFETY: limits are this process's own.
     unsafe {
-        libc::setsid();
         let mut files = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut files) == 0 {
             files.rlim_cur = files.rlim_max;
@@ -139,7 +121,6 @@ fn watch(
         }
         unfinished.iter().for_each(|u| u.undo());
     }
-    spawn::exit_now(0)
 }
 
 #[cfg(test)]

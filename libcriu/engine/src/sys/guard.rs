@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use super::descriptor::read_word;
+use super::descriptor::{close_all_but, read_word};
 use super::spawn;
 
 /// Watches over descriptors until it is [dismissed](Guard::dismiss).
@@ -22,16 +22,12 @@ impl Guard {
     pub fn start(mut keep: Vec<RawFd>, undo: &dyn Fn()) -> io::Result<Self> {
         let (end, word) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         keep.push(end.as_raw_fd());
-        keep.sort_unstable();
-        let mask = spawn::block_signals();
-        // SAFETY: the child makes system calls only, on memory that was made before: no lock of another thread is needed.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            watch(&keep, end.as_raw_fd(), undo);
-        }
-        let failed = io::Error::last_os_error();
-        spawn::set_signal_mask(mask);
-        if child < 0 { Err(failed) } else { Ok(Guard { child, word: Some(word) }) }
+        let child = fork(keep, || {
+            if read_word(end.as_raw_fd()).is_none() {
+                undo();
+            }
+        })?;
+        Ok(Guard { child, word: Some(word) })
     }
 
     /// Ends the process; there is nothing to undo.
@@ -54,25 +50,23 @@ impl Drop for Guard {
     }
 }
 
-/// The child: all signals are blocked, nothing but its descriptors is open.
-fn watch(keep: &[RawFd], end: RawFd, undo: &dyn Fn()) -> ! {
-    let mut first = 0;
-    for &fd in keep {
-        if fd > first {
-            close(first, fd - 1);
-        }
-        first = fd + 1;
+/// Forks a process that has nothing open but `keep`, lets no signal interrupt it, runs `body` and ends. `body` makes system calls
+/// only, on memory that was made before: no lock of another thread is needed.
+///
+/// # Errors
+/// Those of fork(2).
+pub(super) fn fork(mut keep: Vec<RawFd>, body: impl FnOnce()) -> io::Result<i32> {
+    let mask = spawn::block_signals();
+    // SAFETY: the child makes system calls only, as `body` does.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        close_all_but(&mut keep);
+        // SAFETY: a session of its own keeps the terminal's signals away.
+        unsafe { libc::setsid() };
+        body();
+        spawn::exit_now(0);
     }
-    close(first, i32::MAX);
-    // SAFETY: a session of its own keeps the terminal's signals away.
-    unsafe { libc::setsid() };
-    if read_word(end).is_none() {
-        undo();
-    }
-    spawn::exit_now(0)
-}
-
-fn close(first: RawFd, last: RawFd) {
-    // SAFETY: descriptors of a process that uses none of them.
-    unsafe { libc::syscall(libc::SYS_close_range, first as u32, last as u32, 0) };
+    let failed = io::Error::last_os_error();
+    spawn::set_signal_mask(mask);
+    if child < 0 { Err(failed) } else { Ok(child) }
 }
