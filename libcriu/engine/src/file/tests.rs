@@ -1,6 +1,7 @@
 //! The harness of the kinds' round trips: a process builds state, is dumped while it lives on, checks itself; then the
 //! state is restored in a fresh process, which checks itself the same way.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -16,7 +17,7 @@ use crate::mem::pages::PagesIds;
 use crate::options::Options;
 use crate::progress::{Operator, Stage};
 use crate::sys::descriptor::{adopt, borrow, close_range, dup_to};
-use crate::sys::trial::{self, Child, REPORT_FD};
+use crate::sys::trial::{self, Alone, Child, REPORT_FD};
 
 pub(crate) struct Nobody;
 impl Operator for Nobody {
@@ -78,6 +79,8 @@ pub(crate) fn options(images: &Path, msg: CriuOpts) -> Options {
 pub(crate) struct Target {
     child: Child,
     go: OwnedFd,
+    /// From the first collection on.
+    alone: RefCell<Option<Alone>>,
 }
 
 const GO_FD: RawFd = 900;
@@ -118,7 +121,7 @@ pub(crate) fn target(setup: impl FnOnce(), check: impl FnOnce()) -> Target {
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    Target { child, go }
+    Target { child, go, alone: RefCell::default() }
 }
 
 impl Target {
@@ -135,6 +138,7 @@ impl Target {
     }
 
     pub(crate) fn collect_with(&self, options: &Options, operator: &mut dyn Operator) -> (DumpFiles, Vec<Blocker>) {
+        self.alone.borrow_mut().get_or_insert_with(trial::alone);
         let mut files = DumpFiles::new(options);
         let mut blockers = Vec::new();
         for (i, pid) in self.pids().into_iter().enumerate() {
@@ -148,6 +152,7 @@ impl Target {
 
     /// Lets it check itself.
     pub(crate) fn check(self) {
+        self.alone.take();
         File::from(self.go).write_all(b"g").unwrap();
         self.child.finish().expect("the process that was dumped and left running");
     }

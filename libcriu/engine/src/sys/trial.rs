@@ -1,10 +1,11 @@
 //! Processes for tests: forked, reporting what failed in them, gone when the test is.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Once, PoisonError, RwLock, RwLockWriteGuard};
 
 /// A forked process. Killed and reaped when dropped.
 #[derive(Debug)]
@@ -34,17 +35,48 @@ fn quiet_panics() {
     });
 }
 
+/// Taken while a trial is forked; for writing by who has descriptors that no trial may inherit.
+static FORKING: RwLock<()> = RwLock::new(());
+
+/// While this exists no other thread forks a trial.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    _forking: Option<RwLockWriteGuard<'static, ()>>,
+}
+
+/// For a thread that is about to have descriptors of another process: a trial that inherits one keeps what it refers to, a port
+/// say, when that process is gone. In a trial there is no other thread.
+pub(crate) fn alone() -> Alone {
+    let others = || FORKING.write().unwrap_or_else(PoisonError::into_inner);
+    ALONE.set(true);
+    Alone { _forking: (!IN_TRIAL.load(Relaxed)).then(others) }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        ALONE.set(false);
+    }
+}
+
+thread_local! {
+    /// Whether this thread is [`alone`].
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Forks a process that runs `f`; a panic in it becomes the text of `Child::finish`.
 pub(crate) fn fork(f: impl FnOnce()) -> Child {
     quiet_panics();
     let parent = std::process::id() as i32;
     let (out, into) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe2");
+    let may_fork = || FORKING.read().unwrap_or_else(PoisonError::into_inner);
+    let forking = (!ALONE.get() && !IN_TRIAL.load(Relaxed)).then(may_fork);
     // SAFETY: the child only runs `f` and exits without returning; it uses no lock of other threads but the allocator's,
     // which the C library makes usable after fork.
     match unsafe { libc::fork() } {
         -1 => panic!("fork: {}", std::io::Error::last_os_error()),
         0 => {
             IN_TRIAL.store(true, Relaxed);
+            drop(forking);
             // SAFETY: integers only.
             unsafe {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);

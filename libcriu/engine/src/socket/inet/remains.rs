@@ -199,6 +199,7 @@ mod tests {
         dump(&options, setup, &[|| {}]);
         let bound = |host| bind(stream(), &own(host, 5081)).is_ok();
         assert!(!bound(81) && bound(82));
+        let alone = crate::sys::trial::alone();
         let taker = stream();
         let paused = Paused::pause_knowing(taker.as_fd(), false).unwrap();
         bind(&taker, &own(81, 5081)).unwrap();
@@ -208,7 +209,7 @@ mod tests {
         files.set_users(vec![4242]);
         let refused = files.open_shared().unwrap_err().to_string();
         assert!(refused.contains("Address already in use") && refused.contains("the port is taken"), "{refused}");
-        drop((files, taker));
+        drop((files, taker, alone));
         // That it was tried has left nothing behind.
         let sharing = stream();
         set_option(sharing.as_fd(), libc::SO_REUSEPORT, 1).unwrap();

@@ -15,7 +15,7 @@ use crate::sys::descriptor::{adopt, borrow};
 use crate::sys::socket::{
     attach_filter, filter, int_option, option, option_bytes, set_int_option, set_option, set_option_bytes,
 };
-use crate::sys::trial::put;
+use crate::sys::trial::{alone, put};
 
 const V4: AddressFamily = AddressFamily::INET;
 const V6: AddressFamily = AddressFamily::INET6;
@@ -441,6 +441,7 @@ fn what_cannot_be_bound_is_named() {
         },
         &[|| {}],
     );
+    let alone = alone();
     let taken: Vec<_> = [10, 11]
         .map(|host| {
             let s = socket(V4, TCP);
@@ -457,7 +458,7 @@ fn what_cannot_be_bound_is_named() {
     let text = refused.to_string();
     assert!(text.contains(&format!("pid 4242 fd 10 (TCP socket {}", own(10, 5010))), "{text}");
     assert!(text.contains("Address already in use") && text.contains("the port is taken"), "{text}");
-    drop((taken, files));
+    drop((taken, files, alone));
     restore(&options, &[|| assert_eq!(local(10), own(10, 5010))]);
 }
 
