@@ -28,6 +28,7 @@ pub const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     signal::reset_inherited();
+    signal::outlive_size_limit();
     match run(std::env::args_os().skip(1).collect()) {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Usage(text)) => {

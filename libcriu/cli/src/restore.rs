@@ -23,6 +23,12 @@ pub fn restore(settings: Settings, command: &[String]) -> Result<u8, Failure> {
     if settings.msg.rst_sibling() && !own.restore_detached {
         return Err(Failure::Usage("--restore-sibling goes with --restore-detached only".into()));
     }
+    let stays = own.exec_cmd || !own.restore_detached;
+    if !stays && rustix::process::getpid() == Pid::INIT {
+        let cause = "this is the first process of its pid namespace, and with its end the kernel kills all others";
+        let e = Error::new(Phase::Options, "--restore-detached", cause);
+        return Err(e.hint("leave the option out, or run the command under another first process").into());
+    }
     let display_stats = settings.msg.display_stats();
     let prepared = prepare::operation(settings, 0)?;
     let mut operator = CommandOperator::new(prepared.scripts);

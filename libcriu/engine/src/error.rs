@@ -120,6 +120,7 @@ impl Error {
                 "run it as root, or with CAP_CHECKPOINT_RESTORE, CAP_SYS_PTRACE and the right to the files"
             }
             libc::EMFILE | libc::ENFILE => "raise the limit on open files: ulimit -n, sysctl fs.file-max",
+            libc::EFBIG => "raise the limit on the size of files: ulimit -f",
             libc::ENOMEM => "free memory, or raise the limit that holds: ulimit -v, the memory cgroup",
             libc::ENOSYS | libc::EOPNOTSUPP => "this kernel lacks it; `criu check` tells what is missing",
             // Others mean something else where the contract gives them a meaning: EEXIST is a pid that is taken.

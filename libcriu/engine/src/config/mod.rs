@@ -54,7 +54,7 @@ impl Sources {
     /// A file cannot be read, or a line is wrong: EBADRQC, naming file and line.
     pub fn load(&self) -> Result<Settings> {
         let mut settings = Settings::new();
-        for path in &self.defaults {
+        for path in self.defaults.iter().filter(|path| !is_out_of_sight(path)) {
             apply_if_there(path, &mut settings)?;
         }
         for path in self.environment.iter().chain(&self.explicit) {
@@ -83,6 +83,11 @@ pub fn apply_if_there(path: &Path, settings: &mut Settings) -> Result<bool> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
         Err(e) => Err(unreadable(path, &e)),
     }
+}
+
+/// Is it in a directory that this process may not look into? HOME may be left from before its user was changed.
+fn is_out_of_sight(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn unreadable(path: &Path, e: &io::Error) -> Error {

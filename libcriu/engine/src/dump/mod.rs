@@ -24,6 +24,7 @@ use crate::error::{Blocker, Error, Phase, Result};
 use crate::options::Options;
 use crate::progress::{Operator, Stage};
 use crate::stats::DumpStats;
+use crate::sys::spawn;
 
 use apart::Shelter;
 use collect::Collected;
@@ -44,12 +45,21 @@ pub struct DumpOutcome {
 /// Whatever stood in the way; the tree then runs on as before.
 pub fn dump(options: &Options, operator: &mut dyn Operator) -> Result<DumpOutcome> {
     operator.stage(Stage::PreDump, Some(options.pid), None)?;
+    keep_time();
     let mut newcomers = Newcomers::default();
     loop {
         match attempt(options, operator) {
             Err(e) if newcomers.are_let_in(&e, options) => log::info!("the dump begins anew after: {e}"),
             outcome => return outcome,
         }
+    }
+}
+
+/// The timer slack of a caller, which may be seconds, would be added to every wait while the tasks stand still.
+fn keep_time() {
+    const USUAL_NS: i32 = 50_000;
+    if !spawn::prctl(libc::PR_GET_TIMERSLACK, 0).is_ok_and(|ns| (1..=USUAL_NS).contains(&ns)) {
+        let _ = spawn::prctl(libc::PR_SET_TIMERSLACK, USUAL_NS as u64);
     }
 }
 

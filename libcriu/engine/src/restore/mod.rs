@@ -159,8 +159,8 @@ fn run(world: &mut World, operator: &mut dyn Operator, start: Instant) -> Result
 /// From the root's birth to the commit point.
 fn drive(world: &mut World, watch: &mut Watch, root: i32, operator: &mut dyn Operator) -> Result<()> {
     let traced_root = if world.root_parent != RootParent::Coordinator {
-        let tracee = Tracee::seize(root, resume::is_confined(world, 0), false)
-            .map_err(|e| Error::os(Phase::Fork, "task", "ptrace PTRACE_SEIZE", e).pid(root))?;
+        let tracee =
+            Tracee::seize(root, resume::is_confined(world, 0), false).map_err(resume::not_seized(root, root))?;
         *watch = Watch::new(world, root, Some(tracee));
         let counts = world.control.counts();
         counts.root_traced.store(1, Ordering::SeqCst);

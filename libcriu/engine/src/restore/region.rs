@@ -72,7 +72,13 @@ pub(crate) fn enter(
 ) -> Result<std::convert::Infallible> {
     let checked = world.checked.clone();
     let task = &checked.checkpoint.tasks[index];
-    let failed = |call: &str, e| Error::os(Phase::Memory, "the restorer's region", call, e);
+    let failed = |call: &str, e: std::io::Error| {
+        let forbidden = call == "mprotect" && e.raw_os_error() == Some(libc::EACCES);
+        let failed = Error::os(Phase::Memory, "the restorer's region", call, e);
+        let hint =
+            "whoever started the engine forbids what was written to be executed (PR_SET_MDWE, SELinux): lift that";
+        if forbidden { failed.hint(hint) } else { failed }
+    };
     let no_room = || Error::new(Phase::Memory, "the restorer's region", "there is no room in the address space");
     let prepared = checked.prepared[index].as_ref().ok_or_else(no_room)?;
     set_process_flags(task, alive)?;

@@ -8,7 +8,7 @@ use super::checkpoint::{Alive, Task};
 use super::world::World;
 use super::{failure, region, stops};
 use crate::error::{Error, Phase, Result};
-use crate::proc::ProcDir;
+use crate::proc::{ProcDir, Status};
 use crate::sys::commit_guard::CommitGuard;
 use crate::sys::control::SharedControl;
 use crate::sys::task::sched_setattr;
@@ -39,6 +39,19 @@ pub(super) fn failed(pid: i32, tid: i32, call: &'static str) -> impl FnOnce(std:
     move |e| Error::os(Phase::Resume, format!("thread {tid}"), call, e).pid(pid)
 }
 
+/// Another tracer of all that the engine starts has been faster.
+pub(super) fn not_seized(pid: i32, tid: i32) -> impl FnOnce(std::io::Error) -> Error {
+    move |e| {
+        let failed = failed(pid, tid, "ptrace PTRACE_SEIZE")(e);
+        let status = std::fs::read(format!("/proc/{tid}/status")).ok();
+        match status.and_then(|text| Status::parse(&text)).map_or(0, |s| s.tracer_pid) {
+            0 => failed,
+            tracer => failed
+                .hint(format!("pid {tracer} traces it, as all that the engine starts: let it trace the engine alone")),
+        }
+    }
+}
+
 impl Traced {
     /// Traces every thread. `root` is already traced when it is the coordinator's sibling.
     pub fn seize(world: &World, root: Option<Tracee>) -> Result<Traced> {
@@ -60,9 +73,7 @@ impl Traced {
                     }
                     // It does not exist yet.
                     None if creator(world, index, at).is_some() => Tracee { tid: t.tid },
-                    None => {
-                        Tracee::seize(t.tid, suspend, clones).map_err(failed(task.pid, t.tid, "ptrace PTRACE_SEIZE"))?
-                    }
+                    None => Tracee::seize(t.tid, suspend, clones).map_err(not_seized(task.pid, t.tid))?,
                 };
                 threads.push(tracee);
             }

@@ -79,6 +79,7 @@ impl Session {
     /// # Errors
     /// The last request failed, or the connection did.
     pub fn run(self) -> Result<()> {
+        crate::sys::signal::outlive_size_limit();
         let mut last = Ok(());
         loop {
             let request = match self.connection.receive(None) {

@@ -19,6 +19,21 @@ pub fn reset_inherited() {
     }
 }
 
+extern "C" fn pass_over(_signal: libc::c_int) {}
+
+/// From now on a write beyond RLIMIT_FSIZE fails with EFBIG and can be reported, where SIGXFSZ would have ended this process without
+/// a word. It is handled, not ignored, so that an exec undoes it.
+pub fn outlive_size_limit() {
+    // SAFETY: the action is fully initialised; its handler does nothing.
+    unsafe {
+        let mut action: libc::sigaction = zeroed();
+        action.sa_sigaction = pass_over as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigemptyset(&raw mut action.sa_mask);
+        libc::sigaction(libc::SIGXFSZ, &raw const action, ptr::null_mut());
+    }
+}
+
 /// What this process does about signals 1 to 64, in the kernel's form; those of SIGKILL and SIGSTOP are zeroes. One that cannot be
 /// asked for has no number.
 ///
