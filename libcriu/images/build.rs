@@ -7,6 +7,22 @@ use std::{env, fs, io};
 #[path = "build/tables.rs"]
 mod tables;
 
+/// Names that the kernel takes and cuts without regard to characters: they are bytes, not text.
+fn is_of_any_bytes(message: &str, field: &str) -> bool {
+    const PATHS: [(&str, &str); 9] = [
+        ("reg_file_entry", "name"),
+        ("ghost_file_entry", "symlnk_target"),
+        ("ghost_xattr_entry", "name"),
+        ("memfd_inode_entry", "name"),
+        ("fh_entry", "path"),
+        ("fanotify_mount_mark_entry", "path"),
+        ("unix_sk_entry", "name_dir"),
+        ("unix_sk_entry", "file_path"),
+        ("tunfile_entry", "path"),
+    ];
+    field == "comm" || PATHS.contains(&(message, field))
+}
+
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=build");
@@ -30,9 +46,11 @@ fn main() -> io::Result<()> {
     set.file.retain(|f| f.name() != "opts.proto" && !f.name().starts_with("google/"));
     for file in &mut set.file {
         file.dependency.retain(|d| d != "opts.proto");
-        // The kernel cuts names after 15 bytes, wherever that is in a character: they are bytes, not text.
-        let names = file.message_type.iter_mut().flat_map(|m| &mut m.field).filter(|f| f.name() == "comm");
-        names.for_each(|f| f.set_type(prost_reflect::prost_types::field_descriptor_proto::Type::Bytes));
+        for message in &mut file.message_type {
+            let of = message.name().to_owned();
+            let names = message.field.iter_mut().filter(|f| is_of_any_bytes(&of, f.name()));
+            names.for_each(|f| f.set_type(prost_reflect::prost_types::field_descriptor_proto::Type::Bytes));
+        }
     }
     let mut config = prost_build::Config::new();
     // An entry has one of these parts: without boxes it has room for all of them, a kilobyte.

@@ -111,7 +111,7 @@ impl Task {
 pub(crate) fn describe(file: &FileEntry) -> String {
     let kind = file.r#type().as_str_name().to_lowercase();
     if let Some(reg) = &file.reg {
-        return reg.name.clone();
+        return String::from_utf8_lossy(&reg.name).into_owned();
     }
     if let Some(pipe) = &file.pipe {
         return format!("pipe:[{}]", pipe.pipe_id);

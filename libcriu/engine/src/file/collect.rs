@@ -25,7 +25,7 @@ use super::kind::{DumpKind, KINDS, Unsaved};
 use super::lock::Locks;
 use super::seen::{Seen, Unseen};
 use super::table::{self, Listed};
-use super::{DumpTask, FileId, path, unsupported, uring};
+use super::{DumpTask, FileId, unsupported, uring};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::mem::pages::PagesIds;
 use crate::numbers::ByNumber;
@@ -369,10 +369,4 @@ pub(crate) fn raise_descriptor_limit() {
         // Cannot fail for a soft limit within the hard one.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
     }
-}
-
-/// A path for an image: strings there are UTF-8.
-pub(crate) fn image_path(name: &[u8]) -> Result<String, Unsaved> {
-    String::from_utf8(name.to_vec())
-        .map_err(|_| Unsaved::because(format!("its name is not UTF-8: {}", path::shown(name))).hint("rename it"))
 }

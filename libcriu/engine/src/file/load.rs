@@ -224,7 +224,12 @@ impl RestoreFiles {
         {
             let how = if kind == libc::F_RDLCK as u32 { libc::F_RDLCK } else { libc::F_WRLCK };
             crate::sys::lock::flock(fd.as_fd(), how).map_err(|e| {
-                let error = Error::os(Phase::Files, format!("lock of the mapped file {}", reg.name), "flock", e);
+                let error = Error::os(
+                    Phase::Files,
+                    format!("lock of the mapped file {}", super::path::shown(&reg.name)),
+                    "flock",
+                    e,
+                );
                 error.hint("nobody else may have locked the file meanwhile")
             })?;
         }

@@ -12,10 +12,10 @@ impl RestoreFiles {
     /// file of /proc? Then tasks have to be there before files are opened.
     pub(crate) fn name_one_of(&self, tasks: &HashSet<i32>) -> bool {
         let plan = self.plan();
-        let in_path = |path: &str| {
-            path.split('/')
-                .any(|c| c.starts_with(|c: char| c.is_ascii_digit()) && c.parse().is_ok_and(|n| tasks.contains(&n)))
-        };
+        let number = |c: &[u8]| std::str::from_utf8(c).ok()?.parse().ok();
+        let is_task =
+            |c: &[u8]| c.first().is_some_and(u8::is_ascii_digit) && number(c).is_some_and(|n| tasks.contains(&n));
+        let in_path = |path: &[u8]| path.split(|&b| b == b'/').any(is_task);
         plan.entries.values().any(|e| {
             e.pidfd.as_ref().is_some_and(|p| p.nspid > 0)
                 || owner(plan, e).is_some_and(|(fown, _)| fown.pid != 0)

@@ -21,9 +21,11 @@ impl DumpFiles {
         let stat = path::lstat(&path).ok()?;
         let is_it = (major(stat.st_dev), minor(stat.st_dev)) == file.dev && stat.st_ino == file.ino;
         let is_regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG && info.flags & libc::O_PATH as u32 == 0;
-        let name = String::from_utf8(path).ok().filter(|_| is_it && is_regular)?;
+        if !(is_it && is_regular) {
+            return None;
+        }
         let id = self.common.new_id();
-        let entry = regular::plain(id, name, info, &stat);
+        let entry = regular::plain(id, path, info, &stat);
         self.add(id, info.ino, entry);
         Some(id)
     }

@@ -18,7 +18,7 @@ use rustix::fs::{
 use super::COPY_BYTES;
 use crate::error::{Error, Phase, Result};
 use crate::file::FileId;
-use crate::file::collect::{Collected, image_path, saving};
+use crate::file::collect::{Collected, saving};
 use crate::file::kind::Unsaved;
 use crate::file::path::{lstat, shown};
 use crate::file::seen::Seen;
@@ -39,7 +39,7 @@ struct LinkRemap {
     id: FileId,
     inode: (u64, u64),
     fd: OwnedFd,
-    path: String,
+    path: Vec<u8>,
     made: bool,
 }
 
@@ -47,7 +47,7 @@ impl Drop for LinkRemap {
     /// A dump that failed leaves no link behind.
     fn drop(&mut self) {
         if self.made {
-            let _ = unlinkat(CWD, &self.path, AtFlags::empty());
+            let _ = unlinkat(CWD, &*self.path, AtFlags::empty());
         }
     }
 }
@@ -98,7 +98,7 @@ fn add_link(common: &mut Collected, seen: &Seen<'_>, name: &[u8]) -> Result<File
             .hint("give it its directory back"));
     }
     let id = common.new_id();
-    let path = image_path(&free_name(dir, id))?;
+    let path = free_name(dir, id);
     let fd = rustix::io::fcntl_dupfd_cloexec(&seen.dup, 0).map_err(|e| Unsaved::os(seen, "dup", e))?;
     let regular = seen.file_type() == libc::S_IFREG;
     let reg = RegFileEntry {
@@ -173,7 +173,7 @@ impl Ghosts {
         let device = matches!(seen.file_type(), libc::S_IFCHR | libc::S_IFBLK);
         let symlnk_target = if seen.file_type() == libc::S_IFLNK {
             let target = readlinkat(&seen.dup, c"", Vec::new()).map_err(|e| Unsaved::os(seen, "readlinkat", e))?;
-            Some(target.into_string().map_err(|_| Unsaved::because("a symbolic link whose target is not UTF-8"))?)
+            Some(target.into_bytes())
         } else {
             None
         };
@@ -207,8 +207,8 @@ impl Ghosts {
         }
         for link in &mut self.links {
             let from = format!("/proc/self/fd/{}", link.fd.as_raw_fd());
-            linkat(CWD, from, CWD, &link.path, AtFlags::SYMLINK_FOLLOW)
-                .map_err(|e| Error::os(Phase::Save, format!("link {}", link.path), "linkat", e))?;
+            linkat(CWD, from, CWD, &*link.path, AtFlags::SYMLINK_FOLLOW)
+                .map_err(|e| Error::os(Phase::Save, format!("link {}", shown(&link.path)), "linkat", e))?;
             link.made = true;
         }
         let mut image = images.create(Kind::RemapFpath, 0).map_err(saving)?;
@@ -275,9 +275,6 @@ pub(crate) fn attributes(seen: &Seen<'_>) -> Result<Vec<GhostXattrEntry>, Unsave
             other => other.map_err(|e| Unsaved::os(seen, "getxattr", e))?,
         };
         value.truncate(len);
-        let Ok(name) = std::str::from_utf8(name) else {
-            return Err(Unsaved::because("an unlinked file with an attribute whose name is not UTF-8"));
-        };
         found.push(GhostXattrEntry { name: name.into(), value });
     }
     Ok(found)

@@ -21,6 +21,7 @@ use crate::error::{Error, Phase, Result};
 use crate::file::Entries;
 use crate::file::FileId;
 use crate::file::load::loading;
+use crate::file::path::shown;
 
 /// What stands in for a file whose name is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +44,7 @@ pub(crate) struct GhostFiles {
     /// Which ghost was which inode (device, number).
     by_inode: HashMap<(u32, u64), Remap>,
     /// Paths of links that the dump made.
-    links: BTreeSet<String>,
+    links: BTreeSet<Vec<u8>>,
     removed_links: bool,
 }
 
@@ -81,7 +82,7 @@ impl GhostFiles {
                 Remap::Linked(link) => {
                     let link = entries.get(&link).and_then(|e| e.reg.as_ref());
                     let link =
-                        link.ok_or_else(|| Error::new(Phase::Check, &*reg.name, "its link is not in files.img"))?;
+                        link.ok_or_else(|| Error::new(Phase::Check, shown(&reg.name), "its link is not in files.img"))?;
                     self.links.insert(link.name.clone());
                     open_link(&link.name, &reg.name)?
                 }
@@ -106,8 +107,8 @@ impl GhostFiles {
     pub(crate) fn remove_links(&mut self) {
         self.removed_links |= !self.links.is_empty();
         for link in std::mem::take(&mut self.links) {
-            if let Err(e) = unlinkat(CWD, &link, AtFlags::empty()) {
-                log::warn!("the link {link} of the checkpoint could not be removed: {e}");
+            if let Err(e) = unlinkat(CWD, &*link, AtFlags::empty()) {
+                log::warn!("the link {} of the checkpoint could not be removed: {e}", shown(&link));
             }
         }
     }
@@ -124,8 +125,9 @@ impl GhostFiles {
 }
 
 /// Opens the file of a link by the name that is gone, if that is free, so that /proc shows it.
-fn open_link(link: &str, name: &str) -> Result<OwnedFd> {
-    let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, format!("{name} (link {link})"), call, e);
+fn open_link(link: &[u8], name: &[u8]) -> Result<OwnedFd> {
+    let object = || format!("{} (link {})", shown(name), shown(link));
+    let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, object(), call, e);
     let linked = linkat(CWD, link, CWD, name, AtFlags::empty());
     let path = match linked {
         Ok(()) => name,
@@ -146,15 +148,16 @@ fn is_nameless(path: &Path) -> bool {
 }
 
 /// Makes a ghost; answers which inode it was as well.
-fn make(images: &ImageDir, ghost: u32, name: &str) -> Result<(OwnedFd, Option<(u32, u64)>)> {
-    let object = format!("ghost file {name}");
+fn make(images: &ImageDir, ghost: u32, name: &[u8]) -> Result<(OwnedFd, Option<(u32, u64)>)> {
+    let object = format!("ghost file {}", shown(name));
     let failed = |call: &str, e: rustix::io::Errno| Error::os(Phase::Files, &*object, call, e);
     let mut image = images.require(Kind::GhostFile, u64::from(ghost)).map_err(loading)?;
     let entry: GhostFileEntry =
         image.entry().map_err(loading)?.ok_or_else(|| loading(image.corrupt("the image holds no entry")))?;
-    let parents = Parents::make(Path::new(name)).map_err(|e| failed("mkdir", e))?;
-    let may_be_named = is_nameless(Path::new(name)) && entry.mode & libc::S_IFMT == libc::S_IFREG;
-    let folder = Path::new(name).parent().filter(|_| may_be_named);
+    let name = Path::new(OsStr::from_bytes(name));
+    let parents = Parents::make(name).map_err(|e| failed("mkdir", e))?;
+    let may_be_named = is_nameless(name) && entry.mode & libc::S_IFMT == libc::S_IFREG;
+    let folder = name.parent().filter(|_| may_be_named);
     let nameless = folder.and_then(|folder| make_nameless(folder).transpose());
     let opened = nameless.map(|made| made.map_err(|e| failed("open O_TMPFILE", e)));
     let opened = opened.unwrap_or_else(|| {
@@ -190,9 +193,21 @@ fn make_nameless(folder: &Path) -> rustix::io::Result<Option<OwnedFd>> {
     }
 }
 
+/// `NAME.cr.GHOST.ghost`, as much of the name as there is room for.
+fn beside(name: &Path, ghost: u32) -> PathBuf {
+    let suffix = format!(".cr.{ghost:x}.ghost");
+    let mut last = name.file_name().unwrap_or_default().as_bytes().to_vec();
+    last.truncate(NAME_MAX - suffix.len());
+    last.extend(suffix.bytes());
+    name.with_file_name(OsStr::from_bytes(&last))
+}
+
+/// As in linux/limits.h.
+const NAME_MAX: usize = 255;
+
 /// Makes the node and answers its path: the old one, or one beside it when that is taken.
-fn create(entry: &GhostFileEntry, ghost: u32, name: &str) -> rustix::io::Result<PathBuf> {
-    let node = |path: &str| {
+fn create(entry: &GhostFileEntry, ghost: u32, name: &Path) -> rustix::io::Result<PathBuf> {
+    let node = |path: &Path| {
         let perm = Mode::from_raw_mode(entry.mode & 0o7777);
         match entry.mode & libc::S_IFMT {
             libc::S_IFREG => {
@@ -200,7 +215,7 @@ fn create(entry: &GhostFileEntry, ghost: u32, name: &str) -> rustix::io::Result<
                 openat(CWD, path, flags, Mode::RUSR | Mode::WUSR).map(drop)
             }
             libc::S_IFDIR => mkdirat(CWD, path, perm),
-            libc::S_IFLNK => symlinkat(entry.symlnk_target.as_deref().unwrap_or("."), CWD, path),
+            libc::S_IFLNK => symlinkat(entry.symlnk_target.as_deref().unwrap_or(b"."), CWD, path),
             kind @ (libc::S_IFIFO | libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK) => {
                 let rdev = entry.rdev.unwrap_or(0);
                 mknodat(
@@ -217,8 +232,8 @@ fn create(entry: &GhostFileEntry, ghost: u32, name: &str) -> rustix::io::Result<
     match node(name) {
         Ok(()) => Ok(name.into()),
         Err(rustix::io::Errno::EXIST) => {
-            let beside = format!("{name}.cr.{ghost:x}.ghost");
-            node(&beside).map(|()| beside.into())
+            let beside = beside(name, ghost);
+            node(&beside).map(|()| beside)
         }
         Err(e) => Err(e),
     }
@@ -356,4 +371,18 @@ pub(crate) fn open_made(made: BorrowedFd<'_>, flags: OFlags) -> rustix::io::Resu
     // What is made is no symbolic link, but the way to it is one.
     let flags = (flags - OFlags::NOFOLLOW) | OFlags::CLOEXEC;
     openat(CWD, OsStr::from_bytes(path.as_bytes()), flags, Mode::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ghost_beside_a_name_that_is_taken() {
+        assert_eq!(beside(Path::new("/d/x"), 0x1f), Path::new("/d/x.cr.1f.ghost"));
+        let longest = [b"/d/".as_slice(), &[0xff; NAME_MAX]].concat();
+        let beside = beside(Path::new(OsStr::from_bytes(&longest)), 1);
+        let name = beside.file_name().unwrap().as_bytes();
+        assert!(name.len() == NAME_MAX && name.starts_with(b"\xff") && name.ends_with(b"\xff.cr.1.ghost"));
+    }
 }

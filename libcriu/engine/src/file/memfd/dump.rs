@@ -10,7 +10,7 @@ use rustix::fs::fcntl_get_seals;
 use super::{MFD_HUGETLB, NS_PER_S};
 use crate::error::Result;
 use crate::file::FileId;
-use crate::file::collect::{Collected, image_path, saving};
+use crate::file::collect::{Collected, saving};
 use crate::file::ghost::{attributes, reopen};
 use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::seen::Seen;
@@ -102,7 +102,7 @@ fn nanoseconds(seconds: i64, rest: u64) -> i64 {
 impl Memfds {
     fn add(&mut self, seen: &Seen<'_>, huge_page: Option<u64>) -> Result<u64, Unsaved> {
         let name = seen.link.strip_suffix(DELETED).unwrap_or(&seen.link);
-        let name = image_path(name.strip_prefix(MEMFD).unwrap_or(name))?;
+        let name = name.strip_prefix(MEMFD).unwrap_or(name).to_vec();
         let file = reopen(seen).map_err(|e| Unsaved::os(seen, "open", e))?;
         let seals = fcntl_get_seals(&file).map_err(|e| Unsaved::os(seen, "fcntl F_GET_SEALS", e))?;
         let inode_id = self.inodes.len() as u64 + 1;

@@ -126,7 +126,7 @@ impl HugePages for MemfdInodeEntry {
 }
 
 pub(crate) fn shown(inode: &MemfdInodeEntry) -> String {
-    format!("memfd {}", inode.name)
+    format!("memfd {}", crate::file::path::shown(&inode.name))
 }
 
 fn make(images: &ImageDir, inode: &MemfdInodeEntry) -> Result<OwnedFd> {

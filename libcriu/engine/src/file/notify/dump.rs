@@ -14,7 +14,7 @@ use super::whereabouts::{Place, Whereabouts, is_open_as};
 use super::{HIGHEST_WD, number_after};
 use crate::error::{Blocker, Result};
 use crate::file::FileId;
-use crate::file::collect::{Collected, image_path};
+use crate::file::collect::Collected;
 use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::seen::Seen;
 use crate::sys::kernel::Kernel;
@@ -158,8 +158,7 @@ impl Notifiers {
                 ..FanotifyMarkEntry::default()
             };
             let place = |path: Option<Vec<u8>>| {
-                let path = path.ok_or_else(|| Unsaved::because("a mark of a mount that is not there any more"))?;
-                image_path(&path).map(Some)
+                path.map(Some).ok_or_else(|| Unsaved::because("a mark of a mount that is not there any more"))
             };
             if let Some(inode) = words.watched() {
                 mark.r#type = MarkType::Inode as i32;
@@ -200,7 +199,7 @@ impl Notifiers {
             self.unlinked.push(Unlinked { pid, object, cause, entry, nth, inode, told });
         };
         let path = match self.whereabouts.find(inode, near).unwrap_or(Place::Unknown) {
-            Place::Path(path) => Some(image_path(&path)?),
+            Place::Path(path) => Some(path),
             Place::Unlinked { dev, ino } => {
                 without_path(Some((dev, ino)));
                 None

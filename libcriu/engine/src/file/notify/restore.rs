@@ -23,6 +23,7 @@ use crate::error::{Error, Phase, Result};
 use crate::file::kind::{RestoreKind, body};
 use crate::file::load::Plan;
 use crate::file::object::Object;
+use crate::file::path::shown;
 use crate::sys::descriptor::{adopt, borrow};
 use crate::sys::notify::{add_mark, fanotify, set_next_watch};
 
@@ -159,10 +160,10 @@ impl Notifiers {
     }
 
     /// The path by which an inode is watched; whether its last part may be a symbolic link that is meant itself.
-    fn path(&self, entry: &FileEntry, (dev, ino): (u32, u64), handle: &FhEntry) -> Result<(String, WatchFlags)> {
+    fn path(&self, entry: &FileEntry, (dev, ino): (u32, u64), handle: &FhEntry) -> Result<(Vec<u8>, WatchFlags)> {
         match (&handle.path, self.nameless.get(&(dev, ino))) {
             (Some(path), _) => Ok((path.clone(), WatchFlags::DONT_FOLLOW)),
-            (None, Some(fd)) => Ok((format!("/proc/self/fd/{}", fd.as_raw_fd()), WatchFlags::empty())),
+            (None, Some(fd)) => Ok((format!("/proc/self/fd/{}", fd.as_raw_fd()).into_bytes(), WatchFlags::empty())),
             (None, None) => Err(wrong(entry, "a watched file has no path".into())),
         }
     }
@@ -176,8 +177,8 @@ impl Notifiers {
         for w in watches {
             let (path, follow) = self.path(entry, (w.s_dev, w.i_ino), &w.f_handle)?;
             let failed = |e: rustix::io::Errno| {
-                Error::os(Phase::Files, format!("{} watch {} of {path}", name(entry), w.wd), "inotify_add_watch", e)
-                    .hint("what was watched has to be at its path")
+                let object = format!("{} watch {} of {}", name(entry), w.wd, shown(&path));
+                Error::os(Phase::Files, object, "inotify_add_watch", e).hint("what was watched has to be at its path")
             };
             go_to(entry, fd, next, w.wd)?;
             // Not what a symbolic link leads to: the path is the inode's own.
@@ -205,7 +206,7 @@ impl Notifiers {
         let c_path = CString::new(&*path).map_err(|_| wrong(entry, "a path with a zero byte".into()))?;
         let add = |flags: u32, mask: u32| {
             add_mark(borrow(fd), of | flags, mask.into(), &c_path).map_err(|e| {
-                Error::os(Phase::Files, format!("{} mark of {path}", name(entry)), "fanotify_mark", e)
+                Error::os(Phase::Files, format!("{} mark of {}", name(entry), shown(&path)), "fanotify_mark", e)
                     .hint("what was marked has to be at its path")
             })
         };
@@ -315,7 +316,7 @@ fn check_mark(entry: &FileEntry, mark: &FanotifyMarkEntry) -> Result<()> {
 
 /// A path has to be absolute; none is found by its handle, or as a ghost.
 fn check_path(entry: &FileEntry, handle: &FhEntry) -> Result<()> {
-    let is_relative = handle.path.as_ref().is_some_and(|p| !p.starts_with('/'));
+    let is_relative = handle.path.as_ref().is_some_and(|p| !p.starts_with(b"/"));
     if is_relative { Err(wrong(entry, "the path of a watched file is not absolute".into())) } else { Ok(()) }
 }
 

@@ -15,6 +15,7 @@ use crate::file::inherit::{Wanted, unfit_direction};
 use crate::file::kind::RestoreKind;
 use crate::file::load::{Plan, loading};
 use crate::file::object::Object;
+use crate::file::path::shown;
 use crate::file::regular;
 
 /// What F_SETFL may set on an end of a pipe; O_ASYNC comes with the owner.
@@ -121,13 +122,13 @@ impl Pipes {
         let open = |m: &FileEntry| {
             let reg = path_of(plan, m)?;
             let fd = regular::open_path(plan, reg, reg.flags | libc::O_NONBLOCK as u32)?;
-            set_flags(&fd, reg.flags, &reg.name).map(|()| fd)
+            set_flags(&fd, reg.flags, &shown(&reg.name)).map(|()| fd)
         };
         let Some(first) = members.first() else { return Ok(Vec::new()) };
         let reg = path_of(plan, first)?;
         // Reads and writes: nobody has to wait for a partner, and data has somewhere to stay.
         let both = regular::open_path(plan, reg, (libc::O_RDWR | libc::O_NONBLOCK) as u32)?;
-        self.fill(object, both.as_fd(), &reg.name)?;
+        self.fill(object, both.as_fd(), &shown(&reg.name))?;
         let mut opened: HashMap<FileId, OwnedFd> = HashMap::new();
         for member in members.iter().filter(|m| !waits(m)) {
             opened.insert(member.id, open(member)?);

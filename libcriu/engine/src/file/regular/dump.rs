@@ -10,7 +10,7 @@ use super::build_id::build_id;
 use super::{kmsg, pressure};
 use crate::error::{Blocker, Result};
 use crate::file::FileId;
-use crate::file::collect::{Collected, image_path};
+use crate::file::collect::Collected;
 use crate::file::fdinfo::FdInfo;
 use crate::file::ghost::{remap, reopen};
 use crate::file::kind::{DumpKind, Unsaved};
@@ -53,7 +53,7 @@ impl DumpKind for Regular {
         if seen.fd >= 0 && !seen.is_o_path() && !reg.ext() {
             reg.pressure = pressure::asked(seen)?;
         }
-        if let Some((task, rest)) = proc_task(reg.name.as_bytes())
+        if let Some((task, rest)) = proc_task(&reg.name)
             && seen.fd >= 0
         {
             check_proc(task, rest)?;
@@ -147,7 +147,7 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
         // Whoever restores it gives it by this name.
         let (flags, pos, mode) = (seen.info.flags, seen.info.pos, Some(seen.stat.st_mode));
         let entry = RegFileEntry { id, flags, pos, fown: seen.fown, mode, ..RegFileEntry::default() };
-        return Ok(RegFileEntry { name: format!("/{key}"), ext: Some(true), ..entry });
+        return Ok(RegFileEntry { name: format!("/{key}").into_bytes(), ext: Some(true), ..entry });
     }
     let (mut place, mut mode) = (place(&seen.link, &seen.stat), seen.stat.st_mode);
     if common.opts.evasive_devices()
@@ -212,7 +212,7 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
         flags: seen.info.flags,
         pos: seen.info.pos,
         fown: seen.fown,
-        name: image_path(&name)?,
+        name,
         size: regular.then_some(seen.stat.st_size as u64),
         mode: Some(mode),
         build_id: if regular && seen.fd < 0 {
@@ -225,7 +225,7 @@ pub(crate) fn entry(seen: &Seen<'_>, id: FileId, common: &mut Collected) -> Resu
 }
 
 /// The entry of a descriptor of an ordinary file that is at its path.
-pub(crate) fn plain(id: FileId, name: String, info: &FdInfo, stat: &Stat) -> FileEntry {
+pub(crate) fn plain(id: FileId, name: Vec<u8>, info: &FdInfo, stat: &Stat) -> FileEntry {
     let reg = RegFileEntry {
         id,
         flags: info.flags,

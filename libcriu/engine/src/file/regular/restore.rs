@@ -15,7 +15,7 @@ use crate::file::inherit::{Wanted, unfit_direction};
 use crate::file::kind::RestoreKind;
 use crate::file::load::Plan;
 use crate::file::object::Object;
-use crate::file::path::lstat;
+use crate::file::path::{lstat, shown};
 use crate::sys::spawn::{self, HeldPid};
 
 /// Status flags that open(2) takes from an image. O_TMPFILE would make another file; O_ASYNC goes with the owner.
@@ -39,16 +39,17 @@ impl RestoreKind for Regular {
     fn load(&mut self, plan: &Plan, _images: &criu_images::ImageDir) -> Result<()> {
         for entry in plan.entries.values().filter(|e| e.r#type() == criu_images::messages::FdTypes::Reg) {
             let reg = reg(entry)?;
-            if !reg.name.starts_with('/') {
+            if !reg.name.starts_with(b"/") {
                 return Err(Error::new(
                     Phase::Check,
                     format!("file {}", entry.id),
-                    format!("{} is no absolute path", reg.name),
+                    format!("{} is no absolute path", shown(&reg.name)),
                 ));
             }
-            if reg.ext() && !plan.inherit.contains_key(reg.name.trim_start_matches('/')) {
-                let hint = format!("give it with --inherit-fd fd[N]:{}", reg.name.trim_start_matches('/'));
-                return Err(Error::new(Phase::Check, reg.name.clone(), "an external file").hint(hint));
+            if reg.ext() && !key(reg).is_some_and(|key| plan.inherit.contains_key(key)) {
+                let name = shown(&reg.name);
+                let hint = format!("give it with --inherit-fd fd[N]:{}", name.trim_start_matches('/'));
+                return Err(Error::new(Phase::Check, name, "an external file").hint(hint));
             }
         }
         Ok(())
@@ -59,7 +60,7 @@ impl RestoreKind for Regular {
     }
 
     fn is_late(&self, plan: &Plan, entry: &FileEntry) -> bool {
-        let names_task = entry.reg.as_ref().is_some_and(|reg| proc_task(reg.name.as_bytes()).is_some());
+        let names_task = entry.reg.as_ref().is_some_and(|reg| proc_task(&reg.name).is_some());
         names_task && !matches!(plan.ghosts.remap(entry.id), Some(Remap::Procfs(_)))
     }
 
@@ -72,12 +73,17 @@ fn reg(entry: &FileEntry) -> Result<&RegFileEntry> {
     entry.reg.as_deref().ok_or_else(|| Error::new(Phase::Check, format!("file {}", entry.id), "its entry has no body"))
 }
 
+/// By which --inherit-fd gives it; options are text.
+fn key(reg: &RegFileEntry) -> Option<&str> {
+    Some(std::str::from_utf8(&reg.name).ok()?.trim_start_matches('/'))
+}
+
 fn open_entry(plan: &Plan, reg: &RegFileEntry) -> Result<OwnedFd> {
     let is_directory = reg.mode.is_some_and(|mode| mode & libc::S_IFMT == libc::S_IFDIR);
     let wanted = if is_directory { Wanted::Directory } else { Wanted::File };
-    if let Some(fd) = plan.inherited(reg.name.trim_start_matches('/'), wanted)? {
-        let failed = |e| Error::os(Phase::Files, &*reg.name, "fcntl F_GETFL", e);
-        let unfit = unfit_direction(fcntl_getfl(&fd).map_err(failed)?.bits(), reg.flags, &reg.name);
+    if let Some(fd) = key(reg).map_or(Ok(None), |key| plan.inherited(key, wanted))? {
+        let failed = |e| Error::os(Phase::Files, shown(&reg.name), "fcntl F_GETFL", e);
+        let unfit = unfit_direction(fcntl_getfl(&fd).map_err(failed)?.bits(), reg.flags, &shown(&reg.name));
         return unfit.filter(|_| reg.flags & libc::O_PATH as u32 == 0).map_or(Ok(fd), Err);
     }
     // A file of a process that is gone is opened, and read from, while another one has its pid.
@@ -86,7 +92,7 @@ fn open_entry(plan: &Plan, reg: &RegFileEntry) -> Result<OwnedFd> {
         _ => None,
     };
     let fd = open_path(plan, reg, reg.flags)?;
-    let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, &*reg.name, call, e);
+    let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, shown(&reg.name), call, e);
     if let Some(what) = &reg.pressure {
         pressure::ask(&fd, what).map_err(|e| failed(&format!("writing {what:?}"), e.into()))?;
     }
@@ -100,7 +106,7 @@ fn open_entry(plan: &Plan, reg: &RegFileEntry) -> Result<OwnedFd> {
         match seek(&fd, SeekFrom::Start(reg.pos)) {
             // In a directory without entries some places cannot be gone to, and make no difference.
             Err(Errno::INVAL) if is_directory && matches!(plan.ghosts.remap(reg.id), Some(Remap::Ghost(_))) => {
-                log::debug!("{}: a deleted directory begins at its beginning", reg.name);
+                log::debug!("{}: a deleted directory begins at its beginning", shown(&reg.name));
             }
             sought => drop(sought.map_err(|e| failed("lseek", e.into()))?),
         }
@@ -114,13 +120,13 @@ fn stand_in_for(task: i32, reg: &RegFileEntry) -> Result<HeldPid> {
             Some(libc::EEXIST) => format!("another process has the pid {task}: end it first"),
             _ => String::new(),
         };
-        Error::os(Phase::Files, &*reg.name, "clone3 with a chosen pid", e).hint(hint)
+        Error::os(Phase::Files, shown(&reg.name), "clone3 with a chosen pid", e).hint(hint)
     })
 }
 
 /// Opens what a reg entry names, after checking that it is what it was.
 pub(crate) fn open_path(plan: &Plan, reg: &RegFileEntry, flags: u32) -> Result<OwnedFd> {
-    let object = || reg.name.clone();
+    let object = || shown(&reg.name);
     let mut oflags = OFlags::from_bits_retain(flags & OPEN_FLAGS);
     if flags & TMPFILE == TMPFILE {
         oflags -= OFlags::DIRECTORY;
@@ -142,7 +148,7 @@ pub(crate) fn open_path(plan: &Plan, reg: &RegFileEntry, flags: u32) -> Result<O
     }
     let path = &reg.name;
     check(plan, reg, path)?;
-    let fd = openat(CWD, path, oflags, Mode::empty()).map_err(|e| failed("open", e))?;
+    let fd = openat(CWD, path.as_slice(), oflags, Mode::empty()).map_err(|e| failed("open", e))?;
     check_build_id(plan, reg, &fd)?;
     Ok(fd)
 }
@@ -150,13 +156,13 @@ pub(crate) fn open_path(plan: &Plan, reg: &RegFileEntry, flags: u32) -> Result<O
 const TMPFILE: u32 = libc::O_TMPFILE as u32;
 
 /// Type, permissions and size as they were.
-fn check(plan: &Plan, reg: &RegFileEntry, path: &str) -> Result<()> {
-    let stat = lstat(path.as_bytes()).map_err(|e| {
-        Error::os(Phase::Files, path, "stat", e)
+fn check(plan: &Plan, reg: &RegFileEntry, path: &[u8]) -> Result<()> {
+    let stat = lstat(path).map_err(|e| {
+        Error::os(Phase::Files, shown(path), "stat", e)
             .hint("every file that was open has to be at its path")
             .errno(e.raw_os_error())
     })?;
-    let changed = |what: String, hint: &str| Err(Error::new(Phase::Files, path, what).hint(hint));
+    let changed = |what: String, hint: &str| Err(Error::new(Phase::Files, shown(path), what).hint(hint));
     if let Some(mode) = reg.mode {
         if (stat.st_mode ^ mode) & libc::S_IFMT != 0 {
             return changed(
@@ -189,8 +195,8 @@ fn check_build_id(plan: &Plan, reg: &RegFileEntry, fd: &OwnedFd) -> Result<()> {
     if now == reg.build_id {
         return Ok(());
     }
-    let shown = |id: &[u32]| id.iter().flat_map(|w| w.to_le_bytes()).map(|b| format!("{b:02x}")).collect::<String>();
-    let cause = format!("its build id is {}, was {} at the dump", shown(&now), shown(&reg.build_id));
-    Err(Error::new(Phase::Files, &*reg.name, cause)
+    let hex = |id: &[u32]| id.iter().flat_map(|w| w.to_le_bytes()).map(|b| format!("{b:02x}")).collect::<String>();
+    let cause = format!("its build id is {}, was {} at the dump", hex(&now), hex(&reg.build_id));
+    Err(Error::new(Phase::Files, shown(&reg.name), cause)
         .hint("restore with the same build of it, or compare sizes only with --file-validation filesize"))
 }

@@ -16,7 +16,7 @@ use super::control::{Control, outsider};
 use super::{DEV_TTY, PTMX, PTS_MAJOR, image_rdev, key, to_entry};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::FileId;
-use crate::file::collect::{Collected, image_path, saving};
+use crate::file::collect::{Collected, saving};
 use crate::file::ghost::kernel_dev;
 use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::path::{Place, lstat, place, shown};
@@ -122,7 +122,7 @@ impl DumpKind for Ttys {
         let reg = RegFileEntry {
             id: regf_id,
             flags: seen.info.flags,
-            name: image_path(&name)?,
+            name,
             mode: Some(seen.stat.st_mode),
             ..RegFileEntry::default()
         };

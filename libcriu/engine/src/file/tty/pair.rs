@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use criu_images::messages::{TtyFileEntry, TtyInfoEntry};
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, openat};
@@ -25,7 +26,7 @@ const MAX_INDEX: u32 = 1 << 20;
 pub(super) struct Opening {
     pub file: TtyFileEntry,
     /// The path it was opened by.
-    pub path: String,
+    pub path: PathBuf,
     /// Permissions of the node.
     pub mode: Option<u32>,
 }
@@ -219,7 +220,7 @@ fn open_master(index: u32, opening: &Opening) -> Result<OwnedFd> {
             .hint("restore when it is closed, or where /dev/pts is another")
     };
     while others.len() <= MAX_INDEX as usize {
-        let master = openat(CWD, &opening.path, flags, Mode::empty()).map_err(|e| failed(index, &opening.path, e))?;
+        let master = openat(CWD, &opening.path, flags, Mode::empty()).map_err(|e| failed(index, "open", e))?;
         let got = pty_index(master.as_fd()).map_err(|e| failed(index, "ioctl TIOCGPTN", e))?;
         if got == index {
             return Ok(master);
@@ -279,7 +280,7 @@ fn open_dev_tty(slave: BorrowedFd<'_>, flags: &[i32]) -> std::io::Result<Vec<Own
 /// A slave whose master is closed: as the kernel leaves it.
 pub(super) fn open_hung(opening: &Opening, is_dev_tty: bool) -> Result<OwnedFd> {
     let failed = |call: &str, e: std::io::Error| {
-        Error::os(Phase::Files, format!("file {} (terminal {})", opening.file.id, opening.path), call, e)
+        Error::os(Phase::Files, format!("file {} (terminal {})", opening.file.id, opening.path.display()), call, e)
     };
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = openat(CWD, "/dev/ptmx", flags, Mode::empty()).map_err(|e| failed("open /dev/ptmx", e.into()))?;

@@ -1,7 +1,9 @@
 //! Terminals: whole pseudo terminals, hung-up ends, and descriptions of the one the restore was started from.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 
 use criu_images::messages::{FdTypes, FileEntry, TtyDataEntry, TtyFileEntry, TtyInfoEntry, TtyType};
 use criu_images::{ImageDir, Kind};
@@ -247,8 +249,8 @@ impl Ttys {
 /// The path and permissions come from the description's regular entry.
 fn opening(plan: &Plan, tty: &TtyFileEntry) -> Opening {
     let reg = tty.regf_id.and_then(|id| plan.entries.get(&id)).and_then(|e| e.reg.as_ref());
-    let path = reg.map_or("/dev/ptmx", |r| r.name.as_str());
-    Opening { file: *tty, path: path.into(), mode: reg.and_then(|r| r.mode) }
+    let path = reg.map_or(b"/dev/ptmx".as_slice(), |r| &r.name);
+    Opening { file: *tty, path: OsStr::from_bytes(path).into(), mode: reg.and_then(|r| r.mode) }
 }
 
 fn name(entry: &FileEntry) -> String {

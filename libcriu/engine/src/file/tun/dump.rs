@@ -11,7 +11,7 @@ use rustix::time::Timespec;
 use super::NUMBER;
 use crate::error::Result;
 use crate::file::FileId;
-use crate::file::collect::{Collected, image_path};
+use crate::file::collect::Collected;
 use crate::file::kind::{DumpKind, Unsaved};
 use crate::file::path::{Place, place, shown};
 use crate::file::seen::Seen;
@@ -42,7 +42,7 @@ impl DumpKind for Tun {
             id,
             netdev: device.as_ref().map(|d| d.name.clone()),
             ns_id: Some(Namespace::Net as u32 + 1),
-            path: Some(image_path(&path)?),
+            path: Some(path),
             flags: Some(seen.info.flags),
             fown: Some(seen.fown),
             device_flags: device.as_ref().map(|d| flags(seen, d)).transpose()?,

@@ -12,6 +12,7 @@ use crate::error::{Error, Phase, Result};
 use crate::file::kind::{RestoreKind, body};
 use crate::file::load::Plan;
 use crate::file::object::Object;
+use crate::file::path::shown;
 use crate::sys::tun::{Device, attach};
 
 #[derive(Debug)]
@@ -46,12 +47,12 @@ fn object(tunf: &TunfileEntry) -> String {
 
 fn open(tunf: &TunfileEntry) -> Result<OwnedFd> {
     let failed = |call: &str, e: std::io::Error| Error::os(Phase::Files, object(tunf), call, e);
-    let path = tunf.path.as_deref().unwrap_or(USUAL_PATH);
+    let path = tunf.path.as_deref().unwrap_or(USUAL_PATH.as_bytes());
     let flags = OFlags::from_bits_retain(tunf.flags()) & (OFlags::ACCMODE | OFlags::NONBLOCK);
     let fd = openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(|e| failed("open", e.into()))?;
     let stat = fstat(&fd).map_err(|e| failed("fstat", e.into()))?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFCHR || (major(stat.st_rdev), minor(stat.st_rdev)) != NUMBER {
-        return Err(Error::new(Phase::Files, object(tunf), format!("{path} is another file now")));
+        return Err(Error::new(Phase::Files, object(tunf), format!("{} is another file now", shown(path))));
     }
     let Some(name) = tunf.netdev.clone() else { return Ok(fd) };
     // Where it is not there a new one would be made.

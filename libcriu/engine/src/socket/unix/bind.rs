@@ -71,7 +71,7 @@ impl Files {
             return bind_unseen(name, fd, usk.file_perms.as_ref()).map_err(failed);
         };
         make_room(usk, &place)?;
-        let dir = usk.name_dir.as_deref();
+        let dir = usk.name_dir.as_deref().map(OsStr::from_bytes);
         let path = Path::new(OsStr::from_bytes(name));
         let bound = if path == place {
             with_umask(|| unix::bind(fd, name))
@@ -97,9 +97,9 @@ impl Files {
 fn place(usk: &UnixSkEntry, name: &[u8]) -> Option<PathBuf> {
     let name = Path::new(OsStr::from_bytes(name));
     match (&usk.file_path, &usk.name_dir) {
-        (Some(path), _) => Some(path.into()),
+        (Some(path), _) => Some(OsStr::from_bytes(path).into()),
         _ if name.is_absolute() => Some(name.to_owned()),
-        (None, Some(dir)) => Some(Path::new(dir).join(name)),
+        (None, Some(dir)) => Some(Path::new(OsStr::from_bytes(dir)).join(name)),
         (None, None) => None,
     }
 }

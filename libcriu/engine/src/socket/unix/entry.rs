@@ -118,13 +118,10 @@ pub(super) fn name_and_file(seen: &Seen<'_>, told: &UnixSocket, usk: &mut UnixSk
         let cause = format!("the file it is bound to is not reachable as {}", shown(&file.path));
         return Err(Unsaved::because(cause).hint("dump inside its mount namespace"));
     }
-    let text = |path: Vec<u8>| {
-        String::from_utf8(path).map_err(|_| Unsaved::because("its path is not UTF-8").hint("rename its directory"))
-    };
     if name != file.path && !file.deleted {
-        usk.file_path = Some(text(file.path.clone())?);
+        usk.file_path = Some(file.path.clone());
     }
-    usk.name_dir = directory(name, &file.path).map(text).transpose()?;
+    usk.name_dir = directory(name, &file.path);
     let stat = &file.stat;
     usk.file_perms = Some(FilePermsEntry { mode: stat.st_mode, uid: stat.st_uid, gid: stat.st_gid });
     Ok(())

@@ -112,7 +112,7 @@ impl Sockets {
             0 | PEER_EXTERNAL => {}
             other => return Err(format!("sockets with the flags {other:#x} have to be inherited")),
         }
-        let absolute = |path: &Option<String>| path.as_ref().is_none_or(|p| p.starts_with('/') && !p.contains('\0'));
+        let absolute = |path: &Option<Vec<u8>>| path.as_ref().is_none_or(|p| p.starts_with(b"/") && !p.contains(&0));
         if !absolute(&usk.name_dir) || !absolute(&usk.file_path) {
             return Err("the place of its file is no absolute path".into());
         }
