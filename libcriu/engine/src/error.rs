@@ -1,5 +1,6 @@
 //! The one error of the engine: what was being done, to which object of which task, why it failed, and what would help.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -210,7 +211,20 @@ impl Blocker {
     }
 }
 
+/// Names of files and tasks may hold line feeds and what terminals act on: control characters are escaped.
+pub(crate) fn on_one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut line = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    line.into()
+}
+
 fn render(f: &mut fmt::Formatter<'_>, pid: i32, object: &str, cause: &str, hint: &str) -> fmt::Result {
+    let [object, cause, hint] = [object, cause, hint].map(on_one_line);
     if pid != 0 {
         write!(f, "pid {pid} ")?;
     }
@@ -242,6 +256,13 @@ impl std::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_leave_an_error_on_its_line() {
+        let e = Error::new(Phase::Files, "/a\nb\x1b[1m\u{9b}c\\n", "gone").hint("put it\tback");
+        assert_eq!(e.to_string(), "/a\\nb\\u{1b}[1m\\u{9b}c\\n: gone; put it\\tback");
+        assert_eq!(Blocker::new(7, "a\rb", "c").to_string(), "pid 7 a\\rb: c");
+    }
 
     #[test]
     fn every_error_has_advice() {

@@ -14,7 +14,7 @@ use std::time::Instant;
 use ::log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::fs::{Mode, OFlags};
 
-use crate::error::{Error, Phase, Result};
+use crate::error::{Error, Phase, Result, on_one_line};
 
 /// The level used when nothing else was asked for: warnings.
 pub const DEFAULT_LEVEL: i32 = 2;
@@ -222,10 +222,8 @@ fn render(micros: u128, log_pid: bool, mark: &str, text: &str) -> String {
         let _ = write!(line, "{:6}: ", std::process::id());
     }
     line.push_str(mark);
-    line.push_str(text);
-    if !line.ends_with('\n') {
-        line.push('\n');
-    }
+    line.push_str(&on_one_line(text.trim_end_matches('\n')));
+    line.push('\n');
     line
 }
 
@@ -240,6 +238,7 @@ mod tests {
             "(00.000781) Error (rpc/mod.rs:7): boom\n"
         );
         assert_eq!(render(12_000_001, false, &mark(Level::Info, "x:1"), "hello\n"), "(12.000001) hello\n");
+        assert_eq!(render(0, false, "", "/a\n(0.0) b\x1b: gone"), "(00.000000) /a\\n(0.0) b\\u{1b}: gone\n");
         assert!(render(0, true, "", "x").ends_with(": x\n"));
         assert_eq!(place("libcriu/engine/src/rpc/mod.rs"), "rpc/mod.rs");
     }

@@ -5,15 +5,24 @@ use std::sync::atomic::Ordering;
 use criu_pie::abi::restorer::{Control, FAILURE_TEXT_BYTES, Step};
 
 use super::task::fork_failed;
-use crate::error::{Error, Phase};
+use crate::error::{Error, Phase, on_one_line};
 
 const SEPARATOR: char = '\u{1f}';
 const PHASES: [Phase; 6] = [Phase::Fork, Phase::Files, Phase::Memory, Phase::Threads, Phase::Load, Phase::Check];
 
 /// As text for the control page.
 pub(crate) fn encode(e: &Error) -> String {
-    [e.phase.name(), &e.object, &e.cause, &e.hint].join(&SEPARATOR.to_string())
+    // A path may have more bytes than there is room: why it failed is said before that, and what would help.
+    let object = on_one_line(&e.object);
+    let ends = if object.len() > OBJECT_MAX_BYTES { OBJECT_MAX_BYTES / 2 } else { object.len() };
+    let (first, rest) = object.split_at(object.floor_char_boundary(ends));
+    let last = &rest[rest.ceil_char_boundary(rest.len().saturating_sub(ends))..];
+    let object = if rest.is_empty() { first.to_owned() } else { format!("{first}...{last}") };
+    [e.phase.name(), &object, &on_one_line(&e.cause), &on_one_line(&e.hint)].join(&SEPARATOR.to_string())
 }
+
+/// Leaves room for cause and hint.
+const OBJECT_MAX_BYTES: usize = FAILURE_TEXT_BYTES / 2;
 
 /// The failure that a task has written down.
 pub(crate) fn read(control: &Control) -> Error {
@@ -54,5 +63,18 @@ mod tests {
         let read = read(control.get());
         assert_eq!(read.to_string(), "pid 12 fd 7: open: gone; look");
         assert_eq!((read.phase, read.errno), (Phase::Files, 2));
+    }
+
+    #[test]
+    fn of_any_name() {
+        let arrived = |object: String| {
+            let control = SharedControl::new(1).unwrap();
+            control.fail(12, 2, &encode(&Error::new(Phase::Files, object, "open: gone").hint("look")));
+            read(control.get()).to_string()
+        };
+        assert_eq!(arrived("/a\u{1f}b".into()), "pid 12 /a\\u{1f}b: open: gone; look");
+        let long = arrived(format!("/first{}last", "\u{fffd}".repeat(1365)));
+        assert!(long.starts_with("pid 12 /first") && long.ends_with("last: open: gone; look"), "{long}");
+        assert!(long.len() < 1200);
     }
 }
