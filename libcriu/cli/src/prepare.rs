@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use criu_engine::log::Out;
 use criu_engine::rpc::open_path;
@@ -17,7 +18,7 @@ pub struct Directories {
     pub images: OwnedFd,
     pub work: OwnedFd,
     /// A path of the images directory that holds wherever one is.
-    pub images_path: String,
+    pub images_path: PathBuf,
 }
 
 impl Directories {
@@ -29,7 +30,7 @@ impl Directories {
         let path = settings.msg.images_dir.as_deref().unwrap_or(".");
         let images = open_path(path, "images directory")?;
         let work = open_path(settings.command.work_dir.as_deref().unwrap_or(path), "work directory")?;
-        let images_path = std::fs::canonicalize(path).map_or_else(|_| path.to_owned(), |p| p.to_string_lossy().into());
+        let images_path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
         Ok(Directories { images, work, images_path })
     }
 }

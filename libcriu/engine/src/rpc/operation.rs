@@ -171,7 +171,7 @@ impl Session {
             deadline,
             is_parent: opts.extended() && opts.rst_sibling(),
         };
-        let scripts = ActionScripts { scripts: command.action_scripts, image_dir };
+        let scripts = ActionScripts { scripts: command.action_scripts, image_dir: image_dir.into() };
         Ok(Prepared { opts, dirs, wishes, scripts })
     }
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, Phase, Result};
@@ -14,7 +14,7 @@ pub struct ActionScripts {
     /// Paths, or command lines for `sh`; run in this order.
     pub scripts: Vec<String>,
     /// `CRTOOLS_IMAGE_DIR`: a path at which the images directory can be reached.
-    pub image_dir: String,
+    pub image_dir: PathBuf,
 }
 
 impl ActionScripts {
