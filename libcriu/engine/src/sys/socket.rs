@@ -71,6 +71,15 @@ pub(crate) fn option_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, room: usiz
     Ok(value)
 }
 
+/// A device's name, with zeros behind it. The kernel takes any bytes, images only text.
+///
+/// # Errors
+/// EILSEQ: it is no text.
+pub(crate) fn device_name(bytes: &[u8]) -> io::Result<String> {
+    let name = bytes.split(|&b| b == 0).next().unwrap_or_default();
+    String::from_utf8(name.to_vec()).map_err(|_| io::Error::from_raw_os_error(libc::EILSEQ))
+}
+
 /// An option that answers a question: `asked` holds it, and room for the answer.
 ///
 /// # Errors

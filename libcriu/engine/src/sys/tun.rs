@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::socket::device_name;
+
 const TUNSETIFF: libc::Ioctl = 0x4004_54ca_u32 as libc::Ioctl;
 const TUNGETIFF: libc::Ioctl = 0x8004_54d2_u32 as libc::Ioctl;
 /// The device stays when nobody has it open.
@@ -36,8 +38,7 @@ pub(crate) fn device(fd: BorrowedFd<'_>) -> io::Result<Option<Device>> {
         let e = io::Error::last_os_error();
         return if e.raw_os_error() == Some(libc::EBADFD) { Ok(None) } else { Err(e) };
     }
-    let name = request.name.split(|&b| b == 0).next().unwrap_or_default();
-    Ok(Some(Device { name: String::from_utf8_lossy(name).into_owned(), flags: request.flags.into() }))
+    Ok(Some(Device { name: device_name(&request.name)?, flags: request.flags.into() }))
 }
 
 /// Puts a fresh descriptor behind a device: one that is there, or else a new one.

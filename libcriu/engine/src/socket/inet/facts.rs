@@ -11,7 +11,7 @@ use rustix::time::Timespec;
 
 use super::more_options::SocketKind;
 use super::{INET6, MPTCP, STREAM, TCP};
-use crate::sys::socket::{int_option, option, option_bytes, set_int_option};
+use crate::sys::socket::{device_name, int_option, option, option_bytes, set_int_option};
 
 const SO_PROTOCOL: i32 = 38;
 const SO_DOMAIN: i32 = 39;
@@ -111,9 +111,8 @@ pub(super) fn has_ao_keys(fd: BorrowedFd<'_>) -> io::Result<bool> {
 
 /// The device a socket is bound to.
 pub(super) fn device(fd: BorrowedFd<'_>) -> io::Result<Option<String>> {
-    let name = option_bytes(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, libc::IFNAMSIZ)?;
-    let name = name.split(|b| *b == 0).next().unwrap_or_default();
-    Ok((!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned()))
+    let name = device_name(&option_bytes(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, libc::IFNAMSIZ)?)?;
+    Ok(Some(name).filter(|name| !name.is_empty()))
 }
 
 /// A switch of `IpOptsEntry`: its field and its number for either family.

@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 use criu_images::messages::InetGroupEntry;
 
 use super::{INET, INET6, address};
+use crate::proc::read_text;
 use crate::sys::socket::{exchange_option, set_option_bytes};
 
 const MCAST_JOIN_GROUP: i32 = 42;
@@ -26,6 +27,14 @@ struct Group {
     index: u32,
     device: String,
     ip: IpAddr,
+}
+
+impl Group {
+    /// Names of other devices may be of any bytes; one to which the socket belongs has to be text for the image.
+    fn device_name(&self) -> io::Result<String> {
+        let is_text = !self.device.contains(char::REPLACEMENT_CHARACTER);
+        is_text.then(|| self.device.clone()).ok_or_else(|| io::Error::from_raw_os_error(libc::EILSEQ))
+    }
 }
 
 /// Those of this network namespace, read once.
@@ -61,7 +70,7 @@ impl Groups {
             let end = sources.saturating_mul(ADDRESS_BYTES).saturating_add(SOURCES_AT);
             let filter = told.get(FILTER_AT..end).ok_or_else(|| io::Error::from_raw_os_error(libc::E2BIG))?;
             found.push(InetGroupEntry {
-                device: group.device.clone(),
+                device: group.device_name()?,
                 group: address::words(group.ip),
                 filter: filter.to_vec(),
             });
@@ -143,7 +152,7 @@ fn read() -> io::Result<Vec<Group>> {
 }
 
 fn read_once() -> io::Result<Vec<Group>> {
-    let text = |path| match std::fs::read_to_string(path) {
+    let text = |path| match read_text(path) {
         // A kernel without multicast, or without IPv6.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         other => other,
@@ -189,5 +198,16 @@ mod tests {
         let line = "3    eth0            ff0200000000000000000001ff000001     1 00000004 0";
         let six = igmp6(line).unwrap();
         assert_eq!((six.index, six.ip), (3, "ff02::1:ff00:1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_device_whose_name_is_no_text_is_in_the_way_of_its_members_only() {
+        let list = b"Idx\tDevice\n1\tlo        :     1      V3\n\t\t\t\t010000E0     1 0:00000000\t\t0\n\
+            2\tv\xff        :     1      V3\n\t\t\t\t010000E0     1 0:00000000\t\t0\n";
+        let found = igmp(&String::from_utf8_lossy(list));
+        assert_eq!(found[0].device_name().unwrap(), "lo");
+        assert_eq!(found[1].device_name().unwrap_err().raw_os_error(), Some(libc::EILSEQ));
+        assert_eq!(crate::sys::socket::device_name(b"eth0\0\0").unwrap(), "eth0");
+        assert!(crate::sys::socket::device_name(b"v\xff\0").is_err());
     }
 }
