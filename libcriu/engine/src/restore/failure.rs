@@ -14,10 +14,13 @@ const PHASES: [Phase; 6] = [Phase::Fork, Phase::Files, Phase::Memory, Phase::Thr
 pub(crate) fn encode(e: &Error) -> String {
     // A path may have more bytes than there is room: why it failed is said before that, and what would help.
     let object = on_one_line(&e.object);
-    let ends = if object.len() > OBJECT_MAX_BYTES { OBJECT_MAX_BYTES / 2 } else { object.len() };
-    let (first, rest) = object.split_at(object.floor_char_boundary(ends));
-    let last = &rest[rest.ceil_char_boundary(rest.len().saturating_sub(ends))..];
-    let object = if rest.is_empty() { first.to_owned() } else { format!("{first}...{last}") };
+    let object = match object.as_bytes() {
+        long if long.len() > OBJECT_MAX_BYTES => {
+            let (first, last) = (&long[..OBJECT_MAX_BYTES / 2], &long[long.len() - OBJECT_MAX_BYTES / 2..]);
+            [String::from_utf8_lossy(first), "...".into(), String::from_utf8_lossy(last)].concat()
+        }
+        _ => object.into_owned(),
+    };
     [e.phase.name(), &object, &on_one_line(&e.cause), &on_one_line(&e.hint)].join(&SEPARATOR.to_string())
 }
 
