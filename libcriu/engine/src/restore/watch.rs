@@ -128,8 +128,9 @@ impl Watch {
                     let number = pid.as_raw_nonzero().get();
                     reap_threads(number);
                     spawn::reap_if_dead(number);
-                    // Another's child is dead when it is a zombie: its parent collects it.
-                    left |= !(world.root_parent != RootParent::Coordinator && number == self.root && is_zombie(number));
+                    // Another's child is dead when it is a zombie, and so is what that child leaves: its parent, or who has its
+                    // orphans, collects it.
+                    left |= !(world.root_parent != RootParent::Coordinator && is_zombie(number));
                 }
             }
             if !left || Instant::now() > until {

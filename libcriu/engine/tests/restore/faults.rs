@@ -104,16 +104,18 @@ pub fn missing_file() -> CaseResult {
 
 pub fn failing_callback() -> CaseResult {
     let stages = [Stage::PreRestore, Stage::SetupNamespaces, Stage::PostRestore, Stage::PreResume];
-    for (tree, stage) in stages.map(|s| ("tree", s)).into_iter().chain(stages.map(|s| ("threads", s))) {
+    let all = ["tree", "threads"].map(|tree| [false, true].map(|sibling| stages.map(|stage| (tree, sibling, stage))));
+    for (tree, sibling, stage) in all.into_iter().flatten().flatten() {
         let images = transpose(tree)?;
         let start = Instant::now();
-        match restore_in_worker(&images, false, Quiet { fail_at: Some(stage) }) {
+        match restore_in_worker(&images, sibling, Quiet { fail_at: Some(stage) }) {
             Err(e) if e.contains("said no") => nothing_is_left().map_err(|e| format!("{stage:?}: {e}"))?,
             other => return Err(format!("{stage:?}: {other:?}")),
         }
-        // Traced threads have to be waited for one by one: without that, it is only the patience with killed tasks that ends this.
+        // Traced threads have to be waited for one by one, those below another's child by that other: without that, it is only the
+        // patience with killed tasks that ends this.
         if start.elapsed() > Duration::from_secs(5) {
-            return Err(format!("{tree} {stage:?}: taking it down took {:?}", start.elapsed()));
+            return Err(format!("{tree}, sibling {sibling}, {stage:?}: taking it down took {:?}", start.elapsed()));
         }
         fs::remove_dir_all(images).map_err(|e| e.to_string())?;
     }
