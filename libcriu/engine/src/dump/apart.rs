@@ -13,7 +13,8 @@
 //! the limit stands that ARCHITECTURE.md names.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ use crate::sys::{signal, spawn};
 
 /// How often the waiting process looks for signals of its own.
 const GLANCE: Duration = Duration::from_millis(50);
+/// How often reading or writing a verdict may fail.
+const TRIES: usize = 64;
 
 /// Runs `work` in a copy of this process. `None` when there can be no copy: this process has other threads.
 ///
@@ -48,13 +51,24 @@ pub(super) fn run(work: impl FnOnce() -> Result<DumpOutcome>) -> Option<Result<D
             drop(from);
             // Nothing of the callers' frames must run twice.
             if let Ok(result) = catch_unwind(AssertUnwindSafe(work)) {
-                let _ = File::from(into).write_all(&verdict::encode(&result));
+                tell(&into, &verdict::encode(&result));
             }
             spawn::exit_now(0)
         }
         Ok(Side::Front(copy)) => {
             drop(into);
             Some(await_verdict(copy, File::from(from)))
+        }
+    }
+}
+
+/// What is done may be done for good: a call that fails once does not make it a failure.
+fn tell(pipe: &OwnedFd, mut bytes: &[u8]) {
+    let mut failures = 0;
+    while !bytes.is_empty() && failures < TRIES {
+        match rustix::io::write(pipe, bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(_) => failures += 1,
         }
     }
 }
@@ -72,7 +86,13 @@ fn await_verdict(copy: i32, mut pipe: File) -> Result<DumpOutcome> {
         }
     }
     let mut bytes = Vec::new();
-    let read = pipe.read_to_end(&mut bytes);
+    let mut read = pipe.read_to_end(&mut bytes);
+    // What was read before an error is there.
+    for _ in 0..TRIES {
+        if read.is_err() {
+            read = pipe.read_to_end(&mut bytes);
+        }
+    }
     spawn::reap(copy);
     read.map_err(|e| Error::os(Phase::Freeze, "engine", "read", e))?;
     verdict::decode(&bytes).unwrap_or_else(|| Err(Error::new(Phase::Freeze, "engine", "its copy ended without a word")))
