@@ -35,6 +35,11 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// It has ended, and is nothing but a number.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+
     pub(super) fn parse(line: &[u8]) -> Option<Stat> {
         let open = line.iter().position(|&b| b == b'(')?;
         let close = line.iter().rposition(|&b| b == b')')?;

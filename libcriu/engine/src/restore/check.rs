@@ -15,7 +15,7 @@ use crate::mem::vdso::restore::{self as vdso_choice, Choice, choose};
 use crate::mem::vma::placement::own_mappings;
 use crate::options::Options;
 use crate::parallel;
-use crate::proc::ProcDir;
+use crate::proc::stat_of;
 use crate::sys::mapping::Mapped;
 use crate::sys::spawn::has_task;
 use crate::task::{creds, limits, regs, sched, seccomp, signals, timers};
@@ -337,5 +337,5 @@ fn pids_are_free(tasks: &[Task], kin: &Kin) -> Result<()> {
 
 fn is_zombie(pid: i32) -> bool {
     // Gone between the two looks: the next one will tell.
-    ProcDir::open(pid).and_then(|d| d.stat()).map_or(true, |stat| matches!(stat.state, b'Z' | b'X'))
+    stat_of(pid).map_or(true, |stat| stat.is_dead())
 }

@@ -8,7 +8,7 @@ use super::checkpoint::{Alive, Task};
 use super::world::World;
 use super::{failure, region, stops};
 use crate::error::{Error, Phase, Result};
-use crate::proc::{ProcDir, Status};
+use crate::proc::ProcDir;
 use crate::sys::commit_guard::CommitGuard;
 use crate::sys::control::SharedControl;
 use crate::sys::task::sched_setattr;
@@ -43,8 +43,7 @@ pub(super) fn failed(pid: i32, tid: i32, call: &'static str) -> impl FnOnce(std:
 pub(super) fn not_seized(pid: i32, tid: i32) -> impl FnOnce(std::io::Error) -> Error {
     move |e| {
         let failed = failed(pid, tid, "ptrace PTRACE_SEIZE")(e);
-        let status = std::fs::read(format!("/proc/{tid}/status")).ok();
-        match status.and_then(|text| Status::parse(&text)).map_or(0, |s| s.tracer_pid) {
+        match ProcDir::open(tid).and_then(|d| d.status()).map_or(0, |s| s.tracer_pid) {
             0 => failed,
             tracer => failed
                 .hint(format!("pid {tracer} traces it, as all that the engine starts: let it trace the engine alone")),

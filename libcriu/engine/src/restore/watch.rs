@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, test_ki
 use super::failure;
 use super::world::{RootParent, World};
 use crate::error::{Error, Phase, Result};
-use crate::proc::ProcDir;
+use crate::proc::stat_of;
 use crate::progress::Operator;
 use crate::sys::control::SharedControl;
 use crate::sys::spawn;
@@ -160,5 +160,5 @@ fn died(world: &World, pid: i32) -> Error {
 }
 
 fn is_zombie(pid: i32) -> bool {
-    ProcDir::open(pid).and_then(|d| d.stat()).is_ok_and(|stat| matches!(stat.state, b'Z' | b'X'))
+    stat_of(pid).is_ok_and(|stat| stat.is_dead())
 }

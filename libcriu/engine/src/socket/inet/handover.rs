@@ -1,12 +1,15 @@
 //! Connections around the commit of a restore. Before it they leave repair mode behind the network lock, where no peer hears of
 //! them; behind it the network is unlocked and their peers are called. Should the engine die in between, a small process puts them
-//! back into repair mode and closes them, before the commit, or does the rest, behind it.
+//! back into repair mode and closes them, before the commit, or does the rest, behind it. A `Paused` allocates nothing.
 
 use std::os::fd::RawFd;
 
+use criu_soccr::Paused;
+
 use crate::netlock::Key;
 use crate::sys::commit_guard::Unfinished;
-use crate::sys::repair_guard::{Reused, call_peer, pause};
+use crate::sys::descriptor::borrow;
+use crate::sys::repair_guard::Reused;
 
 #[derive(Debug)]
 pub(super) struct Handover {
@@ -21,13 +24,21 @@ impl Unfinished for Handover {
     }
 
     fn undo(&self) {
-        self.sockets.iter().for_each(|s| pause(s.0));
+        for &(fd, reuse) in &self.sockets {
+            // Closed in repair mode, it says nothing to its peer.
+            if let Ok(paused) = Paused::pause_knowing(borrow(fd), reuse) {
+                paused.release();
+            }
+        }
     }
 
     fn complete(&self) {
         if let Some(key) = &self.key {
             key.turn();
         }
-        self.sockets.iter().for_each(call_peer);
+        for &(fd, reuse) in &self.sockets {
+            // The kernel asks the peer for its window also where repair mode is off by now.
+            let _ = Paused::take_over(borrow(fd), reuse).resume();
+        }
     }
 }
