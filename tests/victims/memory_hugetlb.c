@@ -1,5 +1,5 @@
 // What: memory in pages of hugetlbfs keeps its kind, its contents, which pages are touched, and who shares it with whom.
-// Variants: private noreserve protected large cow shared shared_sparse memfd memfd_private shm shm_removed shm_parts
+// Variants: private noreserve protected large cow shared shared_sparse memfd memfd_private shm shm_removed shm_parts shm_detached
 // Huge-pages: 12
 #include "victim.h"
 #include <sys/shm.h>
@@ -175,6 +175,11 @@ static void segment(void) {
     CHECK(is_huge(p) && is_huge(second) && second[0] == 'x' && !strstr(told(second, "VmFlags:"), " mw"));
     CHECK(!memcmp(second + 2 * PAGE, p + 2 * PAGE, PAGE) && shmdt(second) == 0);
     p[0] = 5;
+  } else if (is("shm_detached")) {
+    CHECK(shmdt(p) == 0);
+    ready_and_wait();
+    p = shmat(id, 0, 0);
+    CHECK(p != (void *)-1 && is_huge(p) && filled(p, 3 * PAGE, 5));
   } else {
     shared_by(p);
     p[PAGE] = (char)(PAGE * 31 + (PAGE >> 12) * 7 + 5);

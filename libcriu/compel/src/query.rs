@@ -53,6 +53,8 @@ pub struct ProcessFacts {
     pub membarrier: Option<u32>,
     /// Has it a keyring of its own (KEY_SPEC_PROCESS_KEYRING)?
     pub has_keyring: bool,
+    /// ARCH_GET_XCOMP_PERM: the xsave components that its threads may use, by bits; all others are refused to them by the kernel.
+    pub permitted_xstate: Option<u64>,
     /// Memory protection keys that are allocated: bit n for the key n. Key 0, which always is, is left out, as is the one that the
     /// kernel keeps for areas that can only be executed.
     pub protection_keys: u16,
@@ -117,6 +119,7 @@ const PR_GET_IO_FLUSHER: u64 = 58;
 const PR_GET_MDWE: u64 = 66;
 const PR_GET_MEMORY_MERGE: u64 = 68;
 const ARCH_GET_CPUID: u64 = 0x1011;
+const ARCH_GET_XCOMP_PERM: u64 = 0x1022;
 const MEMBARRIER_CMD_GET_REGISTRATIONS: u64 = 1 << 9;
 const SS_ONSTACK: u32 = 1;
 const MPOL_DEFAULT: u32 = 0;
@@ -183,7 +186,8 @@ const TIMER_BYTES: usize = 32;
 const SUBREAPER_AT: usize = ITIMERS_AT + 3 * TIMER_BYTES;
 const CONTINUED_AT: usize = SUBREAPER_AT + 8;
 const SIGINFO_BYTES: usize = 128;
-const PROCESS_BYTES: usize = CONTINUED_AT + SIGINFO_BYTES;
+const PERMITTED_AT: usize = CONTINUED_AT + SIGINFO_BYTES;
+const PROCESS_BYTES: usize = PERMITTED_AT + 8;
 /// Children in one round.
 const CHILDREN_PER_ROUND: usize = 100;
 /// POSIX timers in one round.
@@ -245,6 +249,7 @@ impl Infected {
         calls.push(call(libc::SYS_membarrier, &[MEMBARRIER_CMD_GET_REGISTRATIONS, 0, 0]));
         calls.push(keyring(KEY_SPEC_PROCESS_KEYRING));
         calls.push(has_gone_on(libc::P_ALL, 0, at(CONTINUED_AT)));
+        calls.push(call(libc::SYS_arch_prctl, &[ARCH_GET_XCOMP_PERM, at(PERMITTED_AT)]));
         let keys = calls.len();
         calls.extend((1..PROTECTION_KEYS).map(|key| call(libc::SYS_pkey_mprotect, &[NOWHERE, 4096, 0, key])));
         self.memory().write(scratch, &[0; PROCESS_BYTES])?;
@@ -273,6 +278,7 @@ impl Infected {
             membarrier: known(calls[must + 2].ret),
             has_keyring: calls[must + 3].ret > 0,
             continued_child: who_has_gone_on(&got, CONTINUED_AT),
+            permitted_xstate: (calls[must + 5].ret == 0).then(|| word(&got, PERMITTED_AT)),
             // An allocated key finds no memory, any other is invalid.
             protection_keys: (1..)
                 .zip(&calls[keys..])

@@ -123,6 +123,10 @@ fn facts_of_threads_are_their_own() {
     let (process, threads) = infected.query(&[]).expect("query");
     assert_ne!(process.brk, 0);
     assert_eq!(process.dumpable, 1);
+    let mut own = 0_u64;
+    // SAFETY: the kernel writes a number of 64 bits.
+    let asked = unsafe { libc::syscall(libc::SYS_arch_prctl, 0x1022, &raw mut own) };
+    assert_eq!(process.permitted_xstate, (asked == 0).then_some(own), "what nobody has asked for is everybody's");
     let tids: Vec<i32> = infected.task().threads().iter().map(|t| t.tid).collect();
     assert_eq!(threads.iter().map(|t| t.tid).collect::<Vec<_>>(), tids);
     let mut places: Vec<u64> = threads.iter().filter_map(|t| t.tid_address).collect();

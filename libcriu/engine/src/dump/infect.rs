@@ -22,6 +22,7 @@ use crate::options::Options;
 use crate::proc::{Area, PosixTimer, ProcDir, areas};
 use crate::progress::Operator;
 use crate::task::limits::Room;
+use crate::task::regs;
 use crate::task::seccomp::mode;
 
 /// A task that has told everything.
@@ -316,6 +317,9 @@ fn unsupported(pid: i32, told: &Told, blockers: &mut Vec<Blocker>) {
     if told.process.has_keyring {
         let cause = "it has a keyring of its own (KEY_SPEC_PROCESS_KEYRING); its keys cannot be saved";
         blockers.push(Blocker::new(pid, "credentials", cause));
+    }
+    if let Some(cause) = told.process.permitted_xstate.and_then(regs::unsupported) {
+        blockers.push(Blocker::new(pid, "registers", cause));
     }
     for t in &told.threads {
         if t.has_keyring {

@@ -69,7 +69,9 @@ impl Informed {
         let saved = files.save(&saver.images, &mut saver.pages, operator);
         sheltered.map_or(Ok(()), Shelter::leave)?;
         saved?;
-        ipc.save(&saver.images, Namespace::Ipc.engines_id().into())?;
+        let mut go_on = || operator.check_cancelled(Phase::Save);
+        let ipc_id = Namespace::Ipc.engines_id().into();
+        saver.stats.shpages_written += ipc.save(&saver.images, ipc_id, &mut saver.pages, &mut go_on)?;
         saver.whole_tree(&tasks)?;
         operator.check_cancelled(Phase::Commit)?;
         if saver.deferred.is_empty() {

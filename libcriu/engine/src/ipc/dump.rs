@@ -3,17 +3,18 @@
 use std::collections::{HashMap, HashSet};
 
 use criu_images::ImageDir;
-use criu_images::messages::{IpcSemEntry, IpcShmEntry};
+use criu_images::messages::IpcSemEntry;
 
 use super::{msg, sem, shm};
 use crate::error::{Blocker, Result};
 use crate::mem::mm::Segment;
+use crate::mem::pages::{GoOn, PagesIds};
 
 /// The System V objects of a tree.
 #[derive(Debug, Default)]
 pub(crate) struct DumpIpc {
     attached: HashMap<u32, Attached>,
-    segments: Vec<IpcShmEntry>,
+    segments: shm::dump::Segments,
     sets: Vec<(IpcSemEntry, Vec<u16>)>,
     queues: Vec<msg::Saved>,
 }
@@ -52,13 +53,15 @@ impl DumpIpc {
         Ok(())
     }
 
-    /// Writes the images of the namespace `id`; those of kinds that there are none of are left out.
+    /// Writes the images of the namespace `id`; those of kinds that there are none of are left out. Gives the number of pages of segments that
+    /// no task has attached.
     ///
     /// # Errors
-    /// A file that cannot be written.
-    pub fn save(&self, images: &ImageDir, id: u64) -> Result<()> {
-        shm::dump::save(images, id, &self.segments)?;
+    /// A file that cannot be written, a segment that may not be read, or what `go_on` says.
+    pub fn save(&self, images: &ImageDir, id: u64, ids: &mut PagesIds, go_on: GoOn<'_>) -> Result<u64> {
+        let pages = shm::dump::save(images, id, &self.segments, ids, go_on)?;
         sem::dump::save(images, id, &self.sets)?;
-        msg::dump::save(images, id, &self.queues)
+        msg::dump::save(images, id, &self.queues)?;
+        Ok(pages)
     }
 }

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::io;
 
 use criu_images::messages::IpcDescEntry;
+use rustix::time::ClockId;
 
 use crate::error::{Error, Phase, Result};
-use crate::proc::{Status, read_file};
+use crate::proc::{Status, read_file, stat_of};
 use crate::sys::ipc::{Family, Owner, as_creator};
 
 pub(super) const PERMISSIONS: u32 = 0o777;
@@ -103,6 +104,20 @@ pub(super) fn are_in(tree: &HashSet<i32>, pids: impl IntoIterator<Item = i32>) -
         somebody = true;
         tree.contains(&p)
     }) && somebody
+}
+
+/// Is who has done something at `time` (in seconds of CLOCK_REALTIME) a process that lives, and one of `these`? Another may have its
+/// number by now.
+pub(super) fn is_done_by(pid: i32, time: i64, these: impl Fn(i32) -> bool) -> bool {
+    /// Clocks are read one after another, and what an object tells is in whole seconds.
+    const SLACK_S: i64 = 2;
+    if pid == 0 || !these(pid) {
+        return false;
+    }
+    let Ok(stat) = stat_of(pid) else { return false };
+    let seconds = |clock| rustix::time::clock_gettime(clock).tv_sec;
+    let age = seconds(ClockId::Boottime) - (stat.start_time / rustix::param::clock_ticks_per_second()) as i64;
+    time + SLACK_S >= seconds(ClockId::Realtime) - age
 }
 
 /// Does a set of permissions let a task with these rights at the object in any way?

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use criu_images::ImageDir;
 
 use super::object::existing;
+use super::shm::detached::Detached;
 use super::{msg, sem, shm};
 use crate::error::{Error, Phase, Result};
 use crate::sys::ipc::{Family, shm_attach, shm_detach};
@@ -20,6 +21,7 @@ pub(crate) struct RestoreIpc {
     sets: Vec<sem::restore::Saved>,
     queues: Vec<msg::Saved>,
     made: Vec<(Family, u32)>,
+    detached: Option<Detached>,
     /// Only this process undoes anything: tasks inherit a copy.
     owner: u32,
 }
@@ -40,6 +42,10 @@ impl RestoreIpc {
         let queues = msg::restore::load(images, id)?;
         let mut ipc = RestoreIpc::default();
         ipc.owner = std::process::id();
+        let is_wanted = |id: u32| wanted.iter().any(|((wanted, _), _)| *wanted == id);
+        let (segments, detached): (Vec<_>, Vec<_>) =
+            segments.into_iter().partition(|(entry, _)| is_wanted(entry.desc.id));
+        ipc.detached = Detached::check(images, detached, tree)?;
         for (entry, bytes) in &segments {
             let is_new = shm::restore::provide(entry, &mut ipc.made)?;
             shm::restore::settle(images, entry, bytes.as_deref(), is_new)?;
@@ -78,11 +84,13 @@ impl RestoreIpc {
         self.mapped.get(&attachment)
     }
 
-    /// Values and messages, set by the root task: so their last user is one of the tree.
+    /// Segments that no task has attached, values and messages, made and set by the root task: so their maker and their last user are
+    /// one of the tree.
     ///
     /// # Errors
-    /// Those of the calls.
+    /// Those of the calls; pages that cannot be read.
     pub fn settle(&self) -> Result<()> {
+        self.detached.iter().try_for_each(Detached::provide)?;
         self.sets.iter().try_for_each(sem::restore::settle)?;
         self.queues.iter().try_for_each(msg::restore::settle)
     }
@@ -101,6 +109,7 @@ impl RestoreIpc {
     /// The restore has succeeded: the objects stay.
     pub fn keep(&mut self) {
         self.made.clear();
+        self.detached = None;
     }
 }
 
@@ -135,6 +144,7 @@ impl Drop for RestoreIpc {
                 log::debug!("{} {id}: {e}", family.name());
             }
         }
+        self.detached.iter().for_each(Detached::undo);
         for mapped in self.mapped.values() {
             if let Err(e) = shm_detach(*mapped) {
                 log::debug!("shmdt: {e}");

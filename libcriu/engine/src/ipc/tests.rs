@@ -11,6 +11,7 @@ use criu_images::messages::{IpcDescEntry, IpcMsg, IpcMsgEntry, IpcSemEntry, IpcS
 use super::object::list;
 use super::restore::RestoreIpc;
 use super::{msg, sem, shm};
+use crate::mem::pages::PagesIds;
 use crate::sys::ipc::{Family, msg_copy, sem_values, shm_attach, shm_create, shm_detach};
 
 const SPACE: u64 = 3;
@@ -61,13 +62,20 @@ fn row(family: Family, id: u32) -> Option<super::object::Row> {
     list(family).unwrap().into_iter().find(|r| r.desc.id == id)
 }
 
+/// An image of a segment whose contents, if there are any, are in a pagemap.
+fn list_segment(images: &ImageDir, entry: IpcShmEntry) {
+    let mut out = images.create(criu_images::Kind::IpcnsShm, SPACE).unwrap();
+    out.segment(&entry, None).unwrap();
+    out.finish().unwrap();
+}
+
 #[test]
 fn a_segment_is_made_under_its_id_and_goes_when_the_restore_fails() {
     let Some(_alone) = alone() else { return };
     let (_folder, images) = Folder::new("shm");
     let entry = IpcShmEntry { desc: desc(1), size: 5000, in_pagemaps: Some(true), hugetlb_flag: None };
     let id = entry.desc.id;
-    shm::dump::save(&images, SPACE, &[entry]).unwrap();
+    list_segment(&images, entry);
     let wanted = BTreeSet::from([((id, true), 8192)]);
     let tree = HashSet::from([1]);
     let mut ipc = RestoreIpc::provide(&images, SPACE, &wanted, &tree).unwrap();
@@ -94,7 +102,7 @@ fn a_key_that_is_taken_is_named() {
     let Some(_alone) = alone() else { return };
     let (_folder, images) = Folder::new("key");
     let entry = IpcShmEntry { desc: desc(2), size: 4096, in_pagemaps: Some(true), hugetlb_flag: None };
-    shm::dump::save(&images, SPACE, &[entry]).unwrap();
+    list_segment(&images, entry);
     let other = shm_create(entry.desc.key, 100, 0o600).unwrap();
     let result = RestoreIpc::provide(&images, SPACE, &BTreeSet::new(), &HashSet::new());
     Family::Shm.remove(other).unwrap();
@@ -111,21 +119,77 @@ fn what_was_left_of_a_segment_is_overwritten() {
     out.segment(&entry, Some(b"abc")).unwrap();
     out.finish().unwrap();
     let tree = HashSet::new();
-    let mut first = RestoreIpc::provide(&images, SPACE, &BTreeSet::new(), &tree).unwrap();
+    let wanted = BTreeSet::from([((entry.desc.id, true), 4096)]);
+    let mut first = RestoreIpc::provide(&images, SPACE, &wanted, &tree).unwrap();
+    first.detach().unwrap();
     let mapped = shm_attach(entry.desc.id, 3, true).unwrap();
     assert_eq!(mapped.bytes(6), b"abc\0\0\0");
     mapped.fill(b"xyzuvw").unwrap();
     shm_detach(mapped).unwrap();
-    let second = RestoreIpc::provide(&images, SPACE, &BTreeSet::new(), &tree).unwrap();
+    let mut second = RestoreIpc::provide(&images, SPACE, &wanted, &tree).unwrap();
+    second.detach().unwrap();
     let mapped = shm_attach(entry.desc.id, 3, false).unwrap();
     assert_eq!(mapped.bytes(6), b"abc\0\0\0");
     shm_detach(mapped).unwrap();
     // It had been there before: a failure of the second does not take it away.
     drop(second);
     assert!(row(Family::Shm, entry.desc.id).is_some());
-    first.detach().unwrap();
     drop(first);
     assert_eq!(row(Family::Shm, entry.desc.id), None);
+}
+
+#[test]
+fn a_segment_that_nobody_has_attached() {
+    let Some(_alone) = alone() else { return };
+    let (_folder, images) = Folder::new("detached");
+    let key = desc(6).key;
+    let id = shm_create(key, 5000, 0o600).unwrap();
+    let mapped = shm_attach(id, 5000, true).unwrap();
+    // The last page, too, and what lies behind the end in it.
+    mapped.fill(&[7; 8000]).unwrap();
+    shm_detach(mapped).unwrap();
+    let me = HashSet::from([std::process::id() as i32]);
+    let (mut pages, mut blockers) = (PagesIds::default(), Vec::new());
+    let mut save = |tree: &HashSet<i32>| {
+        let found = shm::dump::resolve(&HashMap::new(), tree, &mut blockers).unwrap();
+        shm::dump::save(&images, SPACE, &found, &mut pages, &mut || Ok(())).unwrap()
+    };
+    assert!(crate::sys::ipc::can_follow_mappings());
+    // It is its maker's, and a process that has used it for the last time and lives is no hindrance when it is the same.
+    assert_eq!((save(&HashSet::from([1])), save(&me)), (0, 2));
+    // The dump's own look at it does not make it somebody else's.
+    assert_ne!(row(Family::Shm, id).unwrap().get("lpid") as u32, std::process::id());
+    assert!(shm::dump::resolve(&HashMap::new(), &me, &mut Vec::new()).unwrap().detached().any(|d| d == id));
+    Family::Shm.remove(id).unwrap();
+    // A failed restore takes away what the tree has made; one that has succeeded does not.
+    for succeeds in [false, true] {
+        let mut ipc = RestoreIpc::provide(&images, SPACE, &BTreeSet::new(), &me).unwrap();
+        assert_eq!(row(Family::Shm, id), None);
+        ipc.settle().unwrap();
+        let made = row(Family::Shm, id).unwrap();
+        assert_eq!((made.desc.key, made.get("cpid") as u32, made.get("nattch")), (key, std::process::id(), 0));
+        let mapped = shm_attach(id, 5000, true).unwrap();
+        assert_eq!(mapped.bytes(8192), [[7; 8000].as_slice(), &[0; 192]].concat());
+        mapped.fill(b"other").unwrap();
+        shm_detach(mapped).unwrap();
+        if succeeds {
+            ipc.keep();
+        }
+        drop(ipc);
+        assert_eq!(row(Family::Shm, id).is_some(), succeeds);
+    }
+    // What is left is filled anew, and stays when that restore fails.
+    let ipc = RestoreIpc::provide(&images, SPACE, &BTreeSet::new(), &me).unwrap();
+    ipc.settle().unwrap();
+    drop(ipc);
+    let mapped = shm_attach(id, 5000, false).unwrap();
+    assert_eq!(mapped.bytes(5), [7; 5]);
+    shm_detach(mapped).unwrap();
+    // This process, the last who used it, is none of the tree: neither a dump nor a restore touches it.
+    let ended = HashSet::from([1]);
+    let e = RestoreIpc::provide(&images, SPACE, &BTreeSet::new(), &ended).unwrap_err();
+    assert!(e.cause.contains(&format!("process {} has used it", std::process::id())), "{e}");
+    Family::Shm.remove(id).unwrap();
 }
 
 #[test]

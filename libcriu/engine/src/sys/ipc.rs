@@ -1,8 +1,10 @@
 //! System V IPC: calls on objects of this process's IPC namespace.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Write};
 
 use super::mapping::Mapped;
+use super::spawn;
 
 const PAGE: u64 = 4096;
 /// msgrcv(2): a copy of the message at a position of the queue (Linux 3.8, CONFIG_CHECKPOINT_RESTORE).
@@ -195,6 +197,70 @@ pub fn shm_attach_part(id: u32, whole: u64, writable: bool, offset: u64, place: 
 pub fn shm_detach(mapped: Mapped) -> io::Result<()> {
     // SAFETY: the range was attached by `shm_attach`; callers keep no reference into it.
     check(unsafe { libc::syscall(libc::SYS_shmdt, mapped.start()) }).map(drop)
+}
+
+/// The file behind a segment that nobody need have attached, for reading. A copy of this process attaches it for a moment, so that
+/// its last user is nobody who lives.
+///
+/// # Errors
+/// EACCES; EINVAL, EIDRM: there is no such segment; EPERM without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN, which
+/// /proc/PID/map_files asks for.
+///
+/// # References
+/// shmat(2), proc_pid_map_files(5).
+pub fn shm_file(id: u32) -> io::Result<File> {
+    let (mut answer, mut told) = io::pipe()?;
+    let (mut end, lives) = io::pipe()?;
+    // SAFETY: the copy takes no lock and allocates nothing; it leaves without returning.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            spawn::block_signals();
+            drop(lives);
+            let at = match shm_attach(id, 0, false) {
+                Ok(mapped) => mapped.start() as i64,
+                Err(e) => -i64::from(e.raw_os_error().unwrap_or(libc::EIO)),
+            };
+            // Then it stays until this process lets it go, or has died.
+            let done = told.write_all(&at.to_le_bytes()).and_then(|()| end.read(&mut [0]));
+            spawn::exit_now(i32::from(done.is_err()))
+        }
+        pid => {
+            drop((told, end));
+            let mut at = [0; 8];
+            let file = answer.read_exact(&mut at).and_then(|()| match i64::from_le_bytes(at) {
+                at if at < 0 => Err(io::Error::from_raw_os_error(-at as i32)),
+                at => mapped_at(pid, at as u64),
+            });
+            drop(lives);
+            spawn::end(pid);
+            file
+        }
+    }
+}
+
+/// May this process open files behind mappings, as [`shm_file`] does?
+pub fn can_follow_mappings() -> bool {
+    let maps = crate::proc::read_text("/proc/self/maps").unwrap_or_default();
+    // What is no file's has no link.
+    let may = |range: &str| {
+        let file = format!("/proc/self/map_files/{range}");
+        match rustix::fs::open(file, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
+        {
+            Ok(_) => Some(true),
+            Err(rustix::io::Errno::PERM) => Some(false),
+            Err(_) => None,
+        }
+    };
+    maps.lines().find_map(|l| may(l.split(' ').next()?)).unwrap_or(true)
+}
+
+/// The file that a process has mapped at `start`.
+fn mapped_at(pid: i32, start: u64) -> io::Result<File> {
+    let maps = crate::proc::read_text(format!("/proc/{pid}/maps"))?;
+    let begin = format!("{start:x}-");
+    let range = maps.lines().find(|l| l.starts_with(&begin)).and_then(|l| l.split(' ').next());
+    File::open(format!("/proc/{pid}/map_files/{}", range.ok_or(io::ErrorKind::NotFound)?))
 }
 
 /// The values of a set of `count` semaphores.

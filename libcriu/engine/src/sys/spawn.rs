@@ -318,6 +318,13 @@ pub fn reap(pid: i32) -> bool {
     }
 }
 
+/// Ends the child `pid` and reaps it.
+pub fn end(pid: i32) {
+    // SAFETY: integers only; a child that was not waited for keeps its number.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    reap(pid);
+}
+
 /// Where the C library registered this thread's restartable-sequences area: address, size, signature.
 pub fn own_rseq() -> Option<(u64, u32, u32)> {
     const SIGNATURE: u32 = 0x5305_3053;

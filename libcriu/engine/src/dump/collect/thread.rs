@@ -173,3 +173,26 @@ fn unsupported(tid: i32, status: &Status, regs: &criu_compel::Regs, abi: Abi) ->
     }
     Ok(causes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn causes(status: &Status) -> Vec<&'static str> {
+        // SAFETY: the structure is plain integers, for which zeros are values.
+        let mut regs: criu_compel::Regs = unsafe { std::mem::zeroed() };
+        regs.cs = criu_compel::arch::CS_NATIVE;
+        unsupported(std::process::id() as i32, status, &regs, Abi::Native).unwrap()
+    }
+
+    #[test]
+    fn shadow_stacks_and_masked_addresses_are_refused() {
+        assert_eq!(causes(&Status::default()), [""; 0]);
+        for features in ["shstk", "shstk wrss"] {
+            let status = Status { x86_features: features.into(), ..Status::default() };
+            assert_eq!(causes(&status), ["it has a shadow stack; this cannot be saved"]);
+        }
+        let masked = Status { untag_mask: Some(u64::MAX >> 7), ..Status::default() };
+        assert_eq!(causes(&masked), ["it has linear address masking on; this cannot be saved"]);
+    }
+}

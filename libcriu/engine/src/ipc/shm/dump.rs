@@ -1,26 +1,51 @@
-//! Segments that tasks of the tree have attached, and nobody else. Their contents are saved by `mem::shmem`, through a
-//! task's mapping.
+//! Segments that tasks of the tree have attached, and nobody else; and those that a task has made and nobody has attached.
+//! The contents of the first are saved with memory, through a task's mapping.
 
 use std::collections::{HashMap, HashSet};
+use std::os::fd::AsFd;
 
 use criu_images::messages::IpcShmEntry;
 use criu_images::{ImageDir, Kind};
+use rustix::fs::fstat;
 
 use super::SHM_HUGETLB;
 use crate::error::{Blocker, Error, Phase, Result};
+use crate::file::{BE_ROOT_OUTSIDE, UNREACHABLE};
 use crate::ipc::dump::Attached;
-use crate::ipc::object::{are_in, describe, list};
-use crate::mem::huge;
-use crate::sys::ipc::Family;
+use crate::ipc::object::{Row, describe, is_done_by, list};
+use crate::ipc::sem::dump::is_gone;
+use crate::mem::pages::{GoOn, PagesIds};
+use crate::mem::{huge, shmem};
+use crate::sys::ipc::{Family, can_follow_mappings, shm_file};
+
+/// What is to be saved.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    attached: Vec<IpcShmEntry>,
+    /// Nobody has them attached.
+    detached: Vec<IpcShmEntry>,
+}
+
+impl Segments {
+    #[cfg(test)]
+    pub fn detached(&self) -> impl Iterator<Item = u32> {
+        self.detached.iter().map(|s| s.desc.id)
+    }
+}
+
+fn entry(row: &Row, huge_page: Option<u64>) -> IpcShmEntry {
+    let hugetlb_flag = huge_page.map(|page_bytes| SHM_HUGETLB | huge::size_flags(page_bytes));
+    IpcShmEntry { desc: row.desc, size: row.get("size") as u64, in_pagemaps: Some(true), hugetlb_flag }
+}
 
 pub(crate) fn resolve(
     attached: &HashMap<u32, Attached>,
     tree: &HashSet<i32>,
     blockers: &mut Vec<Blocker>,
-) -> Result<Vec<IpcShmEntry>> {
+) -> Result<Segments> {
     let rows =
         list(Family::Shm).map_err(|e| Error::os(Phase::Collect, Family::Shm.name(), "reading /proc/sysvipc/shm", e))?;
-    let mut segments = Vec::with_capacity(attached.len());
+    let mut segments = Segments::default();
     for (id, Attached { times, pid, huge_page }) in attached {
         let Some(row) = rows.iter().find(|r| r.desc.id == *id) else {
             let object = format!("{} {id}", Family::Shm.name());
@@ -34,28 +59,96 @@ pub(crate) fn resolve(
             blockers.push(Blocker::new(*pid, describe(Family::Shm, &row.desc), cause).hint(hint));
             continue;
         }
-        let size = row.get("size") as u64;
-        let hugetlb_flag = huge_page.map(|page_bytes| SHM_HUGETLB | huge::size_flags(page_bytes));
-        segments.push(IpcShmEntry { desc: row.desc, size, in_pagemaps: Some(true), hugetlb_flag });
+        segments.attached.push(entry(row, *huge_page));
     }
     for row in rows.iter().filter(|r| !attached.contains_key(&r.desc.id) && r.get("nattch") == 0) {
-        if are_in(tree, [row.get("cpid") as i32]) {
-            log::warn!("{}: nobody has it attached; it stays where it is", describe(Family::Shm, &row.desc));
+        if !is_done_by(row.get("cpid") as i32, row.get("ctime"), |pid| tree.contains(&pid)) {
+            continue;
         }
+        if is_used_outside(row, tree) {
+            let object = describe(Family::Shm, &row.desc);
+            log::warn!("{object}: nobody has it attached, process {} has used it; it stays as it is", row.get("lpid"));
+            continue;
+        }
+        segments.detached.push(entry(row, None));
     }
-    segments.sort_by_key(|s| s.desc.id);
+    if !segments.detached.is_empty() && !can_follow_mappings() {
+        blockers.extend(segments.detached.iter().map(|s| {
+            let maker = rows.iter().find(|r| r.desc.id == s.desc.id).map_or(0, |r| r.get("cpid") as i32);
+            Blocker::new(maker, describe(Family::Shm, &s.desc), UNREACHABLE).hint(BE_ROOT_OUTSIDE)
+        }));
+    }
+    segments.attached.sort_by_key(|s| s.desc.id);
     Ok(segments)
 }
 
-pub(crate) fn save(images: &ImageDir, id: u64, segments: &[IpcShmEntry]) -> Result<()> {
+/// Is its last user a process that lives and is none of the tree?
+pub(super) fn is_used_outside(row: &Row, tree: &HashSet<i32>) -> bool {
+    let time = row.get("atime").max(row.get("dtime"));
+    is_done_by(row.get("lpid") as i32, time, |pid| !tree.contains(&pid))
+}
+
+/// Writes the list, and the contents of those that no task has attached; gives the number of their pages.
+pub(crate) fn save(
+    images: &ImageDir,
+    id: u64,
+    segments: &Segments,
+    ids: &mut PagesIds,
+    go_on: GoOn<'_>,
+) -> Result<u64> {
     let image = |e| Error::image(Phase::Save, e);
-    if segments.is_empty() {
+    let mut written = 0;
+    let mut all = segments.attached.clone();
+    for segment in &segments.detached {
+        if let Some((entry, pages)) = save_detached(images, *segment, ids, go_on)? {
+            all.push(entry);
+            written += pages;
+        }
+    }
+    if all.is_empty() {
         // One of an earlier dump into the same directory.
-        return images.remove(&Kind::IpcnsShm.file_name(id)).map_err(image);
+        images.remove(&Kind::IpcnsShm.file_name(id)).map_err(image)?;
+        return Ok(written);
     }
     let mut out = images.create(Kind::IpcnsShm, id).map_err(image)?;
-    for s in segments {
-        out.segment(s, None).map_err(image)?;
+    for s in all {
+        out.segment(&s, None).map_err(image)?;
     }
-    out.finish().map_err(image)
+    out.finish().map_err(image)?;
+    Ok(written)
+}
+
+/// `None`: it was removed meanwhile.
+fn save_detached(
+    images: &ImageDir,
+    mut entry: IpcShmEntry,
+    ids: &mut PagesIds,
+    go_on: GoOn<'_>,
+) -> Result<Option<(IpcShmEntry, u64)>> {
+    let object = || describe(Family::Shm, &entry.desc);
+    let failed = |call: &'static str| move |e| Error::os(Phase::Save, object(), call, e);
+    let file = match shm_file(entry.desc.id) {
+        Ok(file) => file,
+        Err(e) if is_gone(&e) => return Ok(None),
+        Err(e) => {
+            let hint = "that takes CAP_IPC_OWNER and CAP_CHECKPOINT_RESTORE";
+            return Err(failed("looking at its pages")(e).hint(hint));
+        }
+    };
+    let shmid = u64::from(entry.desc.id);
+    if !ids.claim_shared(shmid) {
+        // Their images would have one name.
+        let cause = "an anonymous segment has the same number; this cannot be saved";
+        return Err(Error::new(Phase::Save, object(), cause));
+    }
+    let there = fstat(&file).map_err(|e| failed("fstat")(e.into()))?;
+    let size = there.st_size as u64;
+    let totals = match huge::page_bytes_of(there.st_dev) {
+        Some(page_bytes) => {
+            entry.hugetlb_flag = Some(SHM_HUGETLB | huge::size_flags(page_bytes));
+            huge::dump(images, shmid, file.as_fd(), (size, page_bytes), ids, go_on)?
+        }
+        None => shmem::dump_whole_pages(images, shmid, file.as_fd(), size, ids, go_on)?,
+    };
+    Ok(Some((entry, totals.pages)))
 }

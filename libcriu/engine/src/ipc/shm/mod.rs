@@ -1,5 +1,6 @@
 //! Shared memory segments (shmget): `ipcns-shm-N.img` lists them, their contents are in `pagemap-shmem-ID.img`.
 
+pub(super) mod detached;
 pub(super) mod dump;
 pub(super) mod restore;
 

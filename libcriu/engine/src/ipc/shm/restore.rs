@@ -1,12 +1,12 @@
 //! Segments are made, filled and attached by the coordinator; tasks inherit the attachment and move a copy of it to
-//! its place.
+//! its place. Those that no task has attached are made by the root task: whose they are is told by who has made them.
 
-use criu_images::messages::IpcShmEntry;
+use criu_images::messages::{IpcDescEntry, IpcShmEntry};
 use criu_images::{ImageDir, Kind};
 
 use super::{DEST, LOCKED, SHM_HUGETLB};
 use crate::error::{Error, Phase, Result};
-use crate::ipc::object::{PERMISSIONS, create, describe, existing, failed, owner};
+use crate::ipc::object::{PERMISSIONS, Row, create, describe, existing, failed, owner};
 use crate::mem::vma::PAGE_BYTES;
 use crate::mem::{huge, shmem};
 use crate::sys::ipc::{Family, shm_attach, shm_create, shm_detach, shm_lock, shm_set};
@@ -50,27 +50,39 @@ pub(crate) fn mapped_bytes(entry: &IpcShmEntry) -> u64 {
 /// # Errors
 /// Its key or id is taken, or it is in use by others.
 pub(crate) fn provide(entry: &IpcShmEntry, made: &mut Vec<(Family, u32)>) -> Result<bool> {
+    if left(entry)?.is_some() {
+        return Ok(false);
+    }
+    make(entry)?;
+    made.push((Family::Shm, entry.desc.id));
+    Ok(true)
+}
+
+pub(super) fn make(entry: &IpcShmEntry) -> Result<()> {
     let desc = &entry.desc;
-    let Some(row) = existing(Family::Shm, desc)? else {
-        // Nobody finds a removed segment by its key.
-        let key = if desc.mode & DEST != 0 { 0 } else { desc.key };
-        let pages = huge_page(entry).flatten().map_or(0, |bytes| SHM_HUGETLB | huge::size_flags(bytes));
-        create(Family::Shm, desc, || shm_create(key, entry.size, desc.mode & PERMISSIONS | pages))?;
-        made.push((Family::Shm, desc.id));
-        return Ok(true);
-    };
-    let in_the_way = |cause: String| {
-        Err(Error::new(Phase::Memory, describe(Family::Shm, desc), cause)
-            .errno(libc::EEXIST)
-            .hint("end its users and remove it (ipcrm), or restore inside an IPC namespace of its own"))
-    };
+    // Nobody finds a removed segment by its key.
+    let key = if desc.mode & DEST != 0 { 0 } else { desc.key };
+    let pages = huge_page(entry).flatten().map_or(0, |bytes| SHM_HUGETLB | huge::size_flags(bytes));
+    create(Family::Shm, desc, || shm_create(key, entry.size, desc.mode & PERMISSIONS | pages))
+}
+
+/// What is left of the segment.
+pub(super) fn left(entry: &IpcShmEntry) -> Result<Option<Row>> {
+    let desc = &entry.desc;
+    let Some(row) = existing(Family::Shm, desc)? else { return Ok(None) };
     match (row.get("nattch"), row.get("size") as u64) {
         // The one that was dumped went with its last user.
-        _ if desc.mode & DEST != 0 => in_the_way("the id is taken".into()),
-        (0, size) if size == entry.size => Ok(false),
-        (0, size) => in_the_way(format!("there is one of {size} bytes instead of {}", entry.size)),
-        (n, _) => in_the_way(format!("it is attached {n} times already")),
+        _ if desc.mode & DEST != 0 => Err(in_the_way(desc, "the id is taken".into())),
+        (0, size) if size == entry.size => Ok(Some(row)),
+        (0, size) => Err(in_the_way(desc, format!("there is one of {size} bytes instead of {}", entry.size))),
+        (n, _) => Err(in_the_way(desc, format!("it is attached {n} times already"))),
     }
+}
+
+pub(super) fn in_the_way(desc: &IpcDescEntry, cause: String) -> Error {
+    Error::new(Phase::Memory, describe(Family::Shm, desc), cause)
+        .errno(libc::EEXIST)
+        .hint("end its users and remove it (ipcrm), or restore inside an IPC namespace of its own")
 }
 
 /// Fills the segment and sets what is set by calls.

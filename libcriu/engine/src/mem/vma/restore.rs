@@ -352,6 +352,8 @@ mod tests {
     fn names_kinds_that_are_not_restored() {
         let area = VmaEntry { status: status::PLUGIN | status::ANON_SHARED, ..vma(0x1000, 0x2000) };
         assert_eq!(layout(vec![area]).unwrap().unsupported, vec![(0x1000, "an area that a plugin saved")]);
+        let area = VmaEntry { status: status::SHADOW_STACK | status::REGULAR, ..vma(0x1000, 0x2000) };
+        assert_eq!(layout(vec![area]).unwrap().unsupported, vec![(0x1000, "a shadow stack")]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use criu_compel::arch::{CS_COMPAT, CS_NATIVE};
 use criu_images::messages::{ThreadInfoX86, UserX86FpregsEntry, UserX86RegsMode, UserX86XsaveEntry};
 use libc::user_regs_struct;
 
-use super::SYSCALL_BYTES;
+use super::{ASKED_FOR, SYSCALL_BYTES};
 use crate::sys::cpu;
 use crate::task::segments;
 
@@ -48,11 +48,14 @@ pub fn refusal(info: &ThreadInfoX86) -> Option<String> {
     if xsave.cet.as_ref().is_some_and(|c| c.cet != 0 || c.ssp != 0) {
         return Some("it used a shadow stack".into());
     }
-    let missing = xsave.xstate_bv & !cpu::xstate_enabled();
-    if missing != 0 {
-        return Some(format!("this processor lacks {}", component_name(missing.trailing_zeros())));
-    }
-    xstate(&info.fpregs, 0).err()
+    beyond(xsave.xstate_bv, cpu::xstate_enabled()).or_else(|| xstate(&info.fpregs, 0).err())
+}
+
+/// Why what is `used` cannot be restored where these components are `enabled`.
+fn beyond(used: u64, enabled: u64) -> Option<String> {
+    let first = |components: u64| (components != 0).then(|| component_name(components.trailing_zeros()));
+    let lacks = first(used & !enabled).map(|name| format!("this processor lacks {name}"));
+    lacks.or_else(|| first(used & ASKED_FOR).map(|name| format!("it used {name}; this cannot be restored")))
 }
 
 /// The general registers, to be set at an event stop. CRIU's images hold registers from which a thread goes on by itself; where
@@ -202,7 +205,46 @@ fn put(bytes: &mut Vec<u8>, at: usize, data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use criu_images::messages::{UserX86CetEntry, UserX86XsaveComponent};
+
     use super::*;
+
+    /// A thread of 64-bit code that uses x87, SSE and what `change` makes of it.
+    fn thread(change: impl FnOnce(&mut UserX86XsaveEntry)) -> ThreadInfoX86 {
+        let mut info = ThreadInfoX86::default();
+        info.gpregs.cs = CS_NATIVE;
+        let mut x = UserX86XsaveEntry { xstate_bv: 3, ..UserX86XsaveEntry::default() };
+        change(&mut x);
+        info.fpregs.xsave = Some(x);
+        info
+    }
+
+    #[test]
+    fn shadow_stacks_are_refused() {
+        assert_eq!(refusal(&thread(|_| {})), None);
+        let off = UserX86CetEntry { cet: 0, ssp: 0 };
+        assert_eq!(refusal(&thread(|x| x.cet = Some(off))), None);
+        for cet in [UserX86CetEntry { cet: 1, ssp: 0 }, UserX86CetEntry { cet: 0, ssp: 0x7fff_0000 }] {
+            let why = refusal(&thread(|x| x.cet = Some(cet))).unwrap();
+            assert!(why.contains("shadow stack"), "{why}");
+        }
+    }
+
+    #[test]
+    fn components_beyond_the_processor_or_to_be_asked_for_are_refused() {
+        let (with_amx, usual) = (0x602e7, 0xe7);
+        assert_eq!(beyond(0xe7, usual), None);
+        assert_eq!(beyond(0x602e7, usual).unwrap(), "this processor lacks protection keys");
+        assert_eq!(beyond(0x400e7, usual).unwrap(), "this processor lacks AMX (tile data)");
+        assert_eq!(beyond(0x400e7, with_amx).unwrap(), "it used AMX (tile data); this cannot be restored");
+        // The tile configuration alone is as any other component.
+        assert_eq!(beyond(0x202e7, with_amx), None);
+        assert_eq!(beyond(1 << 11 | 3, usual).unwrap(), "this processor lacks shadow stacks");
+        // Whatever this machine has, tile data are not restored.
+        let data = UserX86XsaveComponent { number: 18, data: vec![1; 8192] };
+        let why = refusal(&thread(|x| (x.xstate_bv, x.components) = (1 << 18 | 3, vec![data])));
+        assert!(why.unwrap().contains("AMX (tile data)"));
+    }
 
     #[test]
     fn only_what_is_in_use_is_kept() {

@@ -19,6 +19,7 @@ pub mod number {
     pub const ZMM_UPPER: u32 = 6;
     pub const HI16_ZMM: u32 = 7;
     pub const PKRU: u32 = 9;
+    pub const TILE_DATA: u32 = 18;
 }
 
 /// Every component behind the legacy area that this CPU has, by number.
