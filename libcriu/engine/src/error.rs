@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
+use crate::sys::spawn;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Where in an operation something went wrong; also the `phase` of progress reports.
@@ -117,6 +119,14 @@ impl Error {
         let hint = match errno {
             libc::ENOSPC | libc::EDQUOT => "make room for the images, or put them elsewhere",
             libc::EROFS => "the file system is mounted read-only: put the images elsewhere",
+            libc::EPERM if spawn::is_confined() => {
+                "run it without the seccomp filter that it is under (a container's, say), as root, or with CAP_CHECKPOINT_RESTORE, \
+                 CAP_SYS_PTRACE and the right to the files"
+            }
+            libc::ENOSYS if spawn::is_confined() => {
+                "the seccomp filter that it is under (a container's, say) forbids the call, or this kernel lacks it; `criu check` tells \
+                 what is missing"
+            }
             libc::EACCES | libc::EPERM => {
                 "run it as root, or with CAP_CHECKPOINT_RESTORE, CAP_SYS_PTRACE and the right to the files"
             }
@@ -262,6 +272,26 @@ mod tests {
         let e = Error::new(Phase::Files, "/a\nb\x1b[1m\u{9b}c\\n", "gone").hint("put it\tback");
         assert_eq!(e.to_string(), "/a\\nb\\u{1b}[1m\\u{9b}c\\n: gone; put it\\tback");
         assert_eq!(Blocker::new(7, "a\rb", "c").to_string(), "pid 7 a\\rb: c");
+    }
+
+    #[test]
+    fn a_filter_of_its_own_may_be_the_cause() {
+        let hint =
+            |errno| Error::os(Phase::Fork, "a", "clone3", io::Error::from_raw_os_error(errno)).advice().to_string();
+        assert!(!hint(libc::EPERM).contains("seccomp") && !hint(libc::ENOSYS).contains("seccomp"));
+        let confined = crate::sys::trial::fork(|| {
+            let mut all = libc::sock_filter { code: 6, jt: 0, jf: 0, k: 0x7fff_0000 };
+            let program = libc::sock_fprog { len: 1, filter: &raw mut all };
+            // SAFETY: the kernel reads the program, which is there.
+            unsafe {
+                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+                assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, 2, &raw const program), 0);
+            }
+            assert!(hint(libc::EPERM).contains("without the seccomp filter"));
+            assert!(hint(libc::ENOSYS).contains("forbids the call"));
+            assert!(!hint(libc::EACCES).contains("seccomp"));
+        });
+        confined.finish().unwrap();
     }
 
     #[test]

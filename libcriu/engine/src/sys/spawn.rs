@@ -257,6 +257,14 @@ pub fn prctl_with(option: i32, [first, second]: [u64; 2]) -> io::Result<i32> {
     }
 }
 
+/// Does this thread run under seccomp filters?
+///
+/// # References
+/// prctl(2), PR_GET_SECCOMP; a thread in strict mode could not ask.
+pub fn is_confined() -> bool {
+    prctl(libc::PR_GET_SECCOMP, 0).is_ok_and(|mode| mode != 0)
+}
+
 /// Describes this process's address space anew, its executable included.
 ///
 /// # References

@@ -302,7 +302,7 @@ fn socket(usk: &UnixSkEntry) -> Result<OwnedFd> {
 
 pub(super) fn pair(makers: &mut Makers, usk: &UnixSkEntry) -> Result<(OwnedFd, OwnedFd)> {
     let made = makers.call(usk, usk.peer_cred.as_ref(), Call::Pair(usk.r#type as i32));
-    let made = made.map_err(|e| failed(usk, "socketpair", e))?;
+    let made = made.map_err(|e| failed(usk, "clone3 or socketpair", e))?;
     made.ok_or_else(|| Error::new(Phase::Files, named(usk), "no pair was made"))
 }
 
