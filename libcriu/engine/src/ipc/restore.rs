@@ -48,10 +48,11 @@ impl RestoreIpc {
         ipc.detached = Detached::check(images, detached, tree)?;
         for (entry, bytes) in &segments {
             let is_new = shm::restore::provide(entry, &mut ipc.made)?;
-            shm::restore::settle(images, entry, bytes.as_deref(), is_new)?;
+            // Before it is filled: the kernel may remove what nobody has attached any more.
             for &(attachment, reach) in wanted.iter().filter(|((id, _), _)| *id == entry.desc.id) {
                 ipc.attach(attachment, reach, shm::restore::mapped_bytes(entry))?;
             }
+            shm::restore::settle(images, entry, bytes.as_deref(), is_new)?;
             shm::restore::doom(entry)?;
         }
         for set in &sets {

@@ -13,6 +13,7 @@ use super::restore::RestoreIpc;
 use super::{msg, sem, shm};
 use crate::mem::pages::PagesIds;
 use crate::sys::ipc::{Family, msg_copy, sem_values, shm_attach, shm_create, shm_detach};
+use crate::sys::trial;
 
 const SPACE: u64 = 3;
 
@@ -190,6 +191,43 @@ fn a_segment_that_nobody_has_attached() {
     let e = RestoreIpc::provide(&images, SPACE, &BTreeSet::new(), &ended).unwrap_err();
     assert!(e.cause.contains(&format!("process {} has used it", std::process::id())), "{e}");
     Family::Shm.remove(id).unwrap();
+}
+
+#[test]
+fn where_the_kernel_removes_what_nobody_has_attached() {
+    let Some(_alone) = alone() else { return };
+    let (_folder, images) = Folder::new("forced");
+    let entry = IpcShmEntry { desc: desc(7), size: 4096, in_pagemaps: None, hugetlb_flag: None };
+    let mut out = images.create(criu_images::Kind::IpcnsShm, SPACE).unwrap();
+    out.segment(&entry, Some(&[7; 4096])).unwrap();
+    out.finish().unwrap();
+    let child = trial::fork(|| {
+        let me = HashSet::from([std::process::id() as i32]);
+        // SAFETY: this process has one thread.
+        let own = unsafe { libc::unshare(libc::CLONE_NEWIPC) };
+        if own != 0 || std::fs::write("/proc/sys/kernel/shm_rmid_forced", "1").is_err() {
+            return;
+        }
+        // One that a task has attached is filled and stays.
+        let wanted = BTreeSet::from([((entry.desc.id, true), 4096)]);
+        let ipc = RestoreIpc::provide(&images, SPACE, &wanted, &me).unwrap();
+        assert_eq!(row(Family::Shm, entry.desc.id).unwrap().desc, entry.desc);
+        assert_eq!(ipc.mapped((entry.desc.id, true)).unwrap().bytes(4096), [7; 4096]);
+        drop(ipc);
+        assert_eq!(row(Family::Shm, entry.desc.id), None);
+        // One that nobody has attached would go at once.
+        let e = RestoreIpc::provide(&images, SPACE, &BTreeSet::new(), &me).unwrap_err();
+        assert!(e.cause.contains("shm_rmid_forced"), "{e}");
+        let id = shm_create(1, 4096, 0o600).unwrap();
+        let mut blockers = Vec::new();
+        shm::dump::resolve(&HashMap::new(), &me, &mut blockers).unwrap();
+        assert!(
+            blockers.iter().any(|b| b.cause.contains("shm_rmid_forced") && b.object.contains("key 0x1")),
+            "{blockers:?}"
+        );
+        assert!(row(Family::Shm, id).is_some());
+    });
+    child.finish().unwrap();
 }
 
 #[test]

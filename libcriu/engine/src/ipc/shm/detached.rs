@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use criu_images::ImageDir;
 
 use super::dump::is_used_outside;
+use super::goes_when_detached;
 use super::restore::{Saved, in_the_way, left, make, settle};
 use crate::error::{Error, Phase, Result};
-use crate::ipc::object::list;
+use crate::ipc::object::{describe, list};
 use crate::sys::ipc::Family;
 
 #[derive(Debug)]
@@ -27,6 +28,12 @@ impl Detached {
     pub fn check(images: &ImageDir, segments: Vec<Saved>, tree: &HashSet<i32>) -> Result<Option<Detached>> {
         if segments.is_empty() {
             return Ok(None);
+        }
+        if let Some((entry, _)) = segments.first().filter(|_| goes_when_detached()) {
+            let cause =
+                "no task has it attached, and such segments are removed by the kernel here (kernel.shm_rmid_forced)";
+            return Err(Error::new(Phase::Memory, describe(Family::Shm, &entry.desc), cause)
+                .hint("sysctl kernel.shm_rmid_forced=0"));
         }
         let mut missing = HashSet::new();
         for (entry, _) in &segments {

@@ -8,7 +8,7 @@ use criu_images::messages::IpcShmEntry;
 use criu_images::{ImageDir, Kind};
 use rustix::fs::fstat;
 
-use super::SHM_HUGETLB;
+use super::{SHM_HUGETLB, goes_when_detached};
 use crate::error::{Blocker, Error, Phase, Result};
 use crate::file::{BE_ROOT_OUTSIDE, UNREACHABLE};
 use crate::ipc::dump::Attached;
@@ -72,14 +72,25 @@ pub(crate) fn resolve(
         }
         segments.detached.push(entry(row, None));
     }
-    if !segments.detached.is_empty() && !can_follow_mappings() {
+    let obstacle = (!segments.detached.is_empty()).then(obstacle).flatten();
+    if let Some((cause, hint)) = obstacle {
         blockers.extend(segments.detached.iter().map(|s| {
             let maker = rows.iter().find(|r| r.desc.id == s.desc.id).map_or(0, |r| r.get("cpid") as i32);
-            Blocker::new(maker, describe(Family::Shm, &s.desc), UNREACHABLE).hint(BE_ROOT_OUTSIDE)
+            Blocker::new(maker, describe(Family::Shm, &s.desc), cause).hint(hint)
         }));
     }
     segments.attached.sort_by_key(|s| s.desc.id);
     Ok(segments)
+}
+
+/// Why segments that nobody has attached cannot be looked at, and what would help.
+fn obstacle() -> Option<(&'static str, &'static str)> {
+    if goes_when_detached() {
+        let cause =
+            "nobody has attached it, and the kernel would remove it behind a look at it (kernel.shm_rmid_forced)";
+        return Some((cause, "attach it in the process before the dump"));
+    }
+    (!can_follow_mappings()).then_some((UNREACHABLE, BE_ROOT_OUTSIDE))
 }
 
 /// Is its last user a process that lives and is none of the tree?
