@@ -21,7 +21,7 @@ use super::write::{self, Job, Written};
 use crate::error::{Error, Phase, Result};
 use crate::mem::mm::{Facts, SharedObject};
 use crate::mem::pages::{GoOn, PagesIds};
-use crate::mem::{huge, shmem};
+use crate::mem::shmem;
 use crate::namespace::{Namespace, ids_entry};
 use crate::netlock::Method;
 use crate::options::Options;
@@ -327,11 +327,8 @@ impl Saver {
         let file = task.dir.open_at(&name, OFlags::RDONLY).map_err(failed("opening map_files"))?;
         let size = rustix::fs::fstat(&file).map_err(|e| failed("fstat")(e.into()))?.st_size as u64;
         let (images, pages, shmid) = (&self.images, &mut self.pages, object.shmid);
-        let totals = match object.huge_page {
-            Some(page_bytes) => huge::dump(images, shmid, file.as_fd(), (size, page_bytes), pages, go_on),
-            None if object.is_segment => shmem::dump_whole_pages(images, shmid, file.as_fd(), size, pages, go_on),
-            None => shmem::dump(images, shmid, file.as_fd(), size, pages, go_on),
-        }?;
+        let dump = if object.is_segment { shmem::dump_whole_pages } else { shmem::dump };
+        let totals = dump(images, shmid, file.as_fd(), (size, object.huge_page), pages, go_on)?;
         self.stats.shpages_scanned += size.div_ceil(crate::mem::vma::PAGE_BYTES);
         self.stats.shpages_written += totals.pages;
         Ok(())

@@ -53,8 +53,8 @@ impl DumpIpc {
         Ok(())
     }
 
-    /// Writes the images of the namespace `id`; those of kinds that there are none of are left out. Gives the number of pages of segments that
-    /// no task has attached.
+    /// Writes the images of the namespace `id`; those of kinds that there are none of are left out. Gives the number of pages of
+    /// segments that no task has attached.
     ///
     /// # Errors
     /// A file that cannot be written, a segment that may not be read, or what `go_on` says.

@@ -47,7 +47,10 @@ impl RestoreIpc {
             segments.into_iter().partition(|(entry, _)| is_wanted(entry.desc.id));
         ipc.detached = Detached::check(images, detached, tree)?;
         for (entry, bytes) in &segments {
-            let is_new = shm::restore::provide(entry, &mut ipc.made)?;
+            let is_new = shm::restore::provide(entry)?;
+            if is_new {
+                ipc.made.push((Family::Shm, entry.desc.id));
+            }
             // Before it is filled: the kernel may remove what nobody has attached any more.
             for &(attachment, reach) in wanted.iter().filter(|((id, _), _)| *id == entry.desc.id) {
                 ipc.attach(attachment, reach, shm::restore::mapped_bytes(entry))?;

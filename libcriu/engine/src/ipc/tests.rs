@@ -63,10 +63,10 @@ fn row(family: Family, id: u32) -> Option<super::object::Row> {
     list(family).unwrap().into_iter().find(|r| r.desc.id == id)
 }
 
-/// An image of a segment whose contents, if there are any, are in a pagemap.
-fn list_segment(images: &ImageDir, entry: IpcShmEntry) {
+/// An image of a segment; without `bytes` its contents, if there are any, are in a pagemap.
+fn list_segment(images: &ImageDir, entry: IpcShmEntry, bytes: Option<&[u8]>) {
     let mut out = images.create(criu_images::Kind::IpcnsShm, SPACE).unwrap();
-    out.segment(&entry, None).unwrap();
+    out.segment(&entry, bytes).unwrap();
     out.finish().unwrap();
 }
 
@@ -76,7 +76,7 @@ fn a_segment_is_made_under_its_id_and_goes_when_the_restore_fails() {
     let (_folder, images) = Folder::new("shm");
     let entry = IpcShmEntry { desc: desc(1), size: 5000, in_pagemaps: Some(true), hugetlb_flag: None };
     let id = entry.desc.id;
-    list_segment(&images, entry);
+    list_segment(&images, entry, None);
     let wanted = BTreeSet::from([((id, true), 8192)]);
     let tree = HashSet::from([1]);
     let mut ipc = RestoreIpc::provide(&images, SPACE, &wanted, &tree).unwrap();
@@ -103,7 +103,7 @@ fn a_key_that_is_taken_is_named() {
     let Some(_alone) = alone() else { return };
     let (_folder, images) = Folder::new("key");
     let entry = IpcShmEntry { desc: desc(2), size: 4096, in_pagemaps: Some(true), hugetlb_flag: None };
-    list_segment(&images, entry);
+    list_segment(&images, entry, None);
     let other = shm_create(entry.desc.key, 100, 0o600).unwrap();
     let result = RestoreIpc::provide(&images, SPACE, &BTreeSet::new(), &HashSet::new());
     Family::Shm.remove(other).unwrap();
@@ -116,9 +116,7 @@ fn what_was_left_of_a_segment_is_overwritten() {
     let Some(_alone) = alone() else { return };
     let (_folder, images) = Folder::new("left");
     let entry = IpcShmEntry { desc: desc(3), size: 3, in_pagemaps: None, hugetlb_flag: None };
-    let mut out = images.create(criu_images::Kind::IpcnsShm, SPACE).unwrap();
-    out.segment(&entry, Some(b"abc")).unwrap();
-    out.finish().unwrap();
+    list_segment(&images, entry, Some(b"abc"));
     let tree = HashSet::new();
     let wanted = BTreeSet::from([((entry.desc.id, true), 4096)]);
     let mut first = RestoreIpc::provide(&images, SPACE, &wanted, &tree).unwrap();
@@ -160,7 +158,9 @@ fn a_segment_that_nobody_has_attached() {
     assert_eq!((save(&HashSet::from([1])), save(&me)), (0, 2));
     // The dump's own look at it does not make it somebody else's.
     assert_ne!(row(Family::Shm, id).unwrap().get("lpid") as u32, std::process::id());
-    assert!(shm::dump::resolve(&HashMap::new(), &me, &mut Vec::new()).unwrap().detached().any(|d| d == id));
+    assert!(
+        shm::dump::resolve(&HashMap::new(), &me, &mut Vec::new()).unwrap().detached.iter().any(|d| d.desc.id == id)
+    );
     Family::Shm.remove(id).unwrap();
     // A failed restore takes away what the tree has made; one that has succeeded does not.
     for succeeds in [false, true] {
@@ -198,9 +198,7 @@ fn where_the_kernel_removes_what_nobody_has_attached() {
     let Some(_alone) = alone() else { return };
     let (_folder, images) = Folder::new("forced");
     let entry = IpcShmEntry { desc: desc(7), size: 4096, in_pagemaps: None, hugetlb_flag: None };
-    let mut out = images.create(criu_images::Kind::IpcnsShm, SPACE).unwrap();
-    out.segment(&entry, Some(&[7; 4096])).unwrap();
-    out.finish().unwrap();
+    list_segment(&images, entry, Some(&[7; 4096]));
     let child = trial::fork(|| {
         let me = HashSet::from([std::process::id() as i32]);
         // SAFETY: this process has one thread.

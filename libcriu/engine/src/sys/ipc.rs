@@ -3,8 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 
+use rustix::fs::OFlags;
+
 use super::mapping::Mapped;
 use super::spawn;
+use crate::proc::ProcDir;
 
 const PAGE: u64 = 4096;
 /// msgrcv(2): a copy of the message at a position of the queue (Linux 3.8, CONFIG_CHECKPOINT_RESTORE).
@@ -241,26 +244,22 @@ pub fn shm_file(id: u32) -> io::Result<File> {
 
 /// May this process open files behind mappings, as [`shm_file`] does?
 pub fn can_follow_mappings() -> bool {
-    let maps = crate::proc::read_text("/proc/self/maps").unwrap_or_default();
+    let Ok(dir) = ProcDir::open(std::process::id() as i32) else { return true };
+    let maps = dir.text("maps").unwrap_or_default();
     // What is no file's has no link.
-    let may = |range: &str| {
-        let file = format!("/proc/self/map_files/{range}");
-        match rustix::fs::open(file, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
-        {
-            Ok(_) => Some(true),
-            Err(rustix::io::Errno::PERM) => Some(false),
-            Err(_) => None,
-        }
+    let may = |range: &str| match dir.open_at(&format!("map_files/{range}"), OFlags::PATH) {
+        Ok(_) => Some(true),
+        Err(e) => (e.raw_os_error() == Some(libc::EPERM)).then_some(false),
     };
     maps.lines().find_map(|l| may(l.split(' ').next()?)).unwrap_or(true)
 }
 
 /// The file that a process has mapped at `start`.
 fn mapped_at(pid: i32, start: u64) -> io::Result<File> {
-    let maps = crate::proc::read_text(format!("/proc/{pid}/maps"))?;
-    let begin = format!("{start:x}-");
+    let (dir, begin) = (ProcDir::open(pid)?, format!("{start:x}-"));
+    let maps = dir.text("maps")?;
     let range = maps.lines().find(|l| l.starts_with(&begin)).and_then(|l| l.split(' ').next());
-    File::open(format!("/proc/{pid}/map_files/{}", range.ok_or(io::ErrorKind::NotFound)?))
+    Ok(dir.open_at(&format!("map_files/{}", range.ok_or(io::ErrorKind::NotFound)?), OFlags::RDONLY)?.into())
 }
 
 /// The values of a set of `count` semaphores.

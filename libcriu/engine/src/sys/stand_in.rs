@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::control::SharedControl;
 use super::descriptor::adopt;
-use super::spawn::{clone_as, exit_now, prctl};
+use super::spawn::{clone_as, end, exit_now, prctl};
 use super::unix::address;
 
 /// Whom the kernel is to name.
@@ -272,15 +272,11 @@ impl Drop for StandIn {
         if self.parent != std::process::id() {
             return;
         }
-        // SAFETY: the child is this process's own and was not waited for, so that the pid is still its; no status is asked
-        // for; the page is used by nobody else then.
-        unsafe {
-            if self.pid != 0 {
-                libc::kill(self.pid, libc::SIGKILL);
-                libc::waitpid(self.pid, std::ptr::null_mut(), libc::__WALL);
-            }
-            libc::munmap(self.page.cast_mut().cast(), PAGE_BYTES);
+        if self.pid != 0 {
+            end(self.pid);
         }
+        // SAFETY: the page is used by nobody else then.
+        unsafe { libc::munmap(self.page.cast_mut().cast(), PAGE_BYTES) };
     }
 }
 

@@ -86,10 +86,7 @@ impl DumpKind for Memfds {
             }
             image.entry(entry).map_err(saving)?;
             let (shmid, size) = (u64::from(entry.shmid), entry.size);
-            match huge_page {
-                Some(bytes) => huge::dump(images, shmid, file.as_fd(), (size, *bytes), ids, &mut || Ok(()))?,
-                None => shmem::dump(images, shmid, file.as_fd(), size, ids, &mut || Ok(()))?,
-            };
+            shmem::dump(images, shmid, file.as_fd(), (size, *huge_page), ids, &mut || Ok(()))?;
         }
         image.finish().map_err(saving)
     }

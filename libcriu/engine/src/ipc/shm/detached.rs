@@ -6,7 +6,7 @@ use criu_images::ImageDir;
 
 use super::dump::is_used_outside;
 use super::goes_when_detached;
-use super::restore::{Saved, in_the_way, left, make, settle};
+use super::restore::{Saved, in_the_way, left, provide, settle};
 use crate::error::{Error, Phase, Result};
 use crate::ipc::object::{describe, list};
 use crate::sys::ipc::Family;
@@ -53,13 +53,10 @@ impl Detached {
     /// Makes what is missing and fills all; for the root task.
     ///
     /// # Errors
-    /// As [`super::restore::provide`] and [`settle`].
+    /// As [`provide`] and [`settle`].
     pub fn provide(&self) -> Result<()> {
         for (entry, bytes) in &self.segments {
-            let is_new = left(entry)?.is_none();
-            if is_new {
-                make(entry)?;
-            }
+            let is_new = provide(entry)?;
             settle(&self.images, entry, bytes.as_deref(), is_new)?;
         }
         Ok(())

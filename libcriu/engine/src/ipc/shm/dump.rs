@@ -23,19 +23,16 @@ use crate::sys::ipc::{Family, can_follow_mappings, shm_file};
 pub(crate) struct Segments {
     attached: Vec<IpcShmEntry>,
     /// Nobody has them attached.
-    detached: Vec<IpcShmEntry>,
-}
-
-impl Segments {
-    #[cfg(test)]
-    pub fn detached(&self) -> impl Iterator<Item = u32> {
-        self.detached.iter().map(|s| s.desc.id)
-    }
+    pub(in crate::ipc) detached: Vec<IpcShmEntry>,
 }
 
 fn entry(row: &Row, huge_page: Option<u64>) -> IpcShmEntry {
-    let hugetlb_flag = huge_page.map(|page_bytes| SHM_HUGETLB | huge::size_flags(page_bytes));
-    IpcShmEntry { desc: row.desc, size: row.get("size") as u64, in_pagemaps: Some(true), hugetlb_flag }
+    let size = row.get("size") as u64;
+    IpcShmEntry { desc: row.desc, size, in_pagemaps: Some(true), hugetlb_flag: hugetlb_flag(huge_page) }
+}
+
+fn hugetlb_flag(huge_page: Option<u64>) -> Option<u32> {
+    huge_page.map(|page_bytes| SHM_HUGETLB | huge::size_flags(page_bytes))
 }
 
 pub(crate) fn resolve(
@@ -61,8 +58,10 @@ pub(crate) fn resolve(
         }
         segments.attached.push(entry(row, *huge_page));
     }
+    let mut obstacles = None;
     for row in rows.iter().filter(|r| !attached.contains_key(&r.desc.id) && r.get("nattch") == 0) {
-        if !is_done_by(row.get("cpid") as i32, row.get("ctime"), |pid| tree.contains(&pid)) {
+        let maker = row.get("cpid") as i32;
+        if !is_done_by(maker, row.get("ctime"), |pid| tree.contains(&pid)) {
             continue;
         }
         if is_used_outside(row, tree) {
@@ -70,14 +69,12 @@ pub(crate) fn resolve(
             log::warn!("{object}: nobody has it attached, process {} has used it; it stays as it is", row.get("lpid"));
             continue;
         }
-        segments.detached.push(entry(row, None));
-    }
-    let obstacle = (!segments.detached.is_empty()).then(obstacle).flatten();
-    if let Some((cause, hint)) = obstacle {
-        blockers.extend(segments.detached.iter().map(|s| {
-            let maker = rows.iter().find(|r| r.desc.id == s.desc.id).map_or(0, |r| r.get("cpid") as i32);
-            Blocker::new(maker, describe(Family::Shm, &s.desc), cause).hint(hint)
-        }));
+        match obstacles.get_or_insert_with(obstacle) {
+            Some((cause, hint)) => {
+                blockers.push(Blocker::new(maker, describe(Family::Shm, &row.desc), *cause).hint(*hint));
+            }
+            None => segments.detached.push(entry(row, None)),
+        }
     }
     segments.attached.sort_by_key(|s| s.desc.id);
     Ok(segments)
@@ -154,12 +151,8 @@ fn save_detached(
     }
     let there = fstat(&file).map_err(|e| failed("fstat")(e.into()))?;
     let size = there.st_size as u64;
-    let totals = match huge::page_bytes_of(there.st_dev) {
-        Some(page_bytes) => {
-            entry.hugetlb_flag = Some(SHM_HUGETLB | huge::size_flags(page_bytes));
-            huge::dump(images, shmid, file.as_fd(), (size, page_bytes), ids, go_on)?
-        }
-        None => shmem::dump_whole_pages(images, shmid, file.as_fd(), size, ids, go_on)?,
-    };
+    let huge_page = huge::page_bytes_of(there.st_dev);
+    let totals = shmem::dump_whole_pages(images, shmid, file.as_fd(), (size, huge_page), ids, go_on)?;
+    entry.hugetlb_flag = hugetlb_flag(huge_page);
     Ok(Some((entry, totals.pages)))
 }

@@ -45,25 +45,20 @@ pub(crate) fn mapped_bytes(entry: &IpcShmEntry) -> u64 {
     entry.size.checked_next_multiple_of(page).unwrap_or(entry.size)
 }
 
-/// Makes the segment be there; true when it was made now. `made` hears of it before anything else can fail.
+/// Makes the segment be there; true when it was made now, which is the last that can fail.
 ///
 /// # Errors
 /// Its key or id is taken, or it is in use by others.
-pub(crate) fn provide(entry: &IpcShmEntry, made: &mut Vec<(Family, u32)>) -> Result<bool> {
+pub(crate) fn provide(entry: &IpcShmEntry) -> Result<bool> {
     if left(entry)?.is_some() {
         return Ok(false);
     }
-    make(entry)?;
-    made.push((Family::Shm, entry.desc.id));
-    Ok(true)
-}
-
-pub(super) fn make(entry: &IpcShmEntry) -> Result<()> {
     let desc = &entry.desc;
     // Nobody finds a removed segment by its key.
     let key = if desc.mode & DEST != 0 { 0 } else { desc.key };
     let pages = huge_page(entry).flatten().map_or(0, |bytes| SHM_HUGETLB | huge::size_flags(bytes));
-    create(Family::Shm, desc, || shm_create(key, entry.size, desc.mode & PERMISSIONS | pages))
+    create(Family::Shm, desc, || shm_create(key, entry.size, desc.mode & PERMISSIONS | pages))?;
+    Ok(true)
 }
 
 /// What is left of the segment.

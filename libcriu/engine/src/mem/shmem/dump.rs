@@ -8,6 +8,7 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use crate::error::{Error, Phase, Result};
+use crate::mem::huge;
 use crate::mem::pages::{GoOn, PageTotals, PagesIds, Run, Source, dump_runs, flags};
 use crate::mem::vma::PAGE_BYTES;
 use crate::sys::memory::mapped_page;
@@ -20,13 +21,13 @@ pub fn dump_whole_pages(
     images: &ImageDir,
     shmid: u64,
     file: BorrowedFd<'_>,
-    size: u64,
+    (size, huge_page): (u64, Option<u64>),
     ids: &mut PagesIds,
     go_on: GoOn<'_>,
 ) -> Result<PageTotals> {
     let within = size % PAGE_BYTES;
-    if within == 0 {
-        return dump(images, shmid, file, size, ids, go_on);
+    if within == 0 || huge_page.is_some() {
+        return dump(images, shmid, file, (size, huge_page), ids, go_on);
     }
     let failed = |call: &'static str| move |e| Error::os(Phase::Save, format!("shared memory {shmid}"), call, e);
     let runs = data_runs(file, size).map_err(|e| failed("lseek")(e.into()))?;
@@ -36,7 +37,7 @@ pub fn dump_whole_pages(
 }
 
 /// Saves the first `size` bytes of the object behind `file` (open for reading, its own description: the position is moved)
-/// as `pagemap-shmem-SHMID.img`. Gives what was written.
+/// as `pagemap-shmem-SHMID.img`; `huge_page` is the size of its pages, if these are huge. Gives what was written.
 ///
 /// # Errors
 /// A file that cannot be read or written, or what `go_on` says.
@@ -44,10 +45,13 @@ pub fn dump(
     images: &ImageDir,
     shmid: u64,
     file: BorrowedFd<'_>,
-    size: u64,
+    (size, huge_page): (u64, Option<u64>),
     ids: &mut PagesIds,
     go_on: GoOn<'_>,
 ) -> Result<PageTotals> {
+    if let Some(page_bytes) = huge_page {
+        return huge::dump(images, shmid, file, (size, page_bytes), ids, go_on);
+    }
     let runs =
         data_runs(file, size).map_err(|e| Error::os(Phase::Save, format!("shared memory {shmid}"), "lseek", e))?;
     dump_runs(images, Kind::ShmemPagemap, shmid, ids, Source::File(file.as_fd()), &runs, go_on)

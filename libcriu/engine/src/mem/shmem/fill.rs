@@ -120,7 +120,8 @@ mod tests {
         old.write_all_at(b"first", 3).unwrap();
         old.write_all_at(&vec![7; 3 << 20], 1 << 20).unwrap();
         old.write_all_at(b"last", size - 4).unwrap();
-        let t = super::super::dump(&images, 9, old.as_fd(), size, &mut PagesIds::default(), &mut || Ok(())).unwrap();
+        let t = super::super::dump(&images, 9, old.as_fd(), (size, None), &mut PagesIds::default(), &mut || Ok(()))
+            .unwrap();
         assert_eq!(t.pages, 1 + 768 + 1);
         let new = File::from(memfd_create("new", MemfdFlags::CLOEXEC).unwrap());
         new.set_len(size).unwrap();

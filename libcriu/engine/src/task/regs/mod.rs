@@ -15,11 +15,8 @@ const ASKED_FOR: u64 = 1 << xsave::number::TILE_DATA;
 
 /// Why a process that may use these components (by bits) cannot be saved; `None` when it can.
 pub fn unsupported(permitted: u64) -> Option<String> {
-    let asked = permitted & ASKED_FOR;
-    (asked != 0).then(|| {
-        let name = restore::component_name(asked.trailing_zeros());
-        format!("it has asked for {name} (ARCH_REQ_XCOMP_PERM); this cannot be saved")
-    })
+    let asked = restore::first_of(permitted & ASKED_FOR);
+    asked.map(|name| format!("it has asked for {name} (ARCH_REQ_XCOMP_PERM); this cannot be saved"))
 }
 
 /// The length of `syscall` and of `int 0x80`.

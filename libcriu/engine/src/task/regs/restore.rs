@@ -32,6 +32,11 @@ pub fn component_name(number: u32) -> String {
     known.map_or_else(|| format!("xsave component {number}"), |(_, name)| (*name).to_owned())
 }
 
+/// The name of the first of these components (by bits).
+pub(super) fn first_of(components: u64) -> Option<String> {
+    (components != 0).then(|| component_name(components.trailing_zeros()))
+}
+
 /// Why the state cannot be restored on this machine; `None` when it can.
 pub fn refusal(info: &ThreadInfoX86) -> Option<String> {
     let code = match info.gpregs.mode() {
@@ -53,9 +58,8 @@ pub fn refusal(info: &ThreadInfoX86) -> Option<String> {
 
 /// Why what is `used` cannot be restored where these components are `enabled`.
 fn beyond(used: u64, enabled: u64) -> Option<String> {
-    let first = |components: u64| (components != 0).then(|| component_name(components.trailing_zeros()));
-    let lacks = first(used & !enabled).map(|name| format!("this processor lacks {name}"));
-    lacks.or_else(|| first(used & ASKED_FOR).map(|name| format!("it used {name}; this cannot be restored")))
+    let lacks = first_of(used & !enabled).map(|name| format!("this processor lacks {name}"));
+    lacks.or_else(|| first_of(used & ASKED_FOR).map(|name| format!("it used {name}; this cannot be restored")))
 }
 
 /// The general registers, to be set at an event stop. CRIU's images hold registers from which a thread goes on by itself; where
